@@ -1,0 +1,4 @@
+-- token_endpoint_auth_signing_alg of hydra_client. ACCESS EXCLUSIVE on it, the catalog only: the constant
+-- default needs no scan and no rewrite, and serves the inserts of a 1.0.0 server.
+ALTER TABLE hydra_client
+    ADD COLUMN IF NOT EXISTS token_endpoint_auth_signing_alg varchar(10) NOT NULL DEFAULT '';

@@ -1,0 +1,50 @@
+//! From a plan's environment variables or `--blue`/`--green` to databases.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+
+use crate::engine::Stop;
+use crate::pg::Database;
+use crate::plan::Plan;
+use crate::terms::Side;
+
+/// Connection strings given on the command line; the plan's environment variables otherwise.
+#[derive(Debug, Args)]
+pub(super) struct DatabaseArgs {
+    /// Connection string of blue (default: the environment variable the plan names)
+    #[arg(long, value_name = "URL", hide_env_values = true)]
+    blue: Option<String>,
+    /// Connection string of green (default: the environment variable the plan names)
+    #[arg(long, value_name = "URL", hide_env_values = true)]
+    green: Option<String>,
+}
+
+impl DatabaseArgs {
+    /// The databases of a plan's sides.
+    ///
+    /// # Errors
+    /// Names every variable that is not set or cannot be read, without showing connection strings.
+    pub(super) fn resolve(&self, plan: &Plan) -> anyhow::Result<BTreeMap<Side, Database>> {
+        let mut databases = BTreeMap::new();
+        let mut wrong = Vec::new();
+        for side in plan.sides() {
+            let flag = match side {
+                Side::Blue => &self.blue,
+                Side::Green => &self.green,
+            };
+            let variable = plan.database(side).map(|database| database.url_env.as_str()).unwrap_or_default();
+            let conninfo = flag.clone().or_else(|| std::env::var(variable).ok());
+            match conninfo.map(|text| Database::parse(&side.to_string(), &text)) {
+                Some(Ok(database)) => {
+                    databases.insert(side, database);
+                }
+                Some(Err(error)) => wrong.push(error.to_string()),
+                None => {
+                    wrong.push(format!("{side} has no connection string: set {variable} (the plan names it), or pass --{side}"))
+                }
+            }
+        }
+        if wrong.is_empty() { Ok(databases) } else { Err(Stop::Usage(wrong.join("; ")).into()) }
+    }
+}

@@ -1,0 +1,128 @@
+//! The command line: one file per command. Results go to stdout, everything else to stderr.
+
+mod check;
+mod databases;
+mod report;
+mod rollback;
+mod run;
+mod status;
+mod text;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::engine::Stop;
+use crate::plan::Problems;
+use crate::terms::Exit;
+
+/// Zero-downtime PostgreSQL migrations: in place, and blue-green across different schemas.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    about,
+    after_help = "Exit codes: 0 done, 1 unforeseen, 2 wrong usage, 10 findings that block, \
+    11 stopped (run resumes), 12 waiting for approval, 13 an undo failed, 14 divergence, 130 interrupted."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// How results are printed on stdout
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Say less on stderr
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check a plan: every problem at once
+    Check(check::CheckArgs),
+    /// Run or resume a plan; without --execute say what it would do
+    Run(run::RunArgs),
+    /// Say where a run stands
+    Status(status::StatusArgs),
+    /// Say what a run did
+    Report(report::ReportArgs),
+    /// Undo a run, last step first
+    Rollback(rollback::RollbackArgs),
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+/// The plan and where its runs are kept.
+#[derive(Debug, Args)]
+struct PlanArgs {
+    /// The plan file
+    plan: PathBuf,
+    /// Directory of all runs (journals)
+    #[arg(long, env = "CROSSFADE_STATE", default_value = ".crossfade")]
+    state: PathBuf,
+}
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("CROSSFADE_LOG")
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,refinery_core=error")),
+        )
+        .init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return ExitCode::from(Exit::Unforeseen as u8);
+        }
+    };
+    let result = runtime.block_on(dispatch(&cli));
+    runtime.shutdown_background();
+    match result {
+        Ok(exit) => ExitCode::from(exit as u8),
+        Err(error) => ExitCode::from(tell(&error) as u8),
+    }
+}
+
+async fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
+    match &cli.command {
+        Command::Check(args) => check::check(args, cli.format).await,
+        Command::Run(args) => run::run(args, cli.format, cli.quiet).await,
+        Command::Status(args) => status::status(args, cli.format),
+        Command::Report(args) => report::report(args, cli.format),
+        Command::Rollback(args) => rollback::rollback(args, cli.format, cli.quiet).await,
+    }
+}
+
+/// Says on stderr what is wrong and gives the exit code for it.
+fn tell(error: &anyhow::Error) -> Exit {
+    if let Some(problems) = error.downcast_ref::<Problems>() {
+        eprintln!("{problems}");
+        return Exit::Usage;
+    }
+    eprintln!("error: {}", crate::pg::explain(error));
+    match error.downcast_ref::<Stop>() {
+        Some(stop) => {
+            for finding in stop.findings() {
+                eprintln!("{finding}");
+            }
+            stop.exit()
+        }
+        None => Exit::Unforeseen,
+    }
+}
+
+/// Prints the one JSON document of a command.
+fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
+    text::print(&format!("{}\n", serde_json::to_string_pretty(document)?))
+}

@@ -1,0 +1,75 @@
+//! `crossfade rollback PLAN`.
+
+use std::collections::BTreeSet;
+
+use clap::Args;
+
+use super::databases::DatabaseArgs;
+use super::{Format, PlanArgs, text};
+use crate::engine::{self, Options, RunChoice, Stop};
+use crate::journal::{Journal, State, StepStatus};
+use crate::plan;
+use crate::report::Screen;
+use crate::step::{Interrupt, Reversal};
+use crate::terms::Exit;
+
+#[derive(Debug, Args)]
+pub(super) struct RollbackArgs {
+    #[command(flatten)]
+    plan: PlanArgs,
+    #[command(flatten)]
+    databases: DatabaseArgs,
+    /// Really do it; without this nothing is changed
+    #[arg(long)]
+    execute: bool,
+}
+
+pub(super) async fn rollback(args: &RollbackArgs, format: Format, quiet: bool) -> anyhow::Result<Exit> {
+    let plan = plan::load(&args.plan.plan)?;
+    let databases = args.databases.resolve(&plan)?;
+    let Some(run) = engine::latest_run(&args.plan.state, plan.name())? else {
+        return Err(Stop::Usage(format!(
+            "plan {} has no run in {}: there is nothing to undo",
+            plan.name(),
+            args.plan.state.display()
+        ))
+        .into());
+    };
+    if !args.execute {
+        let lines = Journal::read(&args.plan.state.join(plan.name()).join(run.as_str()))?;
+        let state = State::of(&lines).map_err(|why| anyhow::anyhow!(why))?;
+        return text::print(&announce(&plan, &state)).map(|()| Exit::Done);
+    }
+    let interrupt = Interrupt::default();
+    engine::listen(&interrupt)?;
+    let (screen, notices) = Screen::start(quiet);
+    let options = Options {
+        state_dir: args.plan.state.clone(),
+        choice: RunChoice::Latest,
+        approve: BTreeSet::new(),
+        databases,
+        interrupt,
+        notices,
+    };
+    let mut driver = engine::prepare(plan, options).await?;
+    engine::turn_back(&mut driver)?;
+    let outcome = engine::drive(&mut driver).await?;
+    super::run::conclude(driver, screen, outcome, format).await
+}
+
+fn announce(plan: &plan::Plan, state: &State) -> String {
+    let mut out = "Nothing is changed without --execute. It would undo, in this order:\n".to_owned();
+    for step in plan.steps().iter().rev() {
+        match (state.step(&step.id).status, step.step.reversal()) {
+            (StepStatus::Pending | StepStatus::Undone, _) => {}
+            (StepStatus::Adopted, _) => out += &format!("  {}: stays, it was there before the run\n", step.id),
+            (_, Reversal::Reversible) => out += &format!("  {}: undone\n", step.id),
+            (_, Reversal::NothingToUndo(why)) => out += &format!("  {}: nothing to undo, {why}\n", step.id),
+            (_, Reversal::Irreversible(why)) => {
+                out += &format!("  {}: CANNOT be undone ({why}); it and everything before it stay\n", step.id);
+                break;
+            }
+        }
+    }
+    out
+}

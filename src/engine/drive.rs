@@ -1,0 +1,221 @@
+//! Drives a run: the thin loop around [`super::next`].
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use super::{Driver, Next, Stop, next};
+use crate::journal::{Direction, Event, StepStatus};
+use crate::pg::{Counters, end_orphans, explain};
+use crate::report::LockWatch;
+use crate::step::{Cx, Notice};
+use crate::terms::{Before, Exit, Extent, Finding, Severity, Side, StepId};
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Every step is done.
+    Done,
+    /// Everything is undone.
+    RolledBack,
+    /// The run had already ended; nothing was done.
+    AlreadyOver,
+    /// It left before its end.
+    Left {
+        /// The exit code.
+        exit: Exit,
+        /// Why, for people.
+        reason: String,
+        /// What checks found.
+        findings: Vec<Finding>,
+    },
+}
+
+/// Drives the run to its end, or to the first reason to leave. Every reason is in the journal.
+///
+/// # Errors
+/// Only when the journal itself cannot be written.
+pub async fn drive(driver: &mut Driver) -> Result<Outcome> {
+    loop {
+        if driver.interrupt.soft.is_cancelled() {
+            return leave(driver, Exit::Interrupted, "interrupted; the same command resumes".to_owned(), Vec::new());
+        }
+        let result = match next(&driver.plan, driver.journal.state()) {
+            Next::Over => return Ok(Outcome::AlreadyOver),
+            Next::Finish => {
+                write(driver, Event::RunDone)?;
+                return Ok(Outcome::Done);
+            }
+            Next::FinishBack => {
+                write(driver, Event::RolledBack)?;
+                return Ok(Outcome::RolledBack);
+            }
+            Next::CannotUndo(index, why) => {
+                let step = &driver.plan.steps()[index].id;
+                let reason =
+                    format!("step {step} cannot be undone: {why}; steps after it are undone, it and those before it stay");
+                return leave(driver, Exit::UndoFailed, reason, Vec::new());
+            }
+            Next::Apply(index) => apply(driver, index).await,
+            Next::Undo(index) => undo(driver, index).await,
+        };
+        if let Err(error) = result {
+            let hard = driver.interrupt.hard.is_cancelled();
+            if hard {
+                cancel_queries(driver).await;
+            }
+            let stop = error.downcast_ref::<Stop>();
+            let exit = match stop {
+                _ if hard => Exit::Interrupted,
+                Some(stop) => stop.exit(),
+                None => Exit::Stopped,
+            };
+            let findings = stop.map_or(Vec::new(), |stop| stop.findings().to_vec());
+            return leave(driver, exit, explain(&error), findings);
+        }
+    }
+}
+
+/// Turns a run round: from now on [`drive`] undoes it.
+///
+/// # Errors
+/// When the journal cannot be written.
+pub fn turn_back(driver: &mut Driver) -> Result<()> {
+    if driver.journal.state().direction == Direction::Forward {
+        write(driver, Event::RollbackStarted)?;
+    }
+    Ok(())
+}
+
+async fn apply(driver: &mut Driver, index: usize) -> Result<()> {
+    let id = driver.plan.steps()[index].id.clone();
+    let known = driver.journal.state().step(&id);
+    let attempt = known.attempts + 1;
+    let cx = driver.cx(&id, attempt);
+    let began = Instant::now();
+    let counters_before = counters(&cx, driver).await?;
+    let watch = LockWatch::start(&cx, driver.plan.steps()[index].step.sides()).await?;
+    let outcome = attempt_step(driver, index, &cx, known.status, known.before).await;
+    let longest_wait = watch.finish().await;
+    match outcome {
+        Ok(Some(findings)) => {
+            let counters_after = counters(&cx, driver).await?;
+            let counters = counters_after.iter().map(|(side, now)| (*side, now.since(&counters_before[side]))).collect();
+            let seconds = began.elapsed().as_secs_f64();
+            let done =
+                Event::StepDone { step: id, seconds, counters, longest_lock_wait_ms: longest_wait.as_secs_f64() * 1e3, findings };
+            write(driver, done)
+        }
+        Ok(None) => Ok(()),
+        Err(error) => {
+            let findings = error.downcast_ref::<Stop>().map_or(Vec::new(), |stop| stop.findings().to_vec());
+            write(driver, Event::StepFailed { step: id, reason: explain(&error), findings })?;
+            Err(error)
+        }
+    }
+}
+
+/// One attempt. `Some(findings)` when the step was applied, `None` when it was adopted.
+async fn attempt_step(
+    driver: &mut Driver,
+    index: usize,
+    cx: &Cx,
+    status: StepStatus,
+    known: Before,
+) -> Result<Option<Vec<Finding>>> {
+    let hard = driver.interrupt.hard.clone();
+    let step = &driver.plan.steps()[index].step;
+    let reads_only = step.reads_only();
+    let found = unless(&hard, step.observe(cx)).await?;
+    if status == StepStatus::Pending && found == Extent::Complete && !reads_only {
+        write(driver, Event::StepAdopted { step: cx.step.clone() })?;
+        return Ok(None);
+    }
+    refuse_blocking(unless(&hard, step.preconditions(cx)).await?)?;
+    let before = match status {
+        StepStatus::Pending => unless(&hard, step.before(cx)).await?,
+        _ => known,
+    };
+    let started = Event::StepStarted { step: cx.step.clone(), attempt: cx.attempt, found: found.clone(), before: before.clone() };
+    write(driver, started)?;
+    let step = &driver.plan.steps()[index].step;
+    if reads_only || found != Extent::Complete {
+        unless(&hard, step.apply(cx, &found, &before)).await?;
+        cx.crash_point("applied");
+    }
+    if !reads_only {
+        let after = unless(&hard, step.observe(cx)).await?;
+        if after != Extent::Complete {
+            anyhow::bail!("the step ended without an error, but its effect is {after}");
+        }
+    }
+    let findings = unless(&hard, step.verify(cx)).await?;
+    refuse_blocking(findings.clone())?;
+    Ok(Some(findings))
+}
+
+async fn undo(driver: &mut Driver, index: usize) -> Result<()> {
+    let id = driver.plan.steps()[index].id.clone();
+    let known = driver.journal.state().step(&id);
+    write(driver, Event::UndoStarted { step: id.clone() })?;
+    let cx = driver.cx(&id, known.attempts + 1);
+    let hard = driver.interrupt.hard.clone();
+    match unless(&hard, driver.plan.steps()[index].step.undo(&cx, &known.before)).await {
+        Ok(()) => {
+            cx.crash_point("undone");
+            write(driver, Event::UndoDone { step: id })
+        }
+        Err(error) if hard.is_cancelled() => Err(error),
+        Err(error) => {
+            let reason = explain(&error);
+            write(driver, Event::UndoFailed { step: id.clone(), reason: reason.clone() })?;
+            Err(Stop::UndoFailed { step: id, reason }.into())
+        }
+    }
+}
+
+/// Runs `work` unless the second signal comes first.
+async fn unless<T>(hard: &tokio_util::sync::CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        result = work => result,
+        () = hard.cancelled() => Err(Stop::Interrupted.into()),
+    }
+}
+
+/// Ends what our own sessions still run. Dropping a connection alone would let a long statement go on.
+async fn cancel_queries(driver: &Driver) {
+    for database in driver.databases.iter().flatten() {
+        let ended = match database.connect(&format!("crossfade/{}/cancel", driver.run)).await {
+            Ok(session) => end_orphans(&session, &driver.run).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = ended {
+            tracing::warn!(database = database.name(), error = explain(&error), "could not cancel running queries");
+        }
+    }
+}
+
+fn refuse_blocking(findings: Vec<Finding>) -> Result<()> {
+    let blocking: Vec<Finding> = findings.into_iter().filter(|finding| finding.severity == Severity::Blocks).collect();
+    if blocking.is_empty() { Ok(()) } else { Err(Stop::Findings(blocking).into()) }
+}
+
+async fn counters(cx: &Cx, driver: &Driver) -> Result<BTreeMap<Side, Counters>> {
+    let mut read = BTreeMap::new();
+    for side in driver.plan.sides() {
+        read.insert(side, Counters::read(&cx.connect(side).await?).await?);
+    }
+    Ok(read)
+}
+
+fn write(driver: &mut Driver, event: Event) -> Result<()> {
+    let line = driver.journal.append(event)?.clone();
+    let _ = driver.notices.send(Notice::Event(line));
+    Ok(())
+}
+
+fn leave(driver: &mut Driver, exit: Exit, reason: String, findings: Vec<Finding>) -> Result<Outcome> {
+    write(driver, Event::Stopped { exit })?;
+    Ok(Outcome::Left { exit, reason, findings })
+}

@@ -1,0 +1,46 @@
+//! Does an existing run fit the plan and the databases of today? Pure.
+
+use std::collections::BTreeMap;
+
+use crate::journal::State;
+use crate::pg::Identity;
+use crate::plan::Plan;
+use crate::terms::Side;
+
+/// What differs between the plan a run began with and the plan of today; empty when nothing does.
+pub fn plan_changes(state: &State, plan: &Plan) -> Vec<String> {
+    let mut changes = Vec::new();
+    for step in plan.steps() {
+        match state.steps_as_begun.iter().find(|(id, _)| *id == step.id) {
+            None => changes.push(format!("step {} is new", step.id)),
+            Some((_, print)) if *print != step.fingerprint => {
+                changes.push(format!("step {} or a file it reads has changed", step.id))
+            }
+            Some(_) => {}
+        }
+    }
+    for (id, _) in &state.steps_as_begun {
+        if !plan.steps().iter().any(|step| step.id == *id) {
+            changes.push(format!("step {id} is gone"));
+        }
+    }
+    let order_then: Vec<_> = state.steps_as_begun.iter().map(|(id, _)| id).collect();
+    let order_now: Vec<_> = plan.steps().iter().map(|step| &step.id).collect();
+    if changes.is_empty() && order_then != order_now {
+        changes.push("the steps are in another order".to_owned());
+    }
+    changes
+}
+
+/// The sides whose database is not the one the run began with, as text.
+pub(super) fn other_databases(state: &State, now: &BTreeMap<Side, Identity>) -> Vec<String> {
+    now.iter()
+        .filter_map(|(side, identity)| match state.databases.get(side) {
+            Some(then) if !then.same_database(identity) => Some(format!(
+                "{side} was database {} of cluster {}, and is {} of {}",
+                then.name, then.cluster, identity.name, identity.cluster
+            )),
+            _ => None,
+        })
+        .collect()
+}

@@ -1,0 +1,232 @@
+//! Everything before the first step: which run, which databases, and nobody else at work.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+
+use super::Stop;
+use super::settle::{other_databases, plan_changes};
+use crate::journal::{Event, Journal, State};
+use crate::pg::{Database, DriverLock, Identity, check_server, control_present, end_orphans, ensure_control, identify};
+use crate::plan::Plan;
+use crate::step::{Cx, Interrupt, Outbound};
+use crate::terms::{RunId, Side, StepId};
+
+/// Which run of a plan to take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunChoice {
+    /// The latest one, or a new one when there is none.
+    Latest,
+    /// A new one, whatever there is.
+    New,
+}
+
+/// How to run.
+pub struct Options {
+    /// Directory of all runs.
+    pub state_dir: PathBuf,
+    /// Which run.
+    pub choice: RunChoice,
+    /// Steps a person approves now.
+    pub approve: BTreeSet<String>,
+    /// The databases, by side.
+    pub databases: BTreeMap<Side, Database>,
+    /// Requests to stop.
+    pub interrupt: Interrupt,
+    /// Where notices go.
+    pub notices: Outbound,
+}
+
+/// A run that is ready to be driven: journal locked, databases locked, orphans ended.
+pub struct Driver {
+    pub(super) plan: Plan,
+    pub(super) run: RunId,
+    pub(super) journal: Journal,
+    pub(super) databases: [Option<Database>; 2],
+    pub(super) interrupt: Interrupt,
+    pub(super) notices: Outbound,
+    pub(super) approvals: Arc<BTreeSet<String>>,
+    _locks: Vec<DriverLock>,
+}
+
+impl Driver {
+    /// The run.
+    pub fn run(&self) -> &RunId {
+        &self.run
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The journal.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    pub(super) fn cx(&self, step: &StepId, attempt: u32) -> Cx {
+        let mut cx =
+            Cx::new(self.run.clone(), step.clone(), self.plan.limits().clone(), self.databases.clone(), self.notices.clone());
+        cx.attempt = attempt;
+        cx.approvals = Arc::clone(&self.approvals);
+        cx.interrupt = self.interrupt.clone();
+        cx
+    }
+}
+
+/// The runs of a plan, oldest first.
+///
+/// # Errors
+/// When the directory exists and cannot be read.
+pub fn list_runs(state_dir: &Path, plan: &str) -> Result<Vec<RunId>> {
+    let directory = state_dir.join(plan);
+    if !directory.exists() {
+        return Ok(Vec::new());
+    }
+    let entries = std::fs::read_dir(&directory).with_context(|| format!("cannot read {}", directory.display()))?;
+    let mut runs: Vec<RunId> = entries
+        .flatten()
+        .filter(|entry| entry.path().join("journal.jsonl").exists())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .map(|name| RunId::existing(&name))
+        .collect();
+    runs.sort();
+    Ok(runs)
+}
+
+/// The latest run of a plan.
+///
+/// # Errors
+/// When the directory exists and cannot be read.
+pub fn latest_run(state_dir: &Path, plan: &str) -> Result<Option<RunId>> {
+    Ok(list_runs(state_dir, plan)?.pop())
+}
+
+/// Chooses or creates the run, takes every lock, ends orphan backends, creates our own tables, and begins or resumes the journal.
+///
+/// # Errors
+/// [`Stop::Usage`] when plan, databases and run do not fit together or somebody else is driving; other errors as they come.
+/// Nothing is changed before all of that is checked.
+pub async fn prepare(plan: Plan, options: Options) -> Result<Driver> {
+    let Options { state_dir, choice, approve, databases, interrupt, notices } = options;
+    let mut sessions = BTreeMap::new();
+    let mut identities = BTreeMap::new();
+    let existing = match choice {
+        RunChoice::Latest => latest_run(&state_dir, plan.name())?,
+        RunChoice::New => None,
+    };
+    let mut run = existing.clone().unwrap_or_else(RunId::fresh);
+    for side in plan.sides() {
+        let database = databases.get(&side).with_context(|| format!("no connection string for {side}"))?;
+        let session = database.connect(&format!("crossfade/{run}/lock")).await?;
+        let identity = identify(&session).await?;
+        check_server(&session, &identity).await.map_err(usage)?;
+        identities.insert(side, identity);
+        sessions.insert(side, session);
+    }
+    if let (Some(blue), Some(green)) = (identities.get(&Side::Blue), identities.get(&Side::Green))
+        && blue.same_database(green)
+    {
+        return Err(usage(format!(
+            "blue and green are the same database ({} of cluster {}): green must be another one",
+            blue.name, blue.cluster
+        )));
+    }
+    unknown_approvals(&plan, &approve)?;
+
+    let mut journal = None;
+    if let Some(found) = &existing {
+        let opened = open(&state_dir, &plan, found)?;
+        if fits(opened.state(), &plan, &identities, found)? {
+            journal = Some(opened);
+        } else {
+            run = RunId::fresh();
+        }
+    }
+
+    // Orphans of a killed driver may still hold its advisory lock for a moment: end them first. The file lock
+    // says that no living driver of this run is at work.
+    let mut orphans = 0;
+    let mut locks = Vec::new();
+    for (side, session) in sessions {
+        if journal.is_some() {
+            orphans += end_orphans(&session, &run).await?;
+        }
+        let mut extra = databases[&side].connect(&format!("crossfade/{run}/setup")).await?;
+        locks.push(DriverLock::take(session).await.map_err(usage)?);
+        ensure_control(&mut extra).await?;
+        debug_assert!(control_present(&extra).await?);
+    }
+
+    let mut journal = match journal {
+        Some(mut journal) => {
+            if !journal.state().finished {
+                journal.append(Event::RunResumed { orphans })?;
+            }
+            journal
+        }
+        None => begin(open(&state_dir, &plan, &run)?, &plan, identities)?,
+    };
+    for step in approve.into_iter().filter_map(|step| StepId::new(&step).ok()) {
+        if !journal.state().approvals.contains(step.as_str()) {
+            journal.append(Event::Approved { step })?;
+        }
+    }
+    let approvals = Arc::new(journal.state().approvals.clone());
+    let databases = [databases.get(&Side::Blue).cloned(), databases.get(&Side::Green).cloned()];
+    Ok(Driver { plan, run, journal, databases, interrupt, notices, approvals, _locks: locks })
+}
+
+fn open(state_dir: &Path, plan: &Plan, run: &RunId) -> Result<Journal> {
+    Journal::open(&state_dir.join(plan.name()).join(run.as_str())).map_err(usage)
+}
+
+fn begin(mut journal: Journal, plan: &Plan, databases: BTreeMap<Side, Identity>) -> Result<Journal> {
+    journal.append(Event::RunStarted {
+        plan: plan.name().to_owned(),
+        fingerprint: plan.fingerprint().clone(),
+        steps: plan.steps().iter().map(|step| (step.id.clone(), step.fingerprint.clone())).collect(),
+        databases,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    })?;
+    Ok(journal)
+}
+
+/// Whether the run `found` is to be taken up; false when it is over and belongs to other databases.
+fn fits(state: &State, plan: &Plan, databases: &BTreeMap<Side, Identity>, found: &RunId) -> Result<bool> {
+    if state.fingerprint.is_none() {
+        return Ok(false);
+    }
+    let elsewhere = other_databases(state, databases);
+    if !elsewhere.is_empty() {
+        if state.finished {
+            return Ok(false);
+        }
+        return Err(usage(format!(
+            "run {found} of this plan is not finished and belongs to other databases: {}; connect to those, or begin another with --new",
+            elsewhere.join("; ")
+        )));
+    }
+    let changes = plan_changes(state, plan);
+    if !changes.is_empty() && !state.finished {
+        return Err(usage(format!(
+            "the plan has changed since run {found} began: {}; restore it to go on, undo the run with the plan as it was (`crossfade rollback`), or begin another with --new",
+            changes.join("; ")
+        )));
+    }
+    Ok(true)
+}
+
+fn unknown_approvals(plan: &Plan, approve: &BTreeSet<String>) -> Result<()> {
+    match approve.iter().find(|step| !plan.steps().iter().any(|known| known.id.as_str() == *step)) {
+        Some(step) => Err(usage(format!("--approve {step}: the plan has no such step"))),
+        None => Ok(()),
+    }
+}
+
+fn usage(why: impl std::fmt::Display) -> anyhow::Error {
+    Stop::Usage(why.to_string()).into()
+}

@@ -1,0 +1,62 @@
+//! What a database error means, without the values that PostgreSQL puts into its messages.
+
+use tokio_postgres::Error;
+
+/// The five-character SQLSTATE (PostgreSQL manual, appendix A), or `""` for an error that is not the server's.
+pub fn sqlstate(error: &Error) -> &str {
+    error.code().map_or("", |code| code.code())
+}
+
+/// Whether the session is gone: classes 08 and 57P, or a broken socket. What was sent last may or may not have happened.
+pub fn is_connection_loss(error: &Error) -> bool {
+    let code = sqlstate(error);
+    error.is_closed() || code.starts_with("08") || code.starts_with("57P") || (code.is_empty() && error.as_db_error().is_none())
+}
+
+/// The error for people: message, SQLSTATE, and the objects it names. Values are left out: PostgreSQL repeats row values
+/// in DETAIL and, for class 22 (data exception), at the end of the message.
+pub fn explain(error: &anyhow::Error) -> String {
+    let mut parts = Vec::new();
+    for cause in error.chain() {
+        match cause.downcast_ref::<Error>() {
+            Some(pg) => match pg.as_db_error() {
+                Some(db) => {
+                    let message =
+                        if db.code().code().starts_with("22") { without_values(db.message()) } else { db.message().to_owned() };
+                    let mut text = format!("{message} (SQLSTATE {})", db.code().code());
+                    for (what, name) in [("table", db.table()), ("column", db.column()), ("constraint", db.constraint())] {
+                        if let Some(name) = name.filter(|name| !message.contains(*name)) {
+                            text += &format!(", {what} {name}");
+                        }
+                    }
+                    parts.push(text);
+                    break;
+                }
+                None => parts.push(pg.to_string()),
+            },
+            None if cause.is::<tokio_postgres::error::DbError>() => {}
+            None => parts.push(cause.to_string()),
+        }
+    }
+    parts.dedup();
+    parts.join(": ")
+}
+
+fn without_values(message: &str) -> String {
+    match message.find(": \"") {
+        Some(at) => format!("{} (value not shown)", &message[..at]),
+        None => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn values_at_the_end_of_a_message_are_not_shown() {
+        assert_eq!(
+            super::without_values("invalid input syntax for type integer: \"secret\""),
+            "invalid input syntax for type integer (value not shown)"
+        );
+        assert_eq!(super::without_values("value too long"), "value too long");
+    }
+}

@@ -1,0 +1,150 @@
+//! DDL on busy tables: short waits, many tries, and the name of whoever is in the way.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+use crate::pg::{Class, Session, set_class, sqlstate};
+use crate::plan::Limits;
+
+/// A session that stands in the way of ours. Its query text is not shown whole: it may hold values.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Blocker {
+    /// Its server process.
+    pub pid: i32,
+    /// Its `application_name`.
+    pub application: String,
+    /// `active`, `idle in transaction`, ... (`pg_stat_activity.state`).
+    pub state: String,
+    /// Age of its transaction in seconds.
+    pub seconds: f64,
+    /// First word of its last query.
+    pub command: String,
+}
+
+impl std::fmt::Display for Blocker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "pid {} ({}), {}, last command {}, transaction {:.1} s old",
+            self.pid, self.application, self.state, self.command, self.seconds
+        )
+    }
+}
+
+/// Who blocks the session `pid`, asked from another session of the same server.
+///
+/// # Errors
+/// When the asking session is gone.
+pub async fn blockers_of(observer: &Session, pid: i32) -> anyhow::Result<Vec<Blocker>> {
+    let rows = observer
+        .query(
+            "SELECT a.pid, a.application_name, coalesce(a.state, a.backend_type), \
+                    coalesce(extract(epoch FROM clock_timestamp() - a.xact_start), 0)::float8, \
+                    coalesce(upper(substring(a.query FROM '^\\s*(\\w+)')), '') \
+             FROM pg_stat_activity a WHERE a.pid = ANY (pg_blocking_pids($1)) ORDER BY a.xact_start",
+            &[&pid],
+        )
+        .await?;
+    Ok(rows
+        .iter()
+        .map(|row| Blocker {
+            pid: row.get(0),
+            application: row.get(1),
+            state: row.get(2),
+            seconds: row.get(3),
+            command: row.get(4),
+        })
+        .collect())
+}
+
+/// Runs transactions that take strong locks on busy tables.
+pub struct Patience<'a> {
+    /// Runs the statements.
+    pub session: &'a mut Session,
+    /// Watches who blocks them.
+    pub observer: &'a Session,
+    /// How long one try waits, and how long to go on trying.
+    pub limits: &'a Limits,
+}
+
+impl Patience<'_> {
+    /// Runs `statements` in one transaction. A try that meets a lock timeout (55P03), a deadlock (40P01) or a
+    /// serialization failure (40001) is rolled back whole and made again after a pause of 50 ms to 2 s, until
+    /// `lock_retry_for` is over. Returns the rows each statement changed.
+    ///
+    /// # Errors
+    /// Any other error at once; after the last try, the lock timeout together with the blockers.
+    pub async fn transaction(
+        &mut self,
+        statements: &[String],
+        report: &mut (dyn FnMut(&[Blocker]) + Send),
+    ) -> anyhow::Result<Vec<u64>> {
+        let began = Instant::now();
+        let mut pause = Duration::from_millis(50);
+        loop {
+            set_class(self.session, Class::Queueing, self.limits).await?;
+            let pid = self.session.pid();
+            let mut blockers = Vec::new();
+            let outcome = {
+                let attempt = attempt(self.session, statements);
+                tokio::pin!(attempt);
+                loop {
+                    tokio::select! {
+                        outcome = &mut attempt => break outcome,
+                        () = tokio::time::sleep(self.limits.lock_timeout / 3) => {
+                            let now = blockers_of(self.observer, pid).await?;
+                            if !now.is_empty() {
+                                blockers = now;
+                            }
+                        }
+                    }
+                }
+            };
+            let error = match outcome {
+                Ok(rows) => return Ok(rows),
+                Err(error) => error,
+            };
+            if !matches!(sqlstate(&error), "55P03" | "40P01" | "40001") {
+                return Err(error.into());
+            }
+            report(&blockers);
+            if began.elapsed() + pause > self.limits.lock_retry_for {
+                let who = match blockers.is_empty() {
+                    true => "the blocker was gone when asked".to_owned(),
+                    false => blockers.iter().map(Blocker::to_string).collect::<Vec<_>>().join("; "),
+                };
+                return Err(error).with_context(|| {
+                    format!(
+                        "no lock within {} of tries; in the way: {who}",
+                        humantime::format_duration(self.limits.lock_retry_for)
+                    )
+                });
+            }
+            tokio::time::sleep(pause.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
+            pause = (pause * 2).min(Duration::from_secs(2));
+        }
+    }
+
+    /// Runs one statement outside a transaction block, without a lock timeout: for statements whose waits block nobody.
+    ///
+    /// # Errors
+    /// The server's error. A `CREATE INDEX CONCURRENTLY` that failed may have left an INVALID index.
+    pub async fn alone(&mut self, statement: &str) -> anyhow::Result<()> {
+        if statement.trim().is_empty() {
+            bail!("an empty statement cannot run");
+        }
+        set_class(self.session, Class::Patient, self.limits).await?;
+        Ok(self.session.batch_execute(statement).await?)
+    }
+}
+
+async fn attempt(session: &mut Session, statements: &[String]) -> Result<Vec<u64>, tokio_postgres::Error> {
+    let transaction = session.transaction().await?;
+    let mut rows = Vec::with_capacity(statements.len());
+    for statement in statements {
+        rows.push(transaction.execute(statement.as_str(), &[]).await?);
+    }
+    transaction.commit().await?;
+    Ok(rows)
+}

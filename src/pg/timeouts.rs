@@ -1,0 +1,29 @@
+//! Time limits come in classes, by what a statement's waiting does to others.
+
+use tokio_postgres::{Client, Error};
+
+use crate::plan::Limits;
+
+/// What waiting for a lock does to others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// DDL whose wait queues everybody behind it: the plan's short `lock_timeout`, tried again with pauses.
+    Queueing,
+    /// `CREATE INDEX CONCURRENTLY`, `VALIDATE CONSTRAINT` and the like: their waits block nobody, and a lock timeout would
+    /// leave an INVALID index behind. No limit.
+    Patient,
+    /// Batches of rows: the plan's `lock_timeout`, so that a batch never sits on row locks behind someone else.
+    Batch,
+}
+
+/// Sets the session's limits for the statements that follow.
+///
+/// # Errors
+/// When the session is gone.
+pub async fn set_class(client: &Client, class: Class, limits: &Limits) -> Result<(), Error> {
+    let lock_timeout = match class {
+        Class::Queueing | Class::Batch => limits.lock_timeout.as_millis().max(1),
+        Class::Patient => 0,
+    };
+    client.batch_execute(&format!("SET lock_timeout = {lock_timeout}; SET statement_timeout = 0")).await
+}

@@ -1,0 +1,87 @@
+//! The safety limits of a plan, each explicit, with units.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A length of time written as in `200ms`, `10s`, `5m`, `1h 30m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Span(pub Duration);
+
+impl TryFrom<String> for Span {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        humantime::parse_duration(&text)
+            .map(Span)
+            .map_err(|e| format!("`{text}` is not a length of time such as `200ms`, `10s` or `5m`: {e}"))
+    }
+}
+
+impl From<Span> for String {
+    fn from(span: Span) -> String {
+        humantime::format_duration(span.0).to_string()
+    }
+}
+
+/// `[limits]` as written; every key is optional.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LimitsFile {
+    lock_timeout: Option<Span>,
+    lock_retry_for: Option<Span>,
+    batch_target: Option<Span>,
+    max_replication_lag: Option<Span>,
+    max_blocked_sessions: Option<u32>,
+    jobs: Option<usize>,
+}
+
+/// What a run may do to the databases at most.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// How long one try of a statement that queues others waits for its lock. Default 200 ms.
+    pub lock_timeout: Duration,
+    /// How long such a statement is tried again before the run stops. Default 10 min.
+    pub lock_retry_for: Duration,
+    /// How long one batch of rows should take; batches grow and shrink towards it. Default 300 ms.
+    pub batch_target: Duration,
+    /// Row batches pause while a standby is further behind than this. Default 10 s.
+    pub max_replication_lag: Duration,
+    /// Row batches pause while more sessions than this wait for locks. Default 4.
+    pub max_blocked_sessions: u32,
+    /// Parallel connections per side inside a step. Default: the cores of this machine, at least 2 and at most 8.
+    pub jobs: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        LimitsFile::default().into()
+    }
+}
+
+impl From<LimitsFile> for Limits {
+    fn from(file: LimitsFile) -> Self {
+        let span = |given: Option<Span>, default: Duration| given.map_or(default, |span| span.0);
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Self {
+            lock_timeout: span(file.lock_timeout, Duration::from_millis(200)),
+            lock_retry_for: span(file.lock_retry_for, Duration::from_secs(600)),
+            batch_target: span(file.batch_target, Duration::from_millis(300)),
+            max_replication_lag: span(file.max_replication_lag, Duration::from_secs(10)),
+            max_blocked_sessions: file.max_blocked_sessions.unwrap_or(4),
+            jobs: file.jobs.unwrap_or(cores.clamp(2, 8)).max(1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_humantime() {
+        assert_eq!(Span::try_from("200ms".to_owned()).unwrap().0, Duration::from_millis(200));
+        assert!(Span::try_from("200".to_owned()).unwrap_err().contains("length of time"));
+    }
+}

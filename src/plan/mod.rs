@@ -1,0 +1,96 @@
+//! From a plan file to a checked plan. All problems of a plan are found at once, each with file, line and step.
+
+mod check;
+mod file;
+mod limits;
+mod problem;
+
+use std::path::{Path, PathBuf};
+
+pub use check::load;
+pub use limits::{Limits, Span};
+pub use problem::{Problem, Problems};
+
+use crate::step::Step;
+use crate::terms::{Fingerprint, Phase, Side, StepId};
+
+/// A checked plan. Only [`load`] makes one.
+pub struct Plan {
+    name: String,
+    description: String,
+    path: PathBuf,
+    blue: DatabaseRef,
+    green: Option<DatabaseRef>,
+    limits: Limits,
+    steps: Vec<PlannedStep>,
+    fingerprint: Fingerprint,
+}
+
+/// Where a side's connection string comes from: the name of an environment variable, never the string itself.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseRef {
+    /// Name of the environment variable that holds the connection string.
+    pub url_env: String,
+}
+
+/// One step of a checked plan.
+pub struct PlannedStep {
+    /// Its name.
+    pub id: StepId,
+    /// Where it stands in the safety order.
+    pub phase: Phase,
+    /// The step kind's name, as in the plan file.
+    pub kind: &'static str,
+    /// The plan's own words about it.
+    pub description: String,
+    /// Fingerprint of the step as written and of every file it reads.
+    pub fingerprint: Fingerprint,
+    /// What it does.
+    pub step: Box<dyn Step>,
+}
+
+impl Plan {
+    /// The plan's name: the first part of its runs' directories.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the plan is for.
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// The file it was read from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the connection string of a side comes from; `None` for a plan without green.
+    pub fn database(&self, side: Side) -> Option<&DatabaseRef> {
+        match side {
+            Side::Blue => Some(&self.blue),
+            Side::Green => self.green.as_ref(),
+        }
+    }
+
+    /// The sides this plan connects to.
+    pub fn sides(&self) -> impl Iterator<Item = Side> + '_ {
+        [Side::Blue, Side::Green].into_iter().filter(|side| self.database(*side).is_some())
+    }
+
+    /// The safety limits.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The steps, in the order they run.
+    pub fn steps(&self) -> &[PlannedStep] {
+        &self.steps
+    }
+
+    /// Fingerprint of everything that decides what the plan does.
+    pub fn fingerprint(&self) -> &Fingerprint {
+        &self.fingerprint
+    }
+}

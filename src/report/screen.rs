@@ -1,0 +1,124 @@
+//! What a person sees while a run goes on: a bar on a terminal, plain lines elsewhere. Always on stderr.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::journal::Event;
+use crate::step::Notice;
+
+/// Shows notices until every sender is gone.
+pub struct Screen {
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Screen {
+    /// Starts; `quiet` shows only what needs a person.
+    pub fn start(quiet: bool) -> (Self, UnboundedSender<Notice>) {
+        let (sender, receiver) = unbounded_channel();
+        (Self { task: tokio::spawn(show(receiver, quiet)) }, sender)
+    }
+
+    /// Waits until the last notice is shown; every sender must be dropped.
+    pub async fn finish(self) {
+        let _ = self.task.await;
+    }
+}
+
+async fn show(mut notices: UnboundedReceiver<Notice>, quiet: bool) {
+    let mut view = View { bar: None, terminal: std::io::stderr().is_terminal(), quiet, last_line: Instant::now() };
+    while let Some(notice) = notices.recv().await {
+        view.take(&notice);
+    }
+    view.clear();
+}
+
+struct View {
+    bar: Option<ProgressBar>,
+    terminal: bool,
+    quiet: bool,
+    last_line: Instant,
+}
+
+/// How often progress becomes a line where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+impl View {
+    fn take(&mut self, notice: &Notice) {
+        match notice {
+            Notice::Event(line) => self.event(&line.event),
+            Notice::Progress { step, done, total, unit } => self.progress(step.as_str(), *done, *total, unit),
+            Notice::Waiting { step, blockers } => {
+                for blocker in blockers {
+                    self.say(&format!("{step}: waits for a lock; in the way: {blocker}"));
+                }
+            }
+            Notice::Remark { step, text } => self.say(&format!("{step}: {text}")),
+        }
+    }
+
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::StepStarted { step, attempt, .. } => {
+                self.clear();
+                let again = if *attempt > 1 { format!(" (attempt {attempt})") } else { String::new() };
+                self.say(&format!("{step}: begins{again}"));
+                self.last_line = Instant::now();
+            }
+            Event::StepDone { step, seconds, findings, .. } => {
+                self.clear();
+                self.say(&format!("{step}: done in {seconds:.1} s"));
+                for finding in findings {
+                    self.say(&format!("{step}: {finding}"));
+                }
+            }
+            Event::StepAdopted { step } => self.say(&format!("{step}: was complete before this run; left as it is")),
+            Event::RunResumed { orphans } if *orphans > 0 => self.say(&format!("resumed; ended {orphans} orphan backends")),
+            Event::UndoStarted { step } => self.say(&format!("{step}: undoing")),
+            Event::UndoDone { step } => self.say(&format!("{step}: undone")),
+            _ => {}
+        }
+    }
+
+    fn progress(&mut self, step: &str, done: u64, total: u64, unit: &str) {
+        if self.quiet {
+            return;
+        }
+        if self.terminal {
+            let bar = self.bar.get_or_insert_with(|| ProgressBar::new(total));
+            let template = match total {
+                0 => "{prefix} {spinner} {human_pos} {msg} {elapsed}",
+                _ => "{prefix} [{bar:30}] {human_pos}/{human_len} {msg} {per_sec} ETA {eta}",
+            };
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style);
+            }
+            bar.set_prefix(step.to_owned());
+            bar.set_message(unit.to_owned());
+            bar.set_length(total);
+            bar.set_position(done);
+        } else if self.last_line.elapsed() >= LINE_EVERY {
+            self.last_line = Instant::now();
+            match total {
+                0 => eprintln!("{step}: {done} {unit}"),
+                _ => eprintln!("{step}: {done} of {total} {unit} ({} %)", done * 100 / total),
+            }
+        }
+    }
+
+    fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{line}")),
+            None if !self.quiet => eprintln!("{line}"),
+            None => {}
+        }
+    }
+
+    fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}

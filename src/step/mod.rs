@@ -1,0 +1,97 @@
+//! The contract every step kind keeps, and the table of kinds. One kind, one file.
+//!
+//! The engine does, for each step: [`Step::observe`] → [`Step::preconditions`] → [`Step::before`], written to the
+//! journal → [`Step::apply`] → [`Step::observe`] again → [`Step::verify`] → journal. A step found complete before we tried
+//! is adopted and never undone. After a crash the same sequence runs again with what is observed then, so `apply`
+//! takes up from any extent, and `undo` may be called from any extent and twice.
+
+mod confirm;
+mod context;
+mod registry;
+mod run_sql;
+
+use async_trait::async_trait;
+
+pub use context::{Cx, Interrupt, Notice, Outbound};
+pub use registry::{Fault, KINDS, Parsed, Surroundings, from_table, parse};
+
+use crate::terms::{Before, Extent, Finding, Side};
+
+/// One line for the reviewer.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Summary {
+    /// What it does, as an imperative sentence without a full stop.
+    pub effect: String,
+    /// The strongest lock it takes on an existing table and for how long, or `none`.
+    pub lock: String,
+}
+
+/// Whether the effect can be taken back.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reversal {
+    /// `undo` restores what was.
+    Reversible,
+    /// There is nothing to take back; the text says why.
+    NothingToUndo(String),
+    /// It cannot be taken back; the text says why. A rollback stops before such a step.
+    Irreversible(String),
+}
+
+/// One thing a step would do, for a run without `--execute`.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Forecast {
+    /// The object: a table, an index, a file.
+    pub object: String,
+    /// What would happen to it.
+    pub what: String,
+    /// Estimated rows it would read or write (`pg_class.reltuples`), when that is meaningful.
+    pub rows: Option<i64>,
+    /// The strongest lock and what it blocks, in words; empty for none.
+    pub lock: String,
+}
+
+/// One step of a plan, of some kind.
+#[async_trait]
+pub trait Step: Send + Sync {
+    /// One line for the reviewer.
+    fn describe(&self) -> Summary;
+
+    /// The sides it works on.
+    fn sides(&self) -> Vec<Side>;
+
+    /// Whether and how it can be taken back.
+    fn reversal(&self) -> Reversal;
+
+    /// True for a step that only reads: it has no extent to observe and runs whenever the journal does not say it is done.
+    fn reads_only(&self) -> bool {
+        false
+    }
+
+    /// What a run without `--execute` says it would do. Changes nothing.
+    async fn forecast(&self, cx: &Cx) -> anyhow::Result<Vec<Forecast>>;
+
+    /// Everything that must be true before `apply`. Changes nothing; a finding that blocks stops the run with exit code 10.
+    async fn preconditions(&self, cx: &Cx) -> anyhow::Result<Vec<Finding>> {
+        let _ = cx;
+        Ok(Vec::new())
+    }
+
+    /// How much of the effect is there, asked of the systems.
+    async fn observe(&self, cx: &Cx) -> anyhow::Result<Extent>;
+
+    /// What an undo will need; journaled before `apply` is first called.
+    async fn before(&self, cx: &Cx) -> anyhow::Result<Before>;
+
+    /// Brings about the effect, from whatever extent was found.
+    async fn apply(&self, cx: &Cx, found: &Extent, before: &Before) -> anyhow::Result<()>;
+
+    /// Checks the effect beyond its being there.
+    async fn verify(&self, cx: &Cx) -> anyhow::Result<Vec<Finding>> {
+        let _ = cx;
+        Ok(Vec::new())
+    }
+
+    /// Takes the effect back, from any extent; safe to call twice.
+    async fn undo(&self, cx: &Cx, before: &Before) -> anyhow::Result<()>;
+}
