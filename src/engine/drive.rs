@@ -10,7 +10,7 @@ use crate::journal::{Direction, Event, StepStatus};
 use crate::pg::{Counters, end_orphans, explain};
 use crate::report::LockWatch;
 use crate::step::{Cx, Notice};
-use crate::terms::{Before, Exit, Extent, Finding, Severity, Side, StepId};
+use crate::terms::{Before, Exit, Extent, Finding, Severity, Side};
 
 /// How a run ended.
 #[derive(Debug)]
