@@ -19,6 +19,7 @@ pub mod journal;
 pub mod pg;
 pub mod plan;
 pub mod report;
+pub mod shadow;
 pub mod sql;
 pub mod step;
 pub mod terms;

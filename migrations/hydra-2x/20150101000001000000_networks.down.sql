@@ -1,0 +1,2 @@
+DROP TABLE networks;
+DROP TABLE schema_migration;

@@ -1,0 +1,7 @@
+//! Throw-away PostgreSQL servers: for the demo, the tests, and everything that tries something out before it is done.
+
+mod binaries;
+mod cluster;
+
+pub use binaries::{Binaries, install};
+pub use cluster::{Cluster, Settings};

@@ -1,0 +1,177 @@
+//! What the integration tests share: one throw-away cluster, a database of its own for each test, and the built binary.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crossfade::pg::{Database, Session};
+use crossfade::shadow::{Binaries, Cluster};
+
+/// The runtime that keeps the shared cluster's start alive; tests have their own.
+static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// The cluster all tests share. It stops when the test process ends.
+pub fn cluster() -> &'static Cluster {
+    CLUSTER.get_or_init(|| {
+        std::thread::spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                Cluster::start(&Binaries::find().unwrap(), vec![("shared_buffers", "128MB".to_owned())]).await.unwrap()
+            })
+        })
+        .join()
+        .unwrap()
+    })
+}
+
+/// A database of the shared cluster that belongs to one test; dropped when this is dropped.
+pub struct TestDb {
+    name: String,
+}
+
+impl TestDb {
+    /// A new, empty database.
+    pub async fn empty() -> Self {
+        Self::from_template("template0").await
+    }
+
+    /// A copy of another database, to which nobody may be connected.
+    pub async fn from_template(template: &str) -> Self {
+        let name = format!("t{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        admin().await.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template}")).await.unwrap();
+        Self { name }
+    }
+
+    /// Its name in the cluster.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its connection string.
+    pub fn url(&self) -> String {
+        cluster().url(&self.name)
+    }
+
+    /// As the library takes it.
+    pub fn database(&self) -> Database {
+        Database::parse("test", &self.url()).unwrap()
+    }
+
+    /// A session on it.
+    pub async fn session(&self) -> Session {
+        self.database().connect("test").await.unwrap()
+    }
+
+    /// Runs SQL.
+    pub async fn sql(&self, sql: &str) {
+        self.session().await.batch_execute(sql).await.unwrap();
+    }
+
+    /// One value of one row.
+    pub async fn value(&self, sql: &str) -> String {
+        let row = self.session().await.query_one(&format!("SELECT ({sql})::text"), &[]).await.unwrap();
+        row.get::<_, Option<String>>(0).unwrap_or_default()
+    }
+}
+
+impl Drop for TestDb {
+    fn drop(&mut self) {
+        let name = std::mem::take(&mut self.name);
+        let dropped = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async { admin().await.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await })
+        });
+        let _ = dropped.join();
+    }
+}
+
+async fn admin() -> Session {
+    cluster().database("admin", "postgres").unwrap().connect("test").await.unwrap()
+}
+
+/// The built `crossfade`, with nothing of this machine's PostgreSQL environment.
+pub fn crossfade() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_crossfade"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PG")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// A folder with a plan in it and room for journals.
+pub struct Workspace {
+    /// The folder.
+    pub folder: tempfile::TempDir,
+    /// Environment of every command: the databases.
+    pub env: Vec<(String, String)>,
+}
+
+impl Workspace {
+    /// A workspace with this plan file, for these databases.
+    pub fn new(plan: &str, blue: &TestDb, green: Option<&TestDb>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("plan.toml"), plan).unwrap();
+        Self::at(folder, blue, green)
+    }
+
+    /// A workspace around an existing folder.
+    pub fn at(folder: tempfile::TempDir, blue: &TestDb, green: Option<&TestDb>) -> Self {
+        let mut env = vec![("BLUE_DATABASE_URL".to_owned(), blue.url())];
+        env.extend(green.map(|green| ("GREEN_DATABASE_URL".to_owned(), green.url())));
+        Self { folder, env }
+    }
+
+    /// The plan file.
+    pub fn plan(&self) -> PathBuf {
+        self.folder.path().join("plan.toml")
+    }
+
+    /// A command on the plan, with the state directory in this folder.
+    pub fn command(&self, words: &[&str]) -> Command {
+        self.command_on(words, &self.plan())
+    }
+
+    /// A command on another plan.
+    pub fn command_on(&self, words: &[&str], plan: &Path) -> Command {
+        let mut command = crossfade();
+        command.arg(words[0]).arg(plan).args(&words[1..]).envs(self.env.iter().cloned());
+        command.env("CROSSFADE_STATE", self.folder.path().join("state"));
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, words: &[&str]) -> Ran {
+        Ran::of(self.command(words).output().unwrap())
+    }
+}
+
+/// A command that has ended.
+#[derive(Debug)]
+pub struct Ran {
+    /// Its exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// What it printed.
+    pub stdout: String,
+    /// What it said.
+    pub stderr: String,
+}
+
+impl Ran {
+    /// Of a finished process.
+    pub fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Checks the exit code; shows everything when it is another.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+}
