@@ -8,6 +8,7 @@
 mod confirm;
 mod context;
 mod registry;
+mod require;
 mod run_sql;
 
 use async_trait::async_trait;

@@ -64,7 +64,7 @@ pub struct Kind {
 }
 
 /// Every step kind, in the order the README lists them. A new kind is one new file and one line here.
-pub const KINDS: &[Kind] = &[super::run_sql::KIND, super::confirm::KIND];
+pub const KINDS: &[Kind] = &[super::require::KIND, super::run_sql::KIND, super::confirm::KIND];
 
 /// Makes the step of this kind.
 ///
