@@ -99,7 +99,7 @@ impl fmt::Display for StepId {
     }
 }
 
-/// The name of a run: the UTC second it began and four random hex digits, `20261122t011500-3fa9`. Sorts by time.
+/// The name of a run: the UTC millisecond it began and four random hex digits, `20261122t011500123-3fa9`. Sorts by time.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RunId(String);
@@ -107,7 +107,7 @@ pub struct RunId(String);
 impl RunId {
     /// A new name for a run that begins now.
     pub fn fresh() -> Self {
-        let now = jiff::Timestamp::now().strftime("%Y%m%dt%H%M%S");
+        let now = jiff::Timestamp::now().strftime("%Y%m%dt%H%M%S%3f");
         Self(format!("{now}-{:04x}", fastrand::u16(..)))
     }
 
@@ -292,6 +292,12 @@ mod tests {
         let b = Fingerprint::of([b"a".as_slice(), b"bc"]);
         assert_ne!(a, b);
         assert_eq!(a.as_str().len(), 64);
+    }
+
+    #[test]
+    fn run_ids_have_one_form() {
+        let id = RunId::fresh();
+        assert_eq!(id.as_str().len(), "20261122t011500123-3fa9".len(), "{id}");
     }
 
     #[test]

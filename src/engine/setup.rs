@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use super::Stop;
 use super::settle::{other_databases, plan_changes};
 use crate::journal::{Event, Journal, State};
-use crate::pg::{Database, DriverLock, Identity, check_server, control_present, end_orphans, ensure_control, identify};
+use crate::pg::{Database, DriverLock, Identity, check_control, check_server, end_orphans, ensure_control, identify};
 use crate::plan::Plan;
 use crate::step::{Cx, Interrupt, Outbound};
 use crate::terms::{RunId, Side, StepId};
@@ -124,6 +124,7 @@ pub async fn prepare(plan: Plan, options: Options) -> Result<Driver> {
         let session = database.connect(&format!("crossfade/{run}/lock")).await?;
         let identity = identify(&session).await?;
         check_server(&session, &identity).await.map_err(usage)?;
+        check_control(&session).await.map_err(usage)?;
         identities.insert(side, identity);
         sessions.insert(side, session);
     }
@@ -151,14 +152,11 @@ pub async fn prepare(plan: Plan, options: Options) -> Result<Driver> {
     // says that no living driver of this run is at work.
     let mut orphans = 0;
     let mut locks = Vec::new();
-    for (side, session) in sessions {
+    for (_, session) in sessions {
         if journal.is_some() {
             orphans += end_orphans(&session, &run).await?;
         }
-        let mut extra = databases[&side].connect(&format!("crossfade/{run}/setup")).await?;
         locks.push(DriverLock::take(session).await.map_err(usage)?);
-        ensure_control(&mut extra).await?;
-        debug_assert!(control_present(&extra).await?);
     }
 
     let mut journal = match journal {
@@ -170,6 +168,9 @@ pub async fn prepare(plan: Plan, options: Options) -> Result<Driver> {
         }
         None => begin(open(&state_dir, &plan, &run)?, &plan, identities)?,
     };
+    for database in databases.values() {
+        ensure_control(&mut database.connect(&format!("crossfade/{run}/setup")).await?).await?;
+    }
     for step in approve.into_iter().filter_map(|step| StepId::new(&step).ok()) {
         if !journal.state().approvals.contains(step.as_str()) {
             journal.append(Event::Approved { step })?;

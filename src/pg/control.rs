@@ -3,7 +3,7 @@
 use anyhow::Context;
 
 use crate::pg::Session;
-use crate::sql::Literal;
+use crate::sql::{Ident, Literal};
 use crate::terms::{RunId, StepId};
 
 mod embedded {
@@ -16,6 +16,30 @@ mod embedded {
 /// When the session is gone.
 pub async fn control_present(session: &Session) -> anyhow::Result<bool> {
     Ok(session.query_one("SELECT to_regclass('crossfade.step_marker') IS NOT NULL", &[]).await?.get(0))
+}
+
+/// Whether [`ensure_control`] may do its work, asked before anything is changed.
+///
+/// # Errors
+/// Names the database, the missing privilege and the GRANT that gives it.
+pub async fn check_control(session: &Session) -> anyhow::Result<()> {
+    let row = session
+        .query_one(
+            "SELECT CASE WHEN to_regnamespace('crossfade') IS NULL THEN has_database_privilege(current_database(), 'CREATE') \
+                         ELSE has_schema_privilege('crossfade', 'CREATE, USAGE') END, \
+                    current_user::text, current_database()::text",
+            &[],
+        )
+        .await?;
+    if row.get(0) {
+        return Ok(());
+    }
+    let (name, user, database) =
+        (session.database().name(), Ident::new(row.get::<_, String>(1)), Ident::new(row.get::<_, String>(2)));
+    anyhow::bail!(
+        "role {user} may not create schema crossfade (or use it) on {name}: crossfade keeps its own tables there; \
+         next: GRANT CREATE ON DATABASE {database} TO {user}"
+    )
 }
 
 /// Creates or upgrades our tables. The caller holds the [`crate::pg::DriverLock`]: refinery itself takes no lock.

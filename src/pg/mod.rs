@@ -10,7 +10,7 @@ mod patience;
 mod timeouts;
 
 pub use connect::{Database, Session};
-pub use control::{control_present, ensure_control, mark, marked, unmark};
+pub use control::{check_control, control_present, ensure_control, mark, marked, unmark};
 pub use counters::Counters;
 pub use fault::{explain, is_connection_loss, sqlstate};
 pub use identity::{DriverLock, Identity, check_server, identify};

@@ -9,6 +9,21 @@ use tokio_util::sync::CancellationToken;
 use crate::step::Cx;
 use crate::terms::Side;
 
+/// The longest wait of a session of others that one of ours blocks. The ungranted locks come first: they are few, and
+/// `pg_blocking_pids` briefly stops the lock manager (PostgreSQL manual 9.27).
+const WAITS: &str = "SELECT coalesce(max(extract(epoch FROM clock_timestamp() - w.since)), 0)::float8 \
+     FROM (SELECT pid, min(waitstart) AS since FROM pg_locks WHERE NOT granted GROUP BY pid) w \
+     JOIN pg_stat_activity a USING (pid) \
+     WHERE a.application_name NOT LIKE $1 \
+       AND EXISTS (SELECT 1 FROM pg_stat_activity b WHERE b.pid = ANY (pg_blocking_pids(a.pid)) AND b.application_name LIKE $1)";
+
+/// The same before PostgreSQL 14, which does not say since when a session waits: since its query began at the latest.
+const WAITS_13: &str = "SELECT coalesce(max(extract(epoch FROM clock_timestamp() - a.query_start)), 0)::float8 \
+     FROM (SELECT DISTINCT pid FROM pg_locks WHERE NOT granted) w \
+     JOIN pg_stat_activity a USING (pid) \
+     WHERE a.application_name NOT LIKE $1 \
+       AND EXISTS (SELECT 1 FROM pg_stat_activity b WHERE b.pid = ANY (pg_blocking_pids(a.pid)) AND b.application_name LIKE $1)";
+
 /// Samples, every 20 ms, the sessions that wait for a lock one of ours holds or queues for.
 pub struct LockWatch {
     longest: Arc<Mutex<Duration>>,
@@ -26,15 +41,11 @@ impl LockWatch {
         let mut tasks = Vec::new();
         for side in sides {
             let session = cx.database(side)?.connect(&format!("crossfade/{}/watch", cx.run)).await?;
+            let version: i32 = session.query_one("SELECT current_setting('server_version_num')::int", &[]).await?.get(0);
+            let sql = if version >= 140_000 { WAITS } else { WAITS_13 };
             let (longest, stop) = (Arc::clone(&watch.longest), watch.stop.clone());
             let prefix = format!("crossfade/{}/%", cx.run);
             tasks.push(tokio::spawn(async move {
-                // Waits of others only; wait_event_type is a cheap filter before pg_blocking_pids, which takes lock-manager locks.
-                let sql = "SELECT coalesce(max(extract(epoch FROM clock_timestamp() - a.query_start)), 0)::float8 \
-                           FROM pg_stat_activity a \
-                           WHERE a.wait_event_type = 'Lock' AND a.application_name NOT LIKE $1 \
-                             AND EXISTS (SELECT 1 FROM pg_stat_activity b \
-                                         WHERE b.pid = ANY (pg_blocking_pids(a.pid)) AND b.application_name LIKE $1)";
                 while !stop.is_cancelled() {
                     match session.query_one(sql, &[&prefix]).await {
                         Ok(row) => {
