@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::{Driver, Next, Stop, next};
 use crate::journal::{Direction, Event, StepStatus};
 use crate::pg::{Counters, end_orphans, explain};
-use crate::report::LockWatch;
+use crate::report::Sampler;
 use crate::step::{Cx, Notice};
 use crate::terms::{Before, Exit, Extent, Finding, Severity, Side};
 
@@ -95,7 +95,7 @@ async fn apply(driver: &mut Driver, index: usize) -> Result<()> {
     let cx = driver.cx(&id, attempt);
     let began = Instant::now();
     let counters_before = counters(&cx, driver).await?;
-    let watch = LockWatch::start(&cx, driver.plan.steps()[index].step.sides()).await?;
+    let watch = Sampler::start(&cx, &counters_before).await?;
     let outcome = attempt_step(driver, index, &cx, known.status, known.before).await;
     let longest_wait = watch.finish().await;
     match outcome {

@@ -3,11 +3,13 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::journal::Event;
+use crate::pg::Counters;
 use crate::step::Notice;
+use crate::terms::Side;
 
 /// Shows notices until every sender is gone.
 pub struct Screen {
@@ -28,7 +30,9 @@ impl Screen {
 }
 
 async fn show(mut notices: UnboundedReceiver<Notice>, quiet: bool) {
-    let mut view = View { bar: None, terminal: std::io::stderr().is_terminal(), quiet, last_line: Instant::now() };
+    let now = Instant::now();
+    let terminal = std::io::stderr().is_terminal();
+    let mut view = View { bar: None, terminal, quiet, last_line: now, last_counters: now, unit: String::new() };
     while let Some(notice) = notices.recv().await {
         view.take(&notice);
     }
@@ -40,6 +44,8 @@ struct View {
     terminal: bool,
     quiet: bool,
     last_line: Instant,
+    last_counters: Instant,
+    unit: String,
 }
 
 /// How often progress becomes a line where there is no terminal.
@@ -50,6 +56,7 @@ impl View {
         match notice {
             Notice::Event(line) => self.event(&line.event),
             Notice::Progress { step, done, total, unit } => self.progress(step.as_str(), *done, *total, unit),
+            Notice::Counters { step, side, counters } => self.counters(step.as_str(), *side, counters),
             Notice::Waiting { step, blockers } => {
                 for blocker in blockers {
                     self.say(&format!("{step}: waits for a lock; in the way: {blocker}"));
@@ -96,7 +103,10 @@ impl View {
                 bar.set_style(style);
             }
             bar.set_prefix(step.to_owned());
-            bar.set_message(unit.to_owned());
+            if self.unit != unit {
+                self.unit = unit.to_owned();
+                bar.set_message(unit.to_owned());
+            }
             bar.set_length(total);
             bar.set_position(done);
         } else if self.last_line.elapsed() >= LINE_EVERY {
@@ -105,6 +115,26 @@ impl View {
                 0 => eprintln!("{step}: {done} {unit}"),
                 _ => eprintln!("{step}: {done} of {total} {unit} ({} %)", done * 100 / total),
             }
+        }
+    }
+
+    fn counters(&mut self, step: &str, side: Side, counters: &Counters) {
+        let did = format!(
+            "{side}: {} rows inserted, {} updated, {} deleted, {} commits, temp {}, WAL {}",
+            counters.rows_inserted,
+            counters.rows_updated,
+            counters.rows_deleted,
+            counters.transaction_commits,
+            HumanBytes(counters.temp_bytes.unsigned_abs()),
+            HumanBytes(counters.wal_bytes.unsigned_abs()),
+        );
+        match &self.bar {
+            Some(bar) => bar.set_message(format!("{} {did}", self.unit)),
+            None if !self.terminal && !self.quiet && self.last_counters.elapsed() >= LINE_EVERY => {
+                self.last_counters = Instant::now();
+                eprintln!("{step}: {did}");
+            }
+            None => {}
         }
     }
 
@@ -119,6 +149,7 @@ impl View {
     fn clear(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
+            self.unit.clear();
         }
     }
 }

@@ -28,6 +28,15 @@ pub enum Notice {
         /// `rows`, `parts`, `statements`, `bytes`.
         unit: &'static str,
     },
+    /// What the step has done to a database so far, by the server's own counters.
+    Counters {
+        /// The step.
+        step: StepId,
+        /// The side.
+        side: Side,
+        /// Since the step began.
+        counters: crate::pg::Counters,
+    },
     /// A step waits for a lock; these sessions are in the way.
     Waiting {
         /// The step.

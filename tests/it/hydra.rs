@@ -1,0 +1,120 @@
+//! Hydra databases for the tests: 1.0.0 with generated data, 1.11.10 by our own in-place plan, and what they must become.
+
+use std::path::{Path, PathBuf};
+
+use tokio::sync::OnceCell;
+
+use crate::support::{Ran, TestDb, Workspace};
+
+/// Sessions of the generated data, and rows of each kind that breaks a 2.x migration.
+const SESSIONS: u32 = 300;
+const PLANTED: u32 = 5;
+
+/// A plan of this repository.
+pub fn plan(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("plans").join(name)
+}
+
+/// A new copy of a 1.0.0 database with generated data.
+pub async fn blue_1_0_0() -> TestDb {
+    static TEMPLATE: OnceCell<TestDb> = OnceCell::const_new();
+    let template = TEMPLATE
+        .get_or_init(|| async {
+            let db = TestDb::empty().await;
+            db.sql(include_str!("../../src/demo/hydra-1.0.0.sql")).await;
+            let settings = format!(
+                "SET crossfade.sessions = '{SESSIONS}'; SET crossfade.seed = '7'; SET crossfade.planted = '{PLANTED}'; \
+                 SET crossfade.now = '2026-01-01 00:00:00';"
+            );
+            let session = db.session().await;
+            session.batch_execute(&settings).await.unwrap();
+            session.batch_execute(include_str!("../../src/demo/data.sql")).await.unwrap();
+            db
+        })
+        .await;
+    TestDb::from_template(template.name()).await
+}
+
+/// A new copy of the same database at 1.11.10, brought there by the in-place plan.
+pub async fn blue_1_11_10() -> TestDb {
+    static TEMPLATE: OnceCell<TestDb> = OnceCell::const_new();
+    let template = TEMPLATE
+        .get_or_init(|| async {
+            let db = blue_1_0_0().await;
+            let workspace = Workspace::at(tempfile::tempdir().unwrap(), &db, None);
+            run(&workspace, "hydra-1x-in-place.toml", &["run", "--execute"]).exits(0);
+            db
+        })
+        .await;
+    TestDb::from_template(template.name()).await
+}
+
+/// Runs a command on a plan of this repository.
+pub fn run(workspace: &Workspace, name: &str, words: &[&str]) -> Ran {
+    Ran::of(workspace.command_on(words, &plan(name)).output().unwrap())
+}
+
+/// The catalog of a database as the fixtures have it, without the positions of columns.
+pub async fn catalog(db: &TestDb) -> serde_json::Value {
+    let row = db.session().await.query_one(include_str!("../fixtures/hydra/catalog.sql"), &[]).await.unwrap();
+    without_positions(row.get(0))
+}
+
+/// A fixture.
+pub fn fixture(name: &str) -> serde_json::Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/hydra").join(name);
+    without_positions(serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap())
+}
+
+fn without_positions(mut value: serde_json::Value) -> serde_json::Value {
+    match &mut value {
+        serde_json::Value::Object(map) => {
+            // Columns stand in table order: names make their order comparable.
+            if let Some(serde_json::Value::Array(columns)) = map.get_mut("columns")
+                && columns.iter().all(|column| column.get("position").is_some())
+            {
+                columns.sort_by_key(|column| column["name"].as_str().unwrap_or_default().to_owned());
+            }
+            map.remove("position");
+            map.values_mut().for_each(|inner| *inner = without_positions(inner.take()));
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(|item| *item = without_positions(item.take())),
+        _ => {}
+    }
+    value
+}
+
+/// The versions a database records, in order.
+pub async fn history(db: &TestDb) -> Vec<String> {
+    let rows = db.session().await.query("SELECT version::text FROM schema_migration ORDER BY 1", &[]).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// Row count and order-independent hash of every table outside schema crossfade. The random id of the network and the times it was
+/// made at are the same in no two green databases: they are masked.
+pub async fn rows(db: &TestDb) -> Vec<(String, i64, String)> {
+    let session = db.session().await;
+    let tables = session
+        .query(
+            "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+             WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'crossfade') ORDER BY 1",
+            &[],
+        )
+        .await
+        .unwrap();
+    let network: Option<String> = match session.query_opt("SELECT id::text FROM networks", &[]).await {
+        Ok(row) => row.map(|row| row.get(0)),
+        Err(_) => None,
+    };
+    let network = network.unwrap_or_else(|| "no network".to_owned());
+    let mut all = Vec::new();
+    for table in tables {
+        let table: String = table.get(0);
+        let row = if table == "networks" { "'network'" } else { "replace(t::text, $1, 'network')" };
+        let sql =
+            format!("SELECT count(*), coalesce(sum(hashtextextended({row}, 0)::numeric), 0)::text FROM {table} t WHERE $1 <> ''");
+        let found = session.query_one(&sql, &[&network]).await.unwrap();
+        all.push((table, found.get(0), found.get(1)));
+    }
+    all
+}
