@@ -1,14 +1,23 @@
 //! One database and the sessions opened on it.
 
+use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::config::SslMode;
+use tokio_postgres::{Client, Config};
+
+use crate::pg::endpoint::Place;
+use crate::pg::environment::Environment;
+use crate::pg::refusal::{ConnectFailure, Reason, Try};
+use crate::pg::target::{Server, SessionAttrs, Target};
 
 /// A database we may connect to. Its text form never shows a password or the whole connection string.
 #[derive(Clone)]
 pub struct Database {
-    config: Config,
+    target: Arc<Target>,
     name: String,
 }
 
@@ -19,15 +28,27 @@ impl std::fmt::Debug for Database {
 }
 
 impl Database {
-    /// Reads a connection string: a URI or `key=value` pairs. `name` is what messages call this database.
+    /// Reads a connection string as libpq does: a URI or `keyword=value` pairs, completed from its service, the `PG*`
+    /// variables of this process and the password file (PostgreSQL manual 34.1). `name` is what messages call this
+    /// database.
     ///
     /// # Errors
-    /// When the text is no connection string; the error never repeats the text, which may hold a password.
+    /// Names what is wrong and what to do; never repeats the text, which may hold a password.
     pub fn parse(name: &str, conninfo: &str) -> anyhow::Result<Self> {
-        let config: Config = conninfo.parse().map_err(|_| {
-            anyhow::anyhow!("the connection string of {name} cannot be read (its text is not shown: it may hold a password)")
-        })?;
-        Ok(Self { config, name: name.to_owned() })
+        Self::parse_in(name, conninfo, &Environment::of_process())
+    }
+
+    /// The same in a given environment.
+    ///
+    /// # Errors
+    /// As [`Database::parse`].
+    pub fn parse_in(name: &str, conninfo: &str, environment: &Environment) -> anyhow::Result<Self> {
+        let target = Target::resolve(conninfo, environment)
+            .map_err(|wrong| anyhow::anyhow!("the connection string of {name}: {wrong}"))?;
+        if let Some(why) = &target.passfile_refused {
+            tracing::warn!(database = name, "{why}");
+        }
+        Ok(Self { target: Arc::new(target), name: name.to_owned() })
     }
 
     /// What messages call this database.
@@ -36,19 +57,13 @@ impl Database {
     }
 
     /// Opens a session that carries `application_name`, with the settings under which values have one text form
-    /// (PostgreSQL manual 20.11) and without time limits.
+    /// (PostgreSQL manual 20.11) and without time limits. Tries the servers of the connection string in order, each with or
+    /// without TLS as `sslmode` says.
     ///
     /// # Errors
-    /// When the server cannot be reached or refuses us; names the database.
+    /// A [`ConnectFailure`]: the database, each server tried, why it failed, and the next command.
     pub async fn connect(&self, application_name: &str) -> anyhow::Result<Session> {
-        let mut config = self.config.clone();
-        config.application_name(application_name);
-        let (client, connection) = config.connect(NoTls).await.with_context(|| format!("cannot connect to {}", self.name))?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(code = crate::pg::sqlstate(&error), "connection ended");
-            }
-        });
+        let client = self.open(application_name).await?;
         client
             .batch_execute(
                 "SET datestyle = 'ISO, MDY'; SET intervalstyle = 'postgres'; SET timezone = 'UTC'; \
@@ -61,6 +76,142 @@ impl Database {
         let pid = client.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
         Ok(Session { client, pid, database: self.clone() })
     }
+
+    async fn open(&self, application_name: &str) -> Result<Client, ConnectFailure> {
+        let target = &*self.target;
+        let mut order: Vec<&Server> = target.servers.iter().collect();
+        if target.shuffle {
+            fastrand::shuffle(&mut order);
+        }
+        let mut tries = Vec::new();
+        'rounds: for wanted in target.session.rounds() {
+            for server in &order {
+                if let Some(client) = self.open_server(server, *wanted, application_name, &mut tries).await {
+                    return Ok(client);
+                }
+                if tries.last().is_some_and(|last| !last.reason.invites_next_host()) {
+                    break 'rounds;
+                }
+            }
+        }
+        Err(ConnectFailure::new(&self.name, target, &tries))
+    }
+
+    /// Tries every address of a server, each with and without TLS as far as `sslmode` allows.
+    async fn open_server(
+        &self,
+        server: &Server,
+        wanted: SessionAttrs,
+        application_name: &str,
+        tries: &mut Vec<Try>,
+    ) -> Option<Client> {
+        let endpoint = &server.endpoint;
+        let limit = self.target.connect_timeout;
+        let mut failed = |reason: Reason, encrypted: bool| {
+            let password = server.password.as_ref().map(|password| password.origin.clone());
+            tries.push(Try { endpoint: endpoint.clone(), password, encrypted, reason });
+        };
+        let addresses: Vec<Option<IpAddr>> = match &endpoint.place {
+            Place::Socket(_) => vec![None],
+            Place::Address(address, _) => vec![Some(*address)],
+            Place::Host(name) => match within(limit, tokio::net::lookup_host((name.as_str(), endpoint.port))).await {
+                Some(Ok(found)) => found.map(|found| Some(found.ip())).collect(),
+                Some(Err(error)) => {
+                    failed(Reason::Unresolved(error.to_string()), false);
+                    return None;
+                }
+                None => {
+                    failed(Reason::Timeout(limit.unwrap_or_default()), false);
+                    return None;
+                }
+            },
+        };
+        let attempts = if endpoint.is_socket() { &[false][..] } else { self.target.tls.mode().attempts() };
+        for address in addresses {
+            let mut reason = Reason::Refused;
+            for encrypted in attempts {
+                let config = config(&self.target, server, address, *encrypted, application_name);
+                reason = match within(limit, self.open_once(&config, wanted)).await {
+                    Some(Ok(client)) => return Some(client),
+                    Some(Err(reason)) => reason,
+                    None => Reason::Timeout(limit.unwrap_or_default()),
+                };
+                failed(reason.clone(), *encrypted);
+                if !reason.invites_other_encryption() {
+                    break;
+                }
+            }
+            if !reason.invites_next_host() {
+                break;
+            }
+        }
+        None
+    }
+
+    async fn open_once(&self, config: &Config, wanted: SessionAttrs) -> Result<Client, Reason> {
+        let (client, connection) = config.connect(self.target.tls.connector()).await.map_err(|e| Reason::of(&e))?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(code = crate::pg::sqlstate(&error), "connection ended");
+            }
+        });
+        if wanted != SessionAttrs::Any {
+            let state = "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on'";
+            let row = client.query_one(state, &[]).await.map_err(|e| Reason::of(&e))?;
+            if let Some(lacking) = wanted.lacking(row.get(0), row.get(1)) {
+                return Err(Reason::Unfit(lacking));
+            }
+        }
+        Ok(client)
+    }
+}
+
+/// `work`, unless it takes longer than `limit`.
+async fn within<T>(limit: Option<Duration>, work: impl Future<Output = T>) -> Option<T> {
+    match limit {
+        Some(limit) => tokio::time::timeout(limit, work).await.ok(),
+        None => Some(work.await),
+    }
+}
+
+/// What tokio-postgres needs for one try at one address.
+fn config(target: &Target, server: &Server, address: Option<IpAddr>, encrypted: bool, application_name: &str) -> Config {
+    let mut config = Config::new();
+    match &server.endpoint.place {
+        // the abstract namespace: a leading zero byte stands for the @ of connection strings
+        Place::Socket(folder) => match folder.to_str().and_then(|folder| folder.strip_prefix('@')) {
+            Some(name) => config.host_path(format!("\0{name}")),
+            None => config.host_path(folder),
+        },
+        // without any name the address stands in for it: rustls wants one, and no check asks for it
+        Place::Host(name) | Place::Address(_, Some(name)) => config.host(name),
+        Place::Address(address, None) => config.host(address.to_string()),
+    };
+    if let Some(address) = address {
+        config.hostaddr(address);
+    }
+    config
+        .port(server.endpoint.port)
+        .user(&target.user)
+        .dbname(&target.dbname)
+        .application_name(application_name)
+        .channel_binding(target.channel_binding)
+        .ssl_mode(if encrypted { SslMode::Require } else { SslMode::Disable })
+        .ssl_negotiation(target.tls.negotiation())
+        .keepalives(target.keepalive.on)
+        .keepalives_idle(target.keepalive.idle)
+        .keepalives_interval(target.keepalive.interval)
+        .keepalives_retries(target.keepalive.count);
+    if let Some(password) = &server.password {
+        config.password(password.secret.reveal());
+    }
+    if let Some(options) = &target.options {
+        config.options(options);
+    }
+    if let Some(timeout) = target.keepalive.user_timeout {
+        config.tcp_user_timeout(timeout);
+    }
+    config
 }
 
 /// One open session. Dereferences to the client.
