@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use nix::unistd::{Gid, Uid, User};
 
 use super::Binaries;
-use crate::pg::Database;
+use crate::pg::{Database, Environment};
 
 /// Server settings beside the ones every throw-away cluster has, `("shared_buffers", "256MB")`.
 pub type Settings = Vec<(&'static str, String)>;
@@ -20,6 +20,7 @@ pub type Settings = Vec<(&'static str, String)>;
 #[derive(Debug)]
 pub struct Cluster {
     folder: PathBuf,
+    port: u16,
     guardian: Child,
     lifeline: Option<ChildStdin>,
 }
@@ -45,6 +46,8 @@ impl Cluster {
     /// # Errors
     /// With the server's own words when it does not start.
     pub async fn start(binaries: &Binaries, settings: Settings) -> Result<Self> {
+        let port = settings.iter().rev().find(|(name, _)| *name == "port").map_or(Ok(5432), |(_, port)| port.parse());
+        let port = port.context("the port of a throw-away server is no number")?;
         let owner = unprivileged()?;
         let folder = tempfile::Builder::new()
             .prefix("crossfade-")
@@ -58,6 +61,7 @@ impl Cluster {
         command.arg("-c").arg(GUARDIAN).arg("crossfade-guardian").arg(binaries.program("postgres")).arg(&folder);
         let mut all: Settings = vec![
             ("listen_addresses", String::new()),
+            ("port", port.to_string()),
             ("unix_socket_directories", folder.display().to_string()),
             ("fsync", "off".to_owned()),
             ("full_page_writes", "off".to_owned()),
@@ -80,7 +84,7 @@ impl Cluster {
             .spawn()
             .context("cannot start a throw-away server")?;
         let lifeline = guardian.stdin.take();
-        let cluster = Self { folder, guardian, lifeline };
+        let cluster = Self { folder, port, guardian, lifeline };
         cluster.ready().await?;
         Ok(cluster)
     }
@@ -103,15 +107,15 @@ impl Cluster {
 
     /// The connection string of one of its databases.
     pub fn url(&self, database: &str) -> String {
-        format!("postgresql://postgres@/{database}?host={}", self.folder.display())
+        format!("postgresql://postgres@:{}/{database}?host={}", self.port, self.folder.display())
     }
 
-    /// One of its databases, called `name` in messages.
+    /// One of its databases, called `name` in messages. The `PG*` variables around us have no say in it.
     ///
     /// # Errors
     /// Never for a plain database name.
     pub fn database(&self, name: &str, database: &str) -> Result<Database> {
-        Database::parse(name, &self.url(database))
+        Database::parse_in(name, &self.url(database), &Environment::default())
     }
 
     /// Its folder: socket, data and log.

@@ -4,3 +4,4 @@ mod hydra;
 mod journeys;
 mod shadow;
 mod support;
+mod tls;
