@@ -12,10 +12,10 @@ use crate::terms::Side;
 /// Connection strings given on the command line; the plan's environment variables otherwise.
 #[derive(Debug, Args)]
 pub(super) struct DatabaseArgs {
-    /// Connection string of blue (default: the environment variable the plan names)
+    /// Connection string of blue, a URI or key=value pairs as psql takes them (default: the environment variable the plan names)
     #[arg(long, value_name = "URL", hide_env_values = true)]
     blue: Option<String>,
-    /// Connection string of green (default: the environment variable the plan names)
+    /// Connection string of green, likewise (default: the environment variable the plan names)
     #[arg(long, value_name = "URL", hide_env_values = true)]
     green: Option<String>,
 }

@@ -1,6 +1,7 @@
 //! What a database error means, without the values that PostgreSQL puts into its messages.
 
 use tokio_postgres::Error;
+use tokio_postgres::error::DbError;
 
 /// The five-character SQLSTATE (PostgreSQL manual, appendix A), or `""` for an error that is not the server's.
 pub fn sqlstate(error: &Error) -> &str {
@@ -21,8 +22,7 @@ pub fn explain(error: &anyhow::Error) -> String {
         match cause.downcast_ref::<Error>() {
             Some(pg) => match pg.as_db_error() {
                 Some(db) => {
-                    let message =
-                        if db.code().code().starts_with("22") { without_values(db.message()) } else { db.message().to_owned() };
+                    let message = message_of(db);
                     let mut text = format!("{message} (SQLSTATE {})", db.code().code());
                     for (what, name) in [("table", db.table()), ("column", db.column()), ("constraint", db.constraint())] {
                         if let Some(name) = name.filter(|name| !message.contains(*name)) {
@@ -34,12 +34,17 @@ pub fn explain(error: &anyhow::Error) -> String {
                 }
                 None => parts.push(pg.to_string()),
             },
-            None if cause.is::<tokio_postgres::error::DbError>() => {}
+            None if cause.is::<DbError>() => {}
             None => parts.push(cause.to_string()),
         }
     }
     parts.dedup();
     parts.join(": ")
+}
+
+/// The server's message, without a value at its end.
+pub fn message_of(error: &DbError) -> String {
+    if error.code().code().starts_with("22") { without_values(error.message()) } else { error.message().to_owned() }
 }
 
 fn without_values(message: &str) -> String {

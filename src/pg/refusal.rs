@@ -7,8 +7,10 @@ use std::time::Duration;
 use tokio_postgres::Error;
 
 use crate::pg::endpoint::{Endpoint, Place};
+use crate::pg::fault::message_of;
 use crate::pg::quote::{conninfo_value, shell_word};
 use crate::pg::target::Target;
+use crate::pg::tls::TlsMode;
 
 /// Why one server did not give us a session. Holds no password.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +45,7 @@ impl Reason {
     /// Reads the client's error.
     pub fn of(error: &Error) -> Self {
         if let Some(db) = error.as_db_error() {
-            return Self::Server(db.code().code().to_owned(), db.message().to_owned());
+            return Self::Server(db.code().code().to_owned(), message_of(db));
         }
         let cause = error.source();
         let text = cause.map(ToString::to_string).unwrap_or_default();
@@ -54,8 +56,8 @@ impl Reason {
             (_, "password missing", _) => Self::NoPassword,
             (_, "server did not use channel binding", _) => Self::NoChannelBinding,
             (_, "server does not support TLS", _) => Self::NoTls,
-            ("error performing TLS handshake", ..) => Self::Tls(text),
-            _ if tls.is_some() => Self::Tls(text),
+            ("error performing TLS handshake", ..) => Self::Tls(tls_fault(&text)),
+            _ if tls.is_some() => Self::Tls(tls_fault(&text)),
             (_, _, Some(ErrorKind::ConnectionRefused)) => Self::Refused,
             (_, _, Some(ErrorKind::NotFound)) => Self::NoSocket,
             (_, _, Some(ErrorKind::PermissionDenied)) => Self::SocketForbidden,
@@ -79,6 +81,22 @@ impl Reason {
             _ => true,
         }
     }
+}
+
+/// The TLS library's words, with its names for what people meet most put into a sentence.
+fn tls_fault(text: &str) -> String {
+    for (name, sentence) in [
+        ("UnknownIssuer", "the server's certificate comes from an authority we do not know"),
+        ("CaUsedAsEndEntity", "the server's certificate is self-signed and we do not know it"),
+        ("UnsupportedCertVersion", "the server's certificate is not of X.509 version 3, and only that can be checked"),
+        ("Revoked", "the server's certificate is revoked"),
+        ("received fatal alert: UnknownCA", "the server does not know the authority of our certificate"),
+    ] {
+        if text.contains(name) {
+            return format!("{sentence} ({name})");
+        }
+    }
+    text.to_owned()
 }
 
 impl std::fmt::Display for Reason {
@@ -139,7 +157,8 @@ impl ConnectFailure {
                 (false, true) => ", with TLS",
                 (false, false) => ", without TLS",
             };
-            let reached = !matches!(one.reason, Reason::Refused | Reason::Unresolved(_) | Reason::Timeout(_));
+            let says_so = matches!(one.reason, Reason::Tls(_) | Reason::NoTls);
+            let reached = !says_so && !matches!(one.reason, Reason::Refused | Reason::Unresolved(_) | Reason::Timeout(_));
             said.push(format!("{}{}: {}", one.endpoint, if reached { tls } else { "" }, one.reason));
         }
         said.dedup();
@@ -155,7 +174,13 @@ impl ConnectFailure {
 fn next(last: &Try, target: &Target) -> String {
     let endpoint = &last.endpoint;
     let probe = |dbname: &str| {
-        let what = format!("{} dbname={} user={}", endpoint.conninfo(), conninfo_value(dbname), conninfo_value(&target.user));
+        let mode = match target.tls.mode() {
+            _ if endpoint.is_socket() => String::new(),
+            TlsMode::Prefer => String::new(),
+            mode => format!(" sslmode={mode}"),
+        };
+        let (dbname, user) = (conninfo_value(dbname), conninfo_value(&target.user));
+        let what = format!("{} dbname={dbname} user={user}{mode}", endpoint.conninfo());
         format!("psql {}", shell_word(&what))
     };
     let ready = || format!("pg_isready -d {}", shell_word(&endpoint.conninfo()));
@@ -198,7 +223,13 @@ fn next(last: &Try, target: &Target) -> String {
         Reason::Tls(why) if why.contains("not valid for name") => {
             "write the name that the certificate is made out to as host (hostaddr may hold the address)".to_owned()
         }
-        Reason::Tls(why) if why.contains("UnknownIssuer") => {
+        Reason::Tls(why) if why.contains("UnsupportedCertVersion") => {
+            "make the server's certificate anew with subjectAltName (openssl req -addext, openssl x509 -extfile)".to_owned()
+        }
+        Reason::Tls(why) if why.contains("alert: UnknownCA") => {
+            "compare sslcert with the server's ssl_ca_file: openssl verify -CAfile SSL_CA_FILE SSLCERT".to_owned()
+        }
+        Reason::Tls(why) if why.contains("UnknownIssuer") || why.contains("CaUsedAsEndEntity") => {
             "name the authority's certificate with sslrootcert=FILE (by default ~/.postgresql/root.crt)".to_owned()
         }
         Reason::Tls(_) => {
@@ -257,8 +288,8 @@ mod tests {
             ("host=h user=u dbname=d", server("3D000"), &["psql 'host=h port=5432 dbname=postgres user=u' -c '\\l'"]),
             ("host=h user=u", server("53300"), &["max_connections"]),
             ("host=h user=u", server("57P03"), &["wait until"]),
-            ("host=h user=u", Reason::NoTls, &["h:5432, with TLS: the server does not support TLS", "ssl = on"]),
-            ("host=h user=u", Reason::Tls("invalid peer certificate: UnknownIssuer".to_owned()), &["sslrootcert=FILE"]),
+            ("host=h user=u", Reason::NoTls, &["h:5432: the server does not support TLS", "ssl = on"]),
+            ("host=h user=u", Reason::Tls(tls_fault("invalid peer certificate: UnknownIssuer")), &["sslrootcert=FILE"]),
             ("host=h user=u", Reason::Tls("eof".to_owned()), &["openssl s_client -starttls postgres -connect h:5432"]),
             ("host=h user=u", Reason::NoChannelBinding, &["scram-sha-256"]),
             ("host=h user=u", Reason::Unfit("it is read-only"), &["target_session_attrs: it is read-only"]),

@@ -34,6 +34,22 @@ pub enum TlsMode {
     VerifyFull,
 }
 
+/// `sslmode` in libpq's words; the first is the default.
+const MODES: [(&str, TlsMode); 6] = [
+    ("prefer", TlsMode::Prefer),
+    ("disable", TlsMode::Disable),
+    ("allow", TlsMode::Allow),
+    ("require", TlsMode::Require),
+    ("verify-ca", TlsMode::VerifyCa),
+    ("verify-full", TlsMode::VerifyFull),
+];
+
+impl std::fmt::Display for TlsMode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(MODES.iter().find(|(_, mode)| mode == self).map_or("", |(word, _)| word))
+    }
+}
+
 impl TlsMode {
     /// The ways to try, in order; `true` is with TLS.
     pub fn attempts(self) -> &'static [bool] {
@@ -68,14 +84,7 @@ impl Tls {
     /// Names the keyword or the file that is wrong.
     pub fn resolve(settings: &Settings, environment: &Environment, sockets_only: bool) -> Result<Self, String> {
         let system_roots = settings.get("sslrootcert") == Some("system");
-        let mut modes = vec![
-            ("prefer", TlsMode::Prefer),
-            ("disable", TlsMode::Disable),
-            ("allow", TlsMode::Allow),
-            ("require", TlsMode::Require),
-            ("verify-ca", TlsMode::VerifyCa),
-            ("verify-full", TlsMode::VerifyFull),
-        ];
+        let mut modes = MODES;
         if system_roots {
             modes.rotate_right(1); // the default becomes verify-full
         }
@@ -170,7 +179,6 @@ fn server_check(
         match file.filter(|file| file.exists()) {
             Some(file) => certificates(&file)?,
             None if matches!(mode, TlsMode::VerifyCa | TlsMode::VerifyFull) => {
-                let mode = if mode == TlsMode::VerifyCa { "verify-ca" } else { "verify-full" };
                 let missing = named.map_or_else(|| "~/.postgresql/root.crt".to_owned(), str::to_owned);
                 return Err(format!(
                     "sslmode={mode} needs root certificates, and {missing} is not there; name the file with sslrootcert=FILE, \

@@ -56,7 +56,7 @@ impl TestDb {
 
     /// As the library takes it.
     pub fn database(&self) -> Database {
-        Database::parse("test", &self.url()).unwrap()
+        cluster().database("test", &self.name).unwrap()
     }
 
     /// A session on it.
