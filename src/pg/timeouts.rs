@@ -3,6 +3,7 @@
 use tokio_postgres::{Client, Error};
 
 use crate::plan::Limits;
+use crate::sql::Statement;
 
 /// What waiting for a lock does to others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +15,13 @@ pub enum Class {
     Patient,
     /// Batches of rows: the plan's `lock_timeout`, so that a batch never sits on row locks behind someone else.
     Batch,
+}
+
+impl Class {
+    /// The class of a statement of a migration file.
+    pub fn of(statement: &Statement) -> Self {
+        if statement.waits_harmlessly() { Class::Patient } else { Class::Queueing }
+    }
 }
 
 /// Sets the session's limits for the statements that follow.

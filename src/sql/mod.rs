@@ -1,5 +1,16 @@
 //! SQL text: quoting, splitting into statements, and what each statement does. Pure.
 
 mod ident;
+mod lock;
+mod parser;
+mod split;
+mod star;
+mod statement;
+mod touch;
 
 pub use ident::{Ident, Literal, QualifiedName};
+pub use lock::LockMode;
+pub use split::{Comment, SyntaxFault, comments, split};
+pub use star::{Reads, Star, stars};
+pub use statement::{Block, Effect, Statement};
+pub use touch::Touch;
