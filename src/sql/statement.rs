@@ -39,7 +39,7 @@ pub enum Effect {
         /// The constraints.
         constraints: Vec<Ident>,
     },
-    /// `VACUUM`, `ANALYZE`: may be done again at any time.
+    /// `VACUUM` (not `FULL`), `ANALYZE`: may be done again at any time.
     Upkeep,
     /// `SET` or `RESET` of a setting that lasts as long as the session.
     SessionSetting,
@@ -229,6 +229,7 @@ fn effect(stmt: &ast::Stmt) -> Effect {
             Some(Effect::DropIndex(drop.index_refs().filter_map(|index| name_in(index.syntax())).collect()))
         }
         ast::Stmt::AlterTable(alter) => validate(alter),
+        ast::Stmt::Vacuum(vacuum) if vacuum.is_full() => None,
         ast::Stmt::Vacuum(_) | ast::Stmt::Analyze(_) => Some(Effect::Upkeep),
         ast::Stmt::Set(set) if !matches!(set.set_scope(), Some(ast::SetScope::LocalScope(_))) => Some(Effect::SessionSetting),
         ast::Stmt::Reset(_) | ast::Stmt::Discard(_) => Some(Effect::SessionSetting),

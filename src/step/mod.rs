@@ -7,6 +7,7 @@
 
 mod confirm;
 mod context;
+mod migrate;
 mod registry;
 mod require;
 mod run_sql;

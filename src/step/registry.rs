@@ -64,7 +64,13 @@ pub struct Kind {
 }
 
 /// Every step kind, in the order the README lists them. A new kind is one new file and one line here.
-pub const KINDS: &[Kind] = &[super::require::KIND, super::run_sql::KIND, super::confirm::KIND];
+#[rustfmt::skip]
+pub const KINDS: &[Kind] = &[
+    super::require::KIND,
+    super::migrate::KIND,
+    super::run_sql::KIND,
+    super::confirm::KIND,
+];
 
 /// Makes the step of this kind.
 ///

@@ -1,0 +1,242 @@
+//! `migrate`: a directory of versioned SQL files, recorded in the application's own history table.
+//!
+//! Files are `<version>_<name>.sql` with an optional `<version>_<name>.down.sql`. A file is pending iff its own version is
+//! not in the history table. See [`script`] for the directives and [`pass`] for what survives a crash where.
+
+mod alone;
+mod folder;
+mod history;
+mod pass;
+mod script;
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use self::folder::Migration;
+use self::history::{History, Marks};
+use self::pass::{Hands, Pass};
+use super::registry::{Kind, KindResult, Surroundings};
+use super::{Cx, Forecast, Reversal, Step, Summary, from_table};
+use crate::pg::Session;
+use crate::sql::Statement;
+use crate::terms::{Before, Extent, Side};
+
+/// The table entry of this kind.
+pub(super) const KIND: Kind =
+    Kind { name: "migrate", about: "apply a directory of versioned SQL files, recording the versions", parse };
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    side: Side,
+    /// Where the files are, from the plan file.
+    directory: String,
+    /// The application's table of applied versions.
+    history: History,
+}
+
+struct Migrate {
+    side: Side,
+    directory: String,
+    history: History,
+    migrations: Vec<Migration>,
+}
+
+/// What was applied before the step began: never undone.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Earlier {
+    applied: BTreeSet<String>,
+}
+
+/// What the database says: versions in the history, and markers of files that are partly done.
+struct Seen {
+    history: Option<BTreeSet<String>>,
+    marks: Marks,
+}
+
+impl Seen {
+    fn applied(&self, migration: &Migration) -> bool {
+        self.history.as_ref().is_some_and(|versions| versions.contains(&migration.version))
+    }
+
+    /// Whether a pass over it has begun and not ended.
+    fn begun(&self, migration: &Migration) -> bool {
+        let keys = [migration.version.clone(), down_key(migration)];
+        self.marks.keys().any(|(key, _)| keys.contains(key))
+    }
+
+    fn undoing(&self, migration: &Migration) -> bool {
+        self.marks.keys().any(|(key, _)| *key == down_key(migration))
+    }
+}
+
+fn down_key(migration: &Migration) -> String {
+    format!("{}-down", migration.version)
+}
+
+fn parse(table: toml::Table, around: &Surroundings) -> KindResult {
+    let Written { side, directory, history } = from_table(table)?;
+    let (migrations, contents) = folder::read(&around.base.join(&directory))?;
+    Ok((Box::new(Migrate { side, directory, history, migrations }), contents))
+}
+
+#[async_trait]
+impl Step for Migrate {
+    fn describe(&self) -> Summary {
+        let count = self.migrations.len();
+        let effect = format!(
+            "apply {count} migration file{} of {} on {}, recorded in {}",
+            if count == 1 { "" } else { "s" },
+            self.directory,
+            self.side,
+            self.history.table.plain()
+        );
+        let statements = || self.migrations.iter().flat_map(|migration| migration.up.statements());
+        let strongest = statements().filter(|statement| statement.strongest().is_some());
+        let mut lock = strongest
+            .max_by_key(|statement| statement.strongest().map(|touch| touch.lock))
+            .map_or("none".to_owned(), Statement::lock_in_words);
+        if statements().any(|statement| statement.touches().is_none()) {
+            lock += ", and not known for some statements";
+        }
+        Summary { effect, lock }
+    }
+
+    fn sides(&self) -> Vec<Side> {
+        vec![self.side]
+    }
+
+    fn reversal(&self) -> Reversal {
+        for migration in &self.migrations {
+            if let Some(why) = &migration.up.irreversible {
+                return Reversal::Irreversible(format!("{}: {why}", migration.file));
+            }
+            if migration.down.is_none() {
+                return Reversal::Irreversible(format!("{} has no .down.sql", migration.file));
+            }
+        }
+        Reversal::Reversible
+    }
+
+    async fn forecast(&self, cx: &Cx) -> anyhow::Result<Vec<Forecast>> {
+        let session = cx.connect(self.side).await?;
+        let seen = self.see(&session).await?;
+        let mut lines = Vec::new();
+        for migration in self.migrations.iter().filter(|migration| !seen.applied(migration)) {
+            for statement in migration.up.statements() {
+                lines.push(Forecast {
+                    object: object(statement, &migration.file),
+                    what: format!("{}: {}", migration.version, statement.kind()),
+                    rows: rows(&session, statement).await?,
+                    lock: statement.lock_in_words(),
+                });
+            }
+        }
+        Ok(lines)
+    }
+
+    async fn observe(&self, cx: &Cx) -> anyhow::Result<Extent> {
+        let seen = self.see(&cx.connect(self.side).await?).await?;
+        let done = self.migrations.iter().filter(|migration| seen.applied(migration) && !seen.undoing(migration)).count();
+        let begun = self.migrations.iter().any(|migration| seen.begun(migration));
+        Ok(match (done, begun) {
+            (done, _) if done == self.migrations.len() => Extent::Complete,
+            (0, false) => Extent::Absent,
+            (done, _) => Extent::Partial(format!("{done} of {} files", self.migrations.len())),
+        })
+    }
+
+    async fn before(&self, cx: &Cx) -> anyhow::Result<Before> {
+        let applied = self.see(&cx.connect(self.side).await?).await?.history.unwrap_or_default();
+        Before::of(&Earlier { applied })
+    }
+
+    async fn apply(&self, cx: &Cx, _: &Extent, _: &Before) -> anyhow::Result<()> {
+        let mut hands = self.hands(cx).await?;
+        let seen = self.see(&hands.session).await?;
+        let (pending, done): (Vec<&Migration>, Vec<&Migration>) = self.migrations.iter().partition(|m| !seen.applied(m));
+        if let Some(migration) = self.migrations.iter().find(|migration| seen.undoing(migration)) {
+            anyhow::bail!("{} is partly undone; `crossfade rollback` ends that first", migration.file);
+        }
+        let count = |migrations: &[&Migration]| migrations.iter().map(|m| m.up.statements().count()).sum::<usize>();
+        let (mut so_far, total) = (count(&done), count(&pending) + count(&done));
+        for migration in pending {
+            let mut closing = self.history.record(migration.versions());
+            closing.push(self.history.unmark(&[&migration.version]));
+            let pass = Pass {
+                history: &self.history,
+                file: &migration.file,
+                key: migration.version.clone(),
+                script: &migration.up,
+                opening: Vec::new(),
+                closing,
+            };
+            let mut told = |more: usize| {
+                so_far += more;
+                cx.progress(so_far as u64, total as u64, "statements");
+            };
+            pass.go(cx, &mut hands, &seen.marks, &mut told).await?;
+        }
+        Ok(())
+    }
+
+    async fn undo(&self, cx: &Cx, before: &Before) -> anyhow::Result<()> {
+        let earlier: Earlier = before.read()?;
+        let mut hands = self.hands(cx).await?;
+        let seen = self.see(&hands.session).await?;
+        let ours = |migration: &&Migration| {
+            !earlier.applied.contains(&migration.version) && (seen.applied(migration) || seen.begun(migration))
+        };
+        let ours: Vec<&Migration> = self.migrations.iter().filter(ours).collect();
+        let total: usize = ours.iter().filter_map(|m| m.down.as_ref()).map(|down| down.statements().count()).sum();
+        let mut so_far = 0;
+        for migration in ours.into_iter().rev() {
+            let Some(down) = &migration.down else { anyhow::bail!("{} has no .down.sql", migration.file) };
+            let forget = self.history.forget(migration.versions().filter(|version| !earlier.applied.contains(*version)));
+            let key = down_key(migration);
+            let pass = Pass {
+                history: &self.history,
+                file: &migration.file.replace(".sql", ".down.sql"),
+                closing: vec![self.history.unmark(&[&migration.version, &key])],
+                key,
+                script: down,
+                opening: forget.into_iter().filter(|_| seen.history.is_some()).collect(),
+            };
+            let mut told = |more: usize| {
+                so_far += more;
+                cx.progress(so_far as u64, total as u64, "statements");
+            };
+            pass.go(cx, &mut hands, &seen.marks, &mut told).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Migrate {
+    async fn see(&self, session: &Session) -> anyhow::Result<Seen> {
+        Ok(Seen { history: self.history.versions(session).await?, marks: self.history.marks(session).await? })
+    }
+
+    async fn hands(&self, cx: &Cx) -> anyhow::Result<Hands> {
+        Ok(Hands { session: cx.connect(self.side).await?, observer: cx.connect(self.side).await? })
+    }
+}
+
+/// What a line of the forecast is about: the relation with the strongest lock, else the file.
+fn object(statement: &Statement, file: &str) -> String {
+    statement.strongest().map_or_else(|| file.to_owned(), |touch| touch.relation.plain())
+}
+
+/// Estimated rows a statement may read: of the tables it scans that exist and were analyzed.
+async fn rows(session: &Session, statement: &Statement) -> anyhow::Result<Option<i64>> {
+    let scanned = statement.touches().unwrap_or_default().iter().filter(|touch| touch.scans);
+    let names: Vec<String> = scanned.map(|touch| touch.relation.to_string()).collect();
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let sql = "SELECT sum(c.reltuples)::bigint FROM unnest($1::text[]) AS name \
+               JOIN pg_class c ON c.oid = to_regclass(name) WHERE c.reltuples >= 0";
+    Ok(session.query_one(sql, &[&names]).await?.get(0))
+}
