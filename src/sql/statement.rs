@@ -1,5 +1,6 @@
 //! One statement: its text, and what it does as far as the text tells.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use squawk_syntax::ast::{self, AlterTableAction, AstNode};
@@ -58,6 +59,7 @@ pub struct Statement {
     kind: String,
     block: Block,
     effect: Effect,
+    creates: Option<QualifiedName>,
     touches: Option<Vec<Touch>>,
 }
 
@@ -92,6 +94,11 @@ impl Statement {
         &self.effect
     }
 
+    /// The table, view or index it creates.
+    pub fn creates(&self) -> Option<&QualifiedName> {
+        self.creates.as_ref()
+    }
+
     /// The existing relations it names, each with the strongest lock it takes there; `None` when that is not known for this
     /// kind of statement. Functions, triggers and foreign key actions that it sets off are not looked into.
     pub fn touches(&self) -> Option<&[Touch]> {
@@ -100,16 +107,13 @@ impl Statement {
 
     /// Its strongest lock; `None` when it is not known or there is none.
     pub fn strongest(&self) -> Option<&Touch> {
-        self.touches()?.iter().max_by_key(|touch| touch.lock)
+        self.strongest_beside(&BTreeSet::new())
     }
 
-    /// The strongest lock in words: `SHARE on t: blocks writes`; `none`; `not known for DO`.
-    pub fn lock_in_words(&self) -> String {
-        match (&self.touches, self.strongest()) {
-            (None, _) => format!("not known for {}", self.kind),
-            (Some(_), None) => "none".to_owned(),
-            (Some(_), Some(touch)) => format!("{} on {}: blocks {}", touch.lock, touch.relation.plain(), touch.lock.blocks()),
-        }
+    /// The strongest of its locks on relations other than `new` ones, which nobody else uses yet.
+    pub fn strongest_beside(&self, new: &BTreeSet<QualifiedName>) -> Option<&Touch> {
+        let known = self.touches()?.iter().filter(|touch| !new.contains(&touch.relation));
+        known.reduce(|strong, touch| if touch.lock > strong.lock { touch } else { strong })
     }
 
     /// Whether its waits block nobody who reads or writes, so that it should wait as long as it takes: builds
@@ -137,6 +141,7 @@ pub(super) fn read(text: &str, stmt: &ast::Stmt) -> Option<Statement> {
         kind: kind(stmt),
         block: block(stmt),
         effect: effect(stmt),
+        creates: touch::creates(stmt),
         touches: touch::touches(stmt),
     })
 }

@@ -1,6 +1,8 @@
 //! Which existing relations a statement touches, and the strongest lock it takes on each (PostgreSQL manual 13.3.1 and the
 //! pages of the statements).
 
+use std::fmt;
+
 use squawk_syntax::ast::{self, AlterColumnOption, AlterTableAction, AstNode, Stmt};
 use squawk_syntax::{SyntaxKind, SyntaxNode};
 
@@ -17,6 +19,28 @@ pub struct Touch {
     pub lock: LockMode,
     /// Whether the statement may read all rows of it.
     pub scans: bool,
+}
+
+impl fmt::Display for Touch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {}: blocks {}", self.lock, self.relation.plain(), self.lock.blocks())
+    }
+}
+
+/// The table, view or index that a statement creates.
+pub(super) fn creates(stmt: &Stmt) -> Option<QualifiedName> {
+    match stmt {
+        Stmt::CreateTable(create) => name_in(create.table_name()?.syntax()),
+        Stmt::CreateTableAs(create) => name_in(create.table_name()?.syntax()),
+        Stmt::CreateView(create) => name_in(create.view()?.syntax()),
+        Stmt::CreateMaterializedView(create) => name_in(create.view()?.syntax()),
+        Stmt::CreateIndex(create) => {
+            let index = name_in(create.index()?.syntax())?;
+            let table = name_in(create.table_relation_name()?.syntax())?;
+            Some(table.sibling(index.name().as_str()))
+        }
+        _ => None,
+    }
 }
 
 /// The touches of a statement; `None` for kinds this module does not know.
@@ -388,8 +412,11 @@ mod tests {
         ] {
             assert_eq!(locks(text), expected, "{text}");
         }
-        assert_eq!(one("DO $$ BEGIN END $$").lock_in_words(), "not known for DO");
-        assert_eq!(one("CREATE INDEX i ON t (a)").lock_in_words(), "SHARE on t: blocks writes");
+        let index = one("CREATE INDEX i ON s.t (a)");
+        assert_eq!(index.strongest().unwrap().to_string(), "SHARE on s.t: blocks writes");
+        assert_eq!(index.creates().unwrap().plain(), "s.i");
+        let table = one("CREATE TABLE s.t (a int)").creates().unwrap().clone();
+        assert_eq!(index.strongest_beside(&[table].into()), None);
     }
 
     #[test]

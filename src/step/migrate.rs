@@ -20,7 +20,7 @@ use self::pass::{Hands, Pass};
 use super::registry::{Kind, KindResult, Surroundings};
 use super::{Cx, Forecast, Reversal, Step, Summary, from_table};
 use crate::pg::Session;
-use crate::sql::Statement;
+use crate::sql::{QualifiedName, Statement, Touch};
 use crate::terms::{Before, Extent, Side};
 
 /// The table entry of this kind.
@@ -94,12 +94,12 @@ impl Step for Migrate {
             self.history.table.plain()
         );
         let statements = || self.migrations.iter().flat_map(|migration| migration.up.statements());
-        let strongest = statements().filter(|statement| statement.strongest().is_some());
-        let mut lock = strongest
-            .max_by_key(|statement| statement.strongest().map(|touch| touch.lock))
-            .map_or("none".to_owned(), Statement::lock_in_words);
+        let new = self.created();
+        let locks = statements().filter_map(|statement| statement.strongest_beside(&new));
+        let strongest = locks.reduce(|strong, touch| if touch.lock > strong.lock { touch } else { strong });
+        let mut lock = strongest.map_or("none".to_owned(), Touch::to_string);
         if statements().any(|statement| statement.touches().is_none()) {
-            lock += ", and not known for some statements";
+            lock += "; not known for some statements";
         }
         Summary { effect, lock }
     }
@@ -123,14 +123,25 @@ impl Step for Migrate {
     async fn forecast(&self, cx: &Cx) -> anyhow::Result<Vec<Forecast>> {
         let session = cx.connect(self.side).await?;
         let seen = self.see(&session).await?;
+        let mut new = self.created();
+        let names: Vec<String> = new.iter().map(QualifiedName::to_string).collect();
+        let sql = "SELECT to_regclass(name) IS NOT NULL FROM unnest($1::text[]) WITH ORDINALITY AS n(name, i) ORDER BY i";
+        let mut there = session.query(sql, &[&names]).await?.into_iter().map(|row| row.get::<_, bool>(0));
+        new.retain(|_| !there.next().unwrap_or(false));
         let mut lines = Vec::new();
         for migration in self.migrations.iter().filter(|migration| !seen.applied(migration)) {
             for statement in migration.up.statements() {
+                let strongest = statement.strongest_beside(&new);
+                let object = statement.strongest().map(|touch| &touch.relation).or(statement.creates());
                 lines.push(Forecast {
-                    object: object(statement, &migration.file),
+                    object: object.map_or_else(|| migration.file.clone(), QualifiedName::plain),
                     what: format!("{}: {}", migration.version, statement.kind()),
                     rows: rows(&session, statement).await?,
-                    lock: statement.lock_in_words(),
+                    lock: match strongest {
+                        Some(touch) => format!("{}: blocks {}", touch.lock, touch.lock.blocks()),
+                        None if statement.touches().is_none() => format!("not known for {}", statement.kind()),
+                        None => String::new(),
+                    },
                 });
             }
         }
@@ -219,14 +230,15 @@ impl Migrate {
         Ok(Seen { history: self.history.versions(session).await?, marks: self.history.marks(session).await? })
     }
 
+    /// What the files create themselves: nobody else uses it yet.
+    fn created(&self) -> BTreeSet<QualifiedName> {
+        let statements = self.migrations.iter().flat_map(|migration| migration.up.statements());
+        statements.filter_map(|statement| statement.creates().cloned()).collect()
+    }
+
     async fn hands(&self, cx: &Cx) -> anyhow::Result<Hands> {
         Ok(Hands { session: cx.connect(self.side).await?, observer: cx.connect(self.side).await? })
     }
-}
-
-/// What a line of the forecast is about: the relation with the strongest lock, else the file.
-fn object(statement: &Statement, file: &str) -> String {
-    statement.strongest().map_or_else(|| file.to_owned(), |touch| touch.relation.plain())
 }
 
 /// Estimated rows a statement may read: of the tables it scans that exist and were analyzed.

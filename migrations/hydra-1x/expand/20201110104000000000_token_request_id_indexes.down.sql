@@ -1,6 +1,6 @@
 -- Makes request_id of hydra_oauth2_access and _refresh unique again: sets aside used and revoked refresh tokens
 -- (a 1.0.0 server has them deleted) and all but the newest token of a request. ROW EXCLUSIVE and those rows, the
--- indexes under SHARE UPDATE EXCLUSIVE: nobody waits.
+-- indexes under SHARE UPDATE EXCLUSIVE: nobody waits. The plain_idx are there only after half of the way.
 -- crossfade: no-transaction
 DROP INDEX CONCURRENTLY IF EXISTS hydra_oauth2_pkce_request_id_idx;
 DROP INDEX CONCURRENTLY IF EXISTS hydra_oauth2_oidc_request_id_idx;
@@ -26,6 +26,7 @@ CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS hydra_oauth2_refresh_request_id_u
     ON hydra_oauth2_refresh (request_id);
 DROP INDEX CONCURRENTLY IF EXISTS hydra_oauth2_refresh_request_id_idx;
 ALTER INDEX IF EXISTS hydra_oauth2_refresh_request_id_unique_idx RENAME TO hydra_oauth2_refresh_request_id_idx;
+DROP INDEX CONCURRENTLY IF EXISTS hydra_oauth2_refresh_request_id_plain_idx;
 
 CREATE TABLE IF NOT EXISTS crossfade.aside_hydra_oauth2_access (LIKE hydra_oauth2_access);
 WITH gone AS (
@@ -46,3 +47,4 @@ CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS hydra_oauth2_access_request_id_un
     ON hydra_oauth2_access (request_id);
 DROP INDEX CONCURRENTLY IF EXISTS hydra_oauth2_access_request_id_idx;
 ALTER INDEX IF EXISTS hydra_oauth2_access_request_id_unique_idx RENAME TO hydra_oauth2_access_request_id_idx;
+DROP INDEX CONCURRENTLY IF EXISTS hydra_oauth2_access_request_id_plain_idx;
