@@ -197,6 +197,7 @@ fn alter_table(alter: &ast::AlterTable, found: &mut Touches) {
         found.references(action.syntax());
         found.add(table.clone(), lock, scans);
     }
+    found.0.sort_by_key(|touch| Some(&touch.relation) != table.as_ref()); // the table itself first
 }
 
 fn added_constraint(add: &ast::AddConstraint) -> (LockMode, bool) {
@@ -350,7 +351,7 @@ mod tests {
     fn alter_table() {
         for (action, expected) in [
             ("ADD COLUMN a int", "t=ACCESS EXCLUSIVE"),
-            ("ADD COLUMN a int REFERENCES s.u (b)", "s.u=SHARE ROW EXCLUSIVE t=ACCESS EXCLUSIVE"),
+            ("ADD COLUMN a int REFERENCES s.u (b)", "t=ACCESS EXCLUSIVE s.u=SHARE ROW EXCLUSIVE"),
             ("DROP COLUMN IF EXISTS a CASCADE", "t=ACCESS EXCLUSIVE"),
             ("ALTER COLUMN a SET NOT NULL", "t=ACCESS EXCLUSIVE*"),
             ("ALTER COLUMN a DROP NOT NULL, ALTER a DROP DEFAULT", "t=ACCESS EXCLUSIVE"),
@@ -361,8 +362,8 @@ mod tests {
             ("ADD CONSTRAINT c CHECK (a > 0) NOT VALID", "t=ACCESS EXCLUSIVE"),
             ("ADD CONSTRAINT c UNIQUE USING INDEX i", "t=ACCESS EXCLUSIVE"),
             ("ADD PRIMARY KEY (a)", "t=ACCESS EXCLUSIVE*"),
-            ("ADD FOREIGN KEY (a) REFERENCES u (b)", "u=SHARE ROW EXCLUSIVE t=SHARE ROW EXCLUSIVE*"),
-            ("ADD FOREIGN KEY (a) REFERENCES u (b) NOT VALID", "u=SHARE ROW EXCLUSIVE t=SHARE ROW EXCLUSIVE"),
+            ("ADD FOREIGN KEY (a) REFERENCES u (b)", "t=SHARE ROW EXCLUSIVE* u=SHARE ROW EXCLUSIVE"),
+            ("ADD FOREIGN KEY (a) REFERENCES u (b) NOT VALID", "t=SHARE ROW EXCLUSIVE u=SHARE ROW EXCLUSIVE"),
             ("VALIDATE CONSTRAINT c", "t=SHARE UPDATE EXCLUSIVE*"),
             ("DROP CONSTRAINT c", "t=ACCESS EXCLUSIVE"),
             ("RENAME COLUMN a TO b", "t=ACCESS EXCLUSIVE"),
@@ -371,8 +372,8 @@ mod tests {
             ("SET (fillfactor = 70)", "t=SHARE UPDATE EXCLUSIVE"),
             ("SET (user_catalog_table = true)", "t=ACCESS EXCLUSIVE"),
             ("DISABLE TRIGGER ALL", "t=SHARE ROW EXCLUSIVE"),
-            ("ATTACH PARTITION p FOR VALUES IN (1)", "p=ACCESS EXCLUSIVE* t=SHARE UPDATE EXCLUSIVE"),
-            ("DETACH PARTITION p CONCURRENTLY", "p=SHARE UPDATE EXCLUSIVE t=SHARE UPDATE EXCLUSIVE"),
+            ("ATTACH PARTITION p FOR VALUES IN (1)", "t=SHARE UPDATE EXCLUSIVE p=ACCESS EXCLUSIVE*"),
+            ("DETACH PARTITION p CONCURRENTLY", "t=SHARE UPDATE EXCLUSIVE p=SHARE UPDATE EXCLUSIVE"),
             ("OWNER TO joe", "t=ACCESS EXCLUSIVE"),
         ] {
             assert_eq!(locks(&format!("ALTER TABLE ONLY t {action}")), expected, "{action}");

@@ -183,6 +183,7 @@ impl Step for Migrate {
                 script: &migration.up,
                 opening: Vec::new(),
                 closing,
+                stoppable: true,
             };
             let mut told = |more: usize| {
                 so_far += more;
@@ -214,6 +215,7 @@ impl Step for Migrate {
                 key,
                 script: down,
                 opening: forget.into_iter().filter(|_| seen.history.is_some()).collect(),
+                stoppable: false,
             };
             let mut told = |more: usize| {
                 so_far += more;

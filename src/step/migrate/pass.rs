@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use super::alone;
 use super::history::{History, Marks};
 use super::script::{Script, Unit};
+use crate::engine::Stop;
 use crate::pg::{Patience, Session};
 use crate::step::Cx;
 
@@ -37,13 +38,15 @@ pub(super) struct Pass<'a> {
     pub opening: Vec<String>,
     /// Statements that close the last transaction; they remove the markers.
     pub closing: Vec<String>,
+    /// Whether a first request to stop ends it between two units.
+    pub stoppable: bool,
 }
 
 impl Pass<'_> {
     /// Does what is not yet done. `told` hears the number of statements after each unit.
     ///
     /// # Errors
-    /// The server's, with file and line; a unit that was changed after it was done.
+    /// The server's, with file and line; a unit that was changed after it was done; a request to stop.
     pub async fn go(
         mut self,
         cx: &Cx,
@@ -67,6 +70,9 @@ impl Pass<'_> {
             if marks.contains_key(&(self.key.clone(), number)) {
                 told(unit.statements().len());
                 continue;
+            }
+            if self.stoppable && cx.interrupt.soft.is_cancelled() {
+                return Err(Stop::Interrupted.into());
             }
             let first_line = unit.statements().first().map_or(1, |statement| statement.line());
             let place = || format!("{} line {first_line}", self.file);
