@@ -43,7 +43,8 @@ CREATE TABLE crossfade.copy_part (
     PRIMARY KEY (run, step, projection, source, part)
 );
 
--- Rows that crossfade removed or changed, whole, as they were.
+-- Rows that crossfade removed or changed, whole, as they were. `written` is the text of the record of changed columns as
+-- crossfade wrote them, NULL for a removed row: an undo leaves rows alone that someone changed since.
 CREATE TABLE crossfade.quarantine (
     id           bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     run          text        NOT NULL,
@@ -53,6 +54,7 @@ CREATE TABLE crossfade.quarantine (
     row_key      jsonb       NOT NULL,
     row_data     jsonb,
     row_text     text        NOT NULL,
+    written      text,
     set_aside_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     restored_at  timestamptz
 );

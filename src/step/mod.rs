@@ -5,12 +5,21 @@
 //! is adopted and never undone. After a crash the same sequence runs again with what is observed then, so `apply`
 //! takes up from any extent, and `undo` may be called from any extent and twice.
 
+mod assignment;
+mod backfill;
+mod batches;
+mod clean_rows;
 mod confirm;
 mod context;
+mod dependent;
+mod key_walk;
+mod keyed_table;
 mod migrate;
 mod registry;
 mod require;
 mod run_sql;
+mod set_aside;
+mod throttle;
 
 use async_trait::async_trait;
 

@@ -69,6 +69,8 @@ pub const KINDS: &[Kind] = &[
     super::require::KIND,
     super::migrate::KIND,
     super::run_sql::KIND,
+    super::backfill::KIND,
+    super::clean_rows::KIND,
     super::confirm::KIND,
 ];
 
