@@ -22,6 +22,9 @@ pub(super) struct RollbackArgs {
     /// Really do it; without this nothing is changed
     #[arg(long)]
     execute: bool,
+    /// Let the plan run its own programs (steps of kind run_hook)
+    #[arg(long)]
+    allow_hooks: bool,
 }
 
 pub(super) async fn rollback(args: &RollbackArgs, format: Format, quiet: bool) -> anyhow::Result<Exit> {
@@ -47,6 +50,7 @@ pub(super) async fn rollback(args: &RollbackArgs, format: Format, quiet: bool) -
         state_dir: args.plan.state.clone(),
         choice: RunChoice::Latest,
         approve: BTreeSet::new(),
+        allow_hooks: args.allow_hooks,
         databases,
         interrupt,
         notices,

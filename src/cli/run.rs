@@ -27,6 +27,9 @@ pub(super) struct RunArgs {
     /// Approve a step that waits for a person (may be given several times)
     #[arg(long, value_name = "STEP")]
     approve: Vec<String>,
+    /// Let the plan run its own programs (steps of kind run_hook)
+    #[arg(long)]
+    allow_hooks: bool,
     /// Begin a new run even if the latest one is not finished
     #[arg(long)]
     new: bool,
@@ -47,6 +50,7 @@ pub(super) async fn run(args: &RunArgs, format: Format, quiet: bool) -> Result<E
         state_dir: args.plan.state.clone(),
         choice: if args.new { RunChoice::New } else { RunChoice::Latest },
         approve: args.approve.iter().cloned().collect::<BTreeSet<_>>(),
+        allow_hooks: args.allow_hooks,
         databases,
         interrupt,
         notices,
@@ -116,8 +120,11 @@ async fn preview(
     };
     let run = latest.unwrap_or_else(|| RunId::existing("preview"));
     let by_side = [databases.get(&Side::Blue).cloned(), databases.get(&Side::Green).cloned()];
-    let cx =
-        |step: &crate::terms::StepId| Cx::new(run.clone(), step.clone(), plan.limits().clone(), by_side.clone(), notices.clone());
+    let cx = |step: &crate::terms::StepId| {
+        let mut cx = Cx::new(run.clone(), step.clone(), plan.limits().clone(), by_side.clone(), notices.clone());
+        cx.allow_hooks = args.allow_hooks;
+        cx
+    };
     let previews = engine::preview(plan, &state, cx).await?;
     if format == Format::Json {
         print_json(&serde_json::json!({"plan": plan.name(), "executed": false, "steps": previews}))?;

@@ -166,7 +166,7 @@ async fn undo(driver: &mut Driver, index: usize) -> Result<()> {
             cx.crash_point("undone");
             write(driver, Event::UndoDone { step: id })
         }
-        Err(error) if hard.is_cancelled() || matches!(error.downcast_ref(), Some(Stop::Interrupted)) => Err(error),
+        Err(error) if hard.is_cancelled() || error.is::<Stop>() => Err(error),
         Err(error) => {
             let reason = explain(&error);
             write(driver, Event::UndoFailed { step: id.clone(), reason: reason.clone() })?;

@@ -31,6 +31,8 @@ pub struct Options {
     pub choice: RunChoice,
     /// Steps a person approves now.
     pub approve: BTreeSet<String>,
+    /// Whether a person allows the plan's own programs.
+    pub allow_hooks: bool,
     /// The databases, by side.
     pub databases: BTreeMap<Side, Database>,
     /// Requests to stop.
@@ -48,6 +50,7 @@ pub struct Driver {
     pub(super) interrupt: Interrupt,
     pub(super) notices: Outbound,
     pub(super) approvals: Arc<BTreeSet<String>>,
+    pub(super) allow_hooks: bool,
     _locks: Vec<DriverLock>,
 }
 
@@ -72,6 +75,7 @@ impl Driver {
             Cx::new(self.run.clone(), step.clone(), self.plan.limits().clone(), self.databases.clone(), self.notices.clone());
         cx.attempt = attempt;
         cx.approvals = Arc::clone(&self.approvals);
+        cx.allow_hooks = self.allow_hooks;
         cx.interrupt = self.interrupt.clone();
         cx
     }
@@ -111,7 +115,7 @@ pub fn latest_run(state_dir: &Path, plan: &str) -> Result<Option<RunId>> {
 /// [`Stop::Usage`] when plan, databases and run do not fit together or somebody else is driving; other errors as they come.
 /// Nothing is changed before all of that is checked.
 pub async fn prepare(plan: Plan, options: Options) -> Result<Driver> {
-    let Options { state_dir, choice, approve, databases, interrupt, notices } = options;
+    let Options { state_dir, choice, approve, allow_hooks, databases, interrupt, notices } = options;
     let mut sessions = BTreeMap::new();
     let mut identities = BTreeMap::new();
     let existing = match choice {
@@ -178,7 +182,7 @@ pub async fn prepare(plan: Plan, options: Options) -> Result<Driver> {
     }
     let approvals = Arc::new(journal.state().approvals.clone());
     let databases = [databases.get(&Side::Blue).cloned(), databases.get(&Side::Green).cloned()];
-    Ok(Driver { plan, run, journal, databases, interrupt, notices, approvals, _locks: locks })
+    Ok(Driver { plan, run, journal, databases, interrupt, notices, approvals, allow_hooks, _locks: locks })
 }
 
 fn open(state_dir: &Path, plan: &Plan, run: &RunId) -> Result<Journal> {

@@ -78,6 +78,8 @@ pub struct Cx {
     pub limits: Limits,
     /// Step ids a person approved with `--approve`.
     pub approvals: Arc<BTreeSet<String>>,
+    /// Whether a person allowed the plan's own programs with `--allow-hooks`.
+    pub allow_hooks: bool,
     /// Requests to stop.
     pub interrupt: Interrupt,
     /// Where progress and remarks go.
@@ -95,6 +97,7 @@ impl Cx {
             attempt: 1,
             limits,
             approvals: Arc::default(),
+            allow_hooks: false,
             interrupt: Interrupt::default(),
             notices,
             databases,

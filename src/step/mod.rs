@@ -17,6 +17,7 @@ mod keyed_table;
 mod migrate;
 mod registry;
 mod require;
+mod run_hook;
 mod run_sql;
 mod set_aside;
 mod throttle;

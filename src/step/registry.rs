@@ -71,6 +71,7 @@ pub const KINDS: &[Kind] = &[
     super::run_sql::KIND,
     super::backfill::KIND,
     super::clean_rows::KIND,
+    super::run_hook::KIND,
     super::confirm::KIND,
 ];
 
