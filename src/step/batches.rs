@@ -27,7 +27,7 @@ impl BatchSize {
     /// After a batch of `took`: towards `target`, at most twice and at least half.
     pub fn after(self, took: Duration, target: Duration) -> Self {
         let factor = (target.as_secs_f64() / took.as_secs_f64().max(1e-6)).clamp(0.5, 2.0);
-        Self(((self.0 as f64 * factor) as i64).clamp(Self::LEAST, Self::MOST))
+        Self(((self.0 as f64 * factor).round() as i64).clamp(Self::LEAST, Self::MOST))
     }
 
     /// After somebody else held a row: half, so that fewer rows are held next time.

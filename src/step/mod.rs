@@ -12,6 +12,7 @@ mod clean_rows;
 mod confirm;
 mod context;
 mod dependent;
+mod explicit_columns;
 mod key_walk;
 mod keyed_table;
 mod migrate;
@@ -20,6 +21,7 @@ mod require;
 mod run_hook;
 mod run_sql;
 mod set_aside;
+mod source_text;
 mod throttle;
 
 use async_trait::async_trait;

@@ -68,6 +68,7 @@ pub struct Kind {
 pub const KINDS: &[Kind] = &[
     super::require::KIND,
     super::migrate::KIND,
+    super::explicit_columns::KIND,
     super::run_sql::KIND,
     super::backfill::KIND,
     super::clean_rows::KIND,
