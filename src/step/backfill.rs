@@ -125,15 +125,16 @@ impl Step for Backfill {
     async fn forecast(&self, cx: &Cx) -> anyhow::Result<Vec<Forecast>> {
         let session = cx.connect(self.side).await?;
         let table = KeyedTable::read(&session, &self.table, self.key.as_deref()).await?;
-        assignment::check(&session, &table, &self.set).await?;
         let estimate = table.estimate(&session, &self.condition).await?;
         let walked = table.rows(&session).await?;
-        Ok(vec![Forecast {
+        let mut forecast = vec![Forecast {
             object: table.name.plain(),
             what: format!("update rows in batches, walking about {walked} by ({})", table.key_list()),
             rows: Some(estimate),
             lock: "row locks, a batch at a time".to_owned(),
-        }])
+        }];
+        forecast.extend(self.preconditions(cx).await?.into_iter().map(Forecast::of));
+        Ok(forecast)
     }
 
     async fn preconditions(&self, cx: &Cx) -> anyhow::Result<Vec<Finding>> {

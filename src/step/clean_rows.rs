@@ -127,10 +127,14 @@ impl Step for CleanRows {
         let rows = Some(table.estimate(&session, &self.condition).await?);
         let lock = "row locks, a batch at a time";
         let mut forecast = vec![Forecast { object: table.name.plain(), what: what.to_owned(), rows, lock: lock.to_owned() }];
-        for dependent in self.dependents(&session, &table).await? {
-            let what = dependent.describe(&table);
-            forecast.push(Forecast { object: dependent.table.name.plain(), what, rows: None, lock: lock.to_owned() });
+        let findings = self.preconditions(cx).await?;
+        if findings.is_empty() {
+            for dependent in self.dependents(&session, &table).await? {
+                let what = dependent.describe(&table);
+                forecast.push(Forecast { object: dependent.table.name.plain(), what, rows: None, lock: lock.to_owned() });
+            }
         }
+        forecast.extend(findings.into_iter().map(Forecast::of));
         Ok(forecast)
     }
 

@@ -306,14 +306,7 @@ impl Step for ExplicitColumns {
     }
 
     async fn forecast(&self, cx: &Cx) -> anyhow::Result<Vec<Forecast>> {
-        let found = self.look(cx).await?.into_iter().map(|finding| {
-            let what = match finding.severity {
-                Severity::Blocks => format!("would stop: {}", finding.what),
-                _ => finding.what,
-            };
-            Forecast { object: finding.object, what, rows: None, lock: String::new() }
-        });
-        Ok(found.collect())
+        Ok(self.look(cx).await?.into_iter().map(Forecast::of).collect())
     }
 
     async fn observe(&self, _: &Cx) -> anyhow::Result<Extent> {

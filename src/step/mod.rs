@@ -29,7 +29,7 @@ use async_trait::async_trait;
 pub use context::{Cx, Interrupt, Notice, Outbound};
 pub use registry::{Fault, KINDS, Parsed, Surroundings, from_table, parse};
 
-use crate::terms::{Before, Extent, Finding, Side};
+use crate::terms::{Before, Extent, Finding, Severity, Side};
 
 /// One line for the reviewer.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -63,6 +63,17 @@ pub struct Forecast {
     pub rows: Option<i64>,
     /// The strongest lock and what it blocks, in words; empty for none.
     pub lock: String,
+}
+
+impl Forecast {
+    /// What a run would do about a finding.
+    fn of(finding: Finding) -> Self {
+        let what = match finding.severity {
+            Severity::Blocks => format!("would stop: {}", finding.what),
+            Severity::Note | Severity::Warning => finding.what,
+        };
+        Self { object: finding.object, what, rows: None, lock: String::new() }
+    }
 }
 
 /// One step of a plan, of some kind.

@@ -108,6 +108,10 @@ pub(super) async fn restore(cx: &Cx, batches: &mut Batches<'_>, table: &KeyedTab
     let name = table.name.plain();
     let labels: [&(dyn tokio_postgres::types::ToSql + Sync); 3] = [&cx.run.as_str(), &cx.step.as_str(), &name];
     let due: i64 = batches.session.query_one(count, &labels).await?.get(0);
+    if due > 0 {
+        // Freshly filled, it may have no statistics yet, and each batch would read the whole table.
+        batches.session.batch_execute("ANALYZE crossfade.quarantine").await?;
+    }
     let work = Restore { cx, table, statement: statement(cx, table, back) };
     let restored = batches.walk(&work, None, due.unsigned_abs(), "restore").await?;
     let left: i64 = batches.session.query_one(count, &labels).await?.get(0);

@@ -94,7 +94,7 @@ fn explain(pause: Pause, limits: &Limits) -> String {
             humantime::format_duration(limits.max_replication_lag)
         ),
         Pause::Blocked(count) => {
-            format!("pauses: {count} sessions wait for locks (max_blocked_sessions is {})", limits.max_blocked_sessions)
+            format!("pauses: sessions that wait for locks: {count} (max_blocked_sessions is {})", limits.max_blocked_sessions)
         }
     }
 }
