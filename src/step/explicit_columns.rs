@@ -250,6 +250,9 @@ async fn activity(session: &Session, watched: &[Watched], sightings: &mut Sighti
 /// The largest source file that is read, in bytes: generated code beyond it.
 const LARGEST: u64 = 2 << 20;
 
+/// Folders of other people's code and of build results.
+const LEFT_OUT: [&str; 3] = ["node_modules", "target", "vendor"];
+
 fn extension(file: &Path) -> &str {
     file.extension().and_then(|extension| extension.to_str()).unwrap_or_default()
 }
@@ -265,12 +268,11 @@ fn walk(folder: &Path, show: &mut impl FnMut(&Path, &str), unread: &mut Vec<Stri
     for entry in entries {
         let (path, name) = (entry.path(), entry.file_name());
         let name = name.to_string_lossy();
+        if name.starts_with('.') || LEFT_OUT.contains(&&*name) {
+            continue;
+        }
         match entry.file_type() {
-            Ok(kind) if kind.is_dir() => {
-                if !name.starts_with('.') && !["node_modules", "target", "vendor"].contains(&&*name) {
-                    walk(&path, show, unread);
-                }
-            }
+            Ok(kind) if kind.is_dir() => walk(&path, show, unread),
             Ok(kind) if kind.is_file() && is_read(extension(&path)) => {
                 if entry.metadata().is_ok_and(|about| about.len() > LARGEST) {
                     unread.push(path.display().to_string());

@@ -294,14 +294,14 @@ mod tests {
         let (notices, _listener) = tokio::sync::mpsc::unbounded_channel();
         let step = crate::terms::StepId::new("hook").unwrap();
         let cx = Cx::new(crate::terms::RunId::fresh(), step, crate::plan::Limits::default(), [None, None], notices);
-        let mark = format!("crossfade-{}", fastrand::u64(..));
-        let script = format!("sleep 300 & exec -a {mark} sleep 300; wait");
-        let words = ["bash", "-c", &script].map(str::to_owned).to_vec();
+        let folder = tempfile::tempdir().unwrap();
+        let (late, soon) = (folder.path().join("late"), folder.path().join("soon"));
+        let script = format!("touch {}; (sleep 1; touch {}) & wait", soon.display(), late.display());
+        let words = ["sh", "-c", &script].map(str::to_owned).to_vec();
         let (program, _) = Program::find("command", words, Path::new("")).unwrap();
-        let error = program.run(&cx, Duration::from_millis(300)).await.unwrap_err();
-        assert!(error.to_string().contains("did not end within 300ms"), "{error}");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        let alive = std::process::Command::new("pgrep").args(["-f", &mark]).output();
-        assert!(alive.is_err() || !alive.unwrap().status.success());
+        let error = program.run(&cx, Duration::from_millis(500)).await.unwrap_err();
+        assert!(error.to_string().contains("did not end within 500ms"), "{error}");
+        tokio::time::sleep(Duration::from_millis(1000)).await;
+        assert!(soon.exists() && !late.exists());
     }
 }

@@ -208,7 +208,7 @@ fn with_parameters(text: &str) -> String {
         let braces = ["${", "#{", "{"].into_iter().find(|open| rest.starts_with(open));
         let bytes = match c {
             '?' => 1,
-            '%' if rest[1..].starts_with(|c: char| matches!(c, 's' | 'd' | 'v' | 'q')) => 2,
+            '%' if rest[1..].starts_with(['s', 'd', 'v', 'q']) => 2,
             '%' if rest[1..].starts_with('(') => rest.find(')').map_or(0, |at| (at + 2).min(rest.len())),
             ':' if rest.starts_with("::") => 0,
             ':' if !out.ends_with(':') && name(1) > 0 => 1 + name(1),
