@@ -26,7 +26,7 @@ pub async fn check_control(session: &Session) -> anyhow::Result<()> {
     let row = session
         .query_one(
             "SELECT CASE WHEN to_regnamespace('crossfade') IS NULL THEN has_database_privilege(current_database(), 'CREATE') \
-                         ELSE has_schema_privilege('crossfade', 'CREATE, USAGE') END, \
+                         ELSE has_schema_privilege('crossfade', 'CREATE') AND has_schema_privilege('crossfade', 'USAGE') END, \
                     current_user::text, current_database()::text",
             &[],
         )

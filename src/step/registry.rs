@@ -67,8 +67,8 @@ pub struct Kind {
 #[rustfmt::skip]
 pub const KINDS: &[Kind] = &[
     super::require::KIND,
-    super::migrate::KIND,
     super::explicit_columns::KIND,
+    super::migrate::KIND,
     super::run_sql::KIND,
     super::backfill::KIND,
     super::clean_rows::KIND,
