@@ -14,8 +14,10 @@
 #![warn(missing_docs)]
 
 pub mod cli;
+pub mod crash;
 pub mod engine;
 pub mod journal;
+pub mod limits;
 pub mod pg;
 pub mod plan;
 pub mod report;

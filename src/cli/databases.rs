@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 
-use crate::engine::Stop;
 use crate::pg::Database;
 use crate::plan::Plan;
+use crate::step::Stop;
 use crate::terms::Side;
 
 /// Connection strings given on the command line; the plan's environment variables otherwise.

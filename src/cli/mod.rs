@@ -13,8 +13,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::engine::Stop;
 use crate::plan::Problems;
+use crate::step::Stop;
 use crate::terms::Exit;
 
 /// Zero-downtime PostgreSQL migrations: in place, and blue-green across different schemas.

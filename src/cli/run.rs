@@ -106,11 +106,14 @@ async fn preview(
     notices: crate::step::Outbound,
     format: Format,
 ) -> Result<Exit> {
-    for database in databases.values() {
+    let mut identities = std::collections::BTreeMap::new();
+    for (side, database) in &databases {
         let session = database.connect("crossfade/preview").await?;
         let identity = crate::pg::identify(&session).await?;
         crate::pg::check_server(&session, &identity).await.map_err(|e| Stop::Usage(e.to_string()))?;
+        identities.insert(*side, identity);
     }
+    engine::distinct(&identities).map_err(Stop::Usage)?;
     let latest = engine::latest_run(&args.plan.state, plan.name())?;
     let state = match &latest {
         Some(run) => {

@@ -1,18 +1,16 @@
 //! Runs plans: decides what comes next, does it, and keeps the journal ahead of every effect.
 
-pub mod crash;
 mod drive;
 mod interrupt;
 mod next;
 mod preview;
 mod settle;
 mod setup;
-mod stop;
 
+pub use crate::step::Stop;
 pub use drive::{Outcome, drive, turn_back};
 pub use interrupt::listen;
 pub use next::{Next, next};
 pub use preview::{StepPreview, preview};
-pub use settle::plan_changes;
+pub use settle::{distinct, plan_changes};
 pub use setup::{Driver, Options, RunChoice, latest_run, list_runs, prepare};
-pub use stop::Stop;

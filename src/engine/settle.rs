@@ -32,6 +32,20 @@ pub fn plan_changes(state: &State, plan: &Plan) -> Vec<String> {
     changes
 }
 
+/// Refuses one database as both blue and green.
+///
+/// # Errors
+/// Names it.
+pub fn distinct(databases: &BTreeMap<Side, Identity>) -> Result<(), String> {
+    match (databases.get(&Side::Blue), databases.get(&Side::Green)) {
+        (Some(blue), Some(green)) if blue.same_database(green) => Err(format!(
+            "blue and green are the same database ({} of cluster {}): green must be another one; set its connection string",
+            blue.name, blue.cluster
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// The sides whose database is not the one the run began with, as text.
 pub(super) fn other_databases(state: &State, now: &BTreeMap<Side, Identity>) -> Vec<String> {
     now.iter()

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 
 use super::Stop;
-use super::settle::{other_databases, plan_changes};
+use super::settle::{distinct, other_databases, plan_changes};
 use crate::journal::{Event, Journal, State};
 use crate::pg::{Database, DriverLock, Identity, check_control, check_server, end_orphans, ensure_control, identify};
 use crate::plan::Plan;
@@ -132,14 +132,7 @@ pub async fn prepare(plan: Plan, options: Options) -> Result<Driver> {
         identities.insert(side, identity);
         sessions.insert(side, session);
     }
-    if let (Some(blue), Some(green)) = (identities.get(&Side::Blue), identities.get(&Side::Green))
-        && blue.same_database(green)
-    {
-        return Err(usage(format!(
-            "blue and green are the same database ({} of cluster {}): green must be another one",
-            blue.name, blue.cluster
-        )));
-    }
+    distinct(&identities).map_err(usage)?;
     unknown_approvals(&plan, &approve)?;
 
     let mut journal = None;

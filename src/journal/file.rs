@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{Event, FORMAT, Line, State};
-use crate::engine::crash;
+use crate::crash;
 
 /// What is wrong with a journal.
 #[derive(Debug, thiserror::Error)]

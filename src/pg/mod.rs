@@ -1,5 +1,6 @@
 //! Talking to PostgreSQL: connections, time limits, who blocks whom, our own tables, and what an error means.
 
+mod catalog;
 mod certificate;
 mod connect;
 mod conninfo;
@@ -21,6 +22,9 @@ mod target;
 mod timeouts;
 mod tls;
 
+pub use catalog::{
+    ColumnState, ConstraintState, IndexState, Reference, TableState, column_state, constraint_state, index_state, table_state,
+};
 pub use connect::{Database, Session};
 pub use control::{check_control, control_present, ensure_control, mark, marked, unmark};
 pub use counters::Counters;

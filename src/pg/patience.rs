@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
+use crate::limits::Limits;
 use crate::pg::{Class, Session, set_class, sqlstate};
-use crate::plan::Limits;
 
 /// A session that stands in the way of ours. Its query text is not shown whole: it may hold values.
 #[derive(Debug, Clone, PartialEq)]

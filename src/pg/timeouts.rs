@@ -2,7 +2,7 @@
 
 use tokio_postgres::{Client, Error};
 
-use crate::plan::Limits;
+use crate::limits::Limits;
 use crate::sql::Statement;
 
 /// What waiting for a lock does to others.

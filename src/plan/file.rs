@@ -5,8 +5,8 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::limits::LimitsFile;
 use super::{DatabaseRef, Problem};
+use crate::limits::LimitsFile;
 
 /// The version of the plan format this crossfade reads.
 pub(super) const FORMAT: u32 = 1;

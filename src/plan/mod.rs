@@ -2,15 +2,14 @@
 
 mod check;
 mod file;
-mod limits;
 mod problem;
 
 use std::path::{Path, PathBuf};
 
 pub use check::load;
-pub use limits::{Limits, Span};
 pub use problem::{Problem, Problems};
 
+use crate::limits::Limits;
 use crate::step::Step;
 use crate::terms::{Fingerprint, Phase, Side, StepId};
 

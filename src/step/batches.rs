@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use tokio_postgres::{IsolationLevel, Transaction};
 
 use super::throttle::Throttle;
-use crate::engine::Stop;
 use crate::pg::{Blocker, Class, Session, blockers_of, set_class, sqlstate};
 use crate::step::Cx;
+use crate::step::Stop;
 use crate::terms::Side;
 
 /// How many rows a batch looks at.

@@ -8,8 +8,8 @@ use anyhow::Context as _;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
+use crate::limits::Limits;
 use crate::pg::{Blocker, Database, Session};
-use crate::plan::Limits;
 use crate::terms::{RunId, Side, StepId};
 
 /// What a run says while it goes on; the screen and the metrics listen.
@@ -144,8 +144,8 @@ impl Cx {
         self.approvals.contains(self.step.as_str())
     }
 
-    /// A named place where tests kill the process: see [`crate::engine::crash`].
+    /// A named place where tests kill the process: see [`crate::crash`].
     pub fn crash_point(&self, place: &str) {
-        crate::engine::crash::point(&format!("{}/{place}", self.step));
+        crate::crash::point(&format!("{}/{place}", self.step));
     }
 }

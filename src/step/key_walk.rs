@@ -7,10 +7,10 @@ use tokio_postgres::Transaction;
 
 use super::batches::{Batch, Batches, Moved};
 use super::keyed_table::{KeyedTable, Keys, list, parameters};
-use crate::engine::Stop;
 use crate::pg::{Session, control_present};
 use crate::sql::Literal;
 use crate::step::Cx;
+use crate::step::Stop;
 use crate::terms::{Extent, Finding, Severity};
 
 /// What to do with the rows that meet a condition.

@@ -5,29 +5,38 @@
 //! is adopted and never undone. After a crash the same sequence runs again with what is observed then, so `apply`
 //! takes up from any extent, and `undo` may be called from any extent and twice.
 
+mod add_constraint;
 mod assignment;
 mod backfill;
 mod batches;
 mod clean_rows;
 mod confirm;
 mod context;
+mod create_index;
 mod dependent;
+mod drop_index;
 mod explicit_columns;
+mod foreign_key;
+mod index;
 mod key_walk;
 mod keyed_table;
 mod migrate;
+mod patient;
 mod registry;
 mod require;
 mod run_hook;
 mod run_sql;
 mod set_aside;
+mod set_not_null;
 mod source_text;
+mod stop;
 mod throttle;
 
 use async_trait::async_trait;
 
 pub use context::{Cx, Interrupt, Notice, Outbound};
 pub use registry::{Fault, KINDS, Parsed, Surroundings, from_table, parse};
+pub use stop::Stop;
 
 use crate::terms::{Before, Extent, Finding, Severity, Side};
 

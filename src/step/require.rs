@@ -5,8 +5,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 
 use super::registry::{Fault, Kind, KindResult, Surroundings};
-use super::{Cx, Forecast, Reversal, Step, Summary, from_table};
-use crate::engine::Stop;
+use super::{Cx, Forecast, Reversal, Step, Stop, Summary, from_table};
 use crate::terms::{Before, Extent, Finding, Severity, Side};
 
 /// The table entry of this kind.

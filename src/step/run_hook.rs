@@ -17,8 +17,8 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 
 use super::registry::{Kind, KindResult, Surroundings};
 use super::{Cx, Fault, Forecast, Reversal, Step, Summary, from_table};
-use crate::engine::Stop;
-use crate::plan::Span;
+use crate::limits::Span;
+use crate::step::Stop;
 use crate::terms::{Before, Extent, Finding, Severity, Side};
 
 /// The table entry of this kind.
@@ -293,7 +293,7 @@ mod tests {
     async fn a_hook_that_takes_too_long_is_killed_with_its_children() {
         let (notices, _listener) = tokio::sync::mpsc::unbounded_channel();
         let step = crate::terms::StepId::new("hook").unwrap();
-        let cx = Cx::new(crate::terms::RunId::fresh(), step, crate::plan::Limits::default(), [None, None], notices);
+        let cx = Cx::new(crate::terms::RunId::fresh(), step, crate::limits::Limits::default(), [None, None], notices);
         let folder = tempfile::tempdir().unwrap();
         let (late, soon) = (folder.path().join("late"), folder.path().join("soon"));
         let script = format!("touch {}; (sleep 1; touch {}) & wait", soon.display(), late.display());

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::limits::Limits;
 use crate::pg::Session;
-use crate::plan::Limits;
 use crate::step::Cx;
 
 /// Why batches pause.

@@ -8,9 +8,9 @@ use anyhow::{Context, bail};
 use super::alone;
 use super::history::{History, Marks};
 use super::script::{Script, Unit};
-use crate::engine::Stop;
 use crate::pg::{Patience, Session};
 use crate::step::Cx;
+use crate::step::Stop;
 
 /// Marks that a pass has begun.
 const BEGUN: i32 = 0;

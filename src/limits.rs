@@ -28,7 +28,7 @@ impl From<Span> for String {
 /// `[limits]` as written; every key is optional.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct LimitsFile {
+pub(crate) struct LimitsFile {
     lock_timeout: Option<Span>,
     lock_retry_for: Option<Span>,
     batch_target: Option<Span>,
