@@ -1,7 +1,12 @@
 //! The integration tests: one binary, real servers.
 
+mod bad_input;
+mod contract;
+mod ddl;
+mod fingerprint;
 mod hydra;
 mod journeys;
+mod layers;
 mod shadow;
 mod support;
 mod tls;

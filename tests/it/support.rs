@@ -175,3 +175,18 @@ impl Ran {
         self
     }
 }
+
+/// Asks until it holds, at most twenty seconds.
+#[track_caller]
+pub fn eventually<'a>(what: &'a str, mut holds: impl AsyncFnMut() -> bool + 'a) -> impl Future<Output = ()> + 'a {
+    let place = std::panic::Location::caller();
+    async move {
+        for _ in 0..1000 {
+            if holds().await {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        panic!("{place}: waited twenty seconds for: {what}");
+    }
+}

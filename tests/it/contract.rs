@@ -1,0 +1,322 @@
+//! The contract of `step::Step`, held against every kind: there and back and there again, through a crash at every
+//! place, and hands off what was there before.
+//!
+//! A new case is one entry in [`cases!`]: `Case::new(kind, steps)`, and for what is not usual
+//! `Case { green: Some("CREATE TABLE ..."), files: &[("folder/1.sql", "...")], ..Case::new(kind, steps) }`. Each case becomes one test of each module below, so that
+//! `cargo test contract::crashes::set_not_null` runs one of them alone.
+
+use std::time::Duration;
+
+use crate::fingerprint::{assert_same, fingerprints};
+use crate::support::{TestDb, Workspace};
+
+/// One step (or a few) on small databases.
+pub struct Case {
+    /// The kind it is a case of.
+    kind: &'static str,
+    /// The `[[step]]` tables.
+    steps: &'static str,
+    /// SQL that makes blue.
+    blue: &'static str,
+    /// SQL that makes green, for a plan with two sides.
+    green: Option<&'static str>,
+    /// SQL after which the effect is there already; `None` for kinds that cannot find it.
+    adopted: Option<&'static str>,
+    /// Files beside the plan.
+    files: &'static [(&'static str, &'static str)],
+    /// More words for `crossfade run`.
+    words: &'static [&'static str],
+    /// Whether the databases change at all.
+    changes: bool,
+}
+
+impl Case {
+    /// A case on blue alone.
+    pub const fn new(kind: &'static str, steps: &'static str) -> Self {
+        Self { kind, steps, blue: ORDERS, green: None, adopted: None, files: &[], words: &[], changes: true }
+    }
+
+    const fn adopted(mut self, sql: &'static str) -> Self {
+        self.adopted = Some(sql);
+        self
+    }
+
+    const fn words(mut self, words: &'static [&'static str]) -> Self {
+        self.words = words;
+        self
+    }
+
+    const fn unchanged(mut self) -> Self {
+        self.changes = false;
+        self
+    }
+}
+
+/// Two tables with a few rows, one pointing to the other.
+const ORDERS: &str = "
+    CREATE TABLE customer (id bigint PRIMARY KEY, email text, note text);
+    CREATE TABLE orders (id bigint, customer_id bigint, amount int, placed_at timestamptz);
+    CREATE INDEX orders_placed ON orders (placed_at DESC) WHERE amount > 10;
+    INSERT INTO customer SELECT n, 'c' || n || '@example.org', 'note ' || n FROM generate_series(1, 200) AS n;
+    INSERT INTO orders SELECT n, 1 + n % 200, n % 50, '2024-01-01'::timestamptz + n * interval '1 minute'
+      FROM generate_series(1, 1000) AS n;";
+
+/// Kinds without a case, each with the reason.
+const WITHOUT_CASE: &[(&str, &str)] = &[];
+
+macro_rules! cases {
+    ($($name:ident: $case:expr;)*) => {
+        const CASES: &[Case] = &[$($case),*];
+
+        mod there_and_back {
+            $(#[tokio::test(flavor = "multi_thread")] async fn $name() { super::goes_there_and_back(&super::named(stringify!($name))).await; })*
+        }
+        mod crashes {
+            $(#[tokio::test(flavor = "multi_thread")] async fn $name() { super::survives_a_crash_everywhere(&super::named(stringify!($name))).await; })*
+        }
+        mod adoption {
+            $(#[tokio::test(flavor = "multi_thread")] async fn $name() { super::leaves_what_was_there(&super::named(stringify!($name))).await; })*
+        }
+
+        fn named(name: &str) -> &'static Case {
+            &CASES[[$(stringify!($name)),*].iter().position(|known| *known == name).unwrap()]
+        }
+    };
+}
+
+cases! {
+    run_sql: Case::new("run_sql", r#"
+        kind = "run_sql"
+        side = "blue"
+        sql = ["ALTER TABLE orders ADD COLUMN currency text", "UPDATE orders SET currency = 'EUR' WHERE id < 10"]
+        undo_sql = ["ALTER TABLE orders DROP COLUMN currency"]
+    "#);
+    run_sql_on_two_sides: Case {
+        blue: "CREATE SEQUENCE numbers; SELECT setval('numbers', 41)",
+        green: Some("CREATE TABLE letters (letter text); INSERT INTO letters VALUES ('a')"),
+        ..Case::new("run_sql", r#"
+            kind = "run_sql"
+            side = "blue"
+            sql = ["SELECT nextval('numbers')"]
+            undo_sql = ["SELECT setval('numbers', 41)"]
+            [[step]]
+            id = "green-too"
+            phase = "expand"
+            kind = "run_sql"
+            side = "green"
+            sql = ["INSERT INTO letters VALUES ('b')"]
+            undo_sql = ["DELETE FROM letters WHERE letter = 'b'"]
+        "#)
+    };
+    confirm: Case::new("confirm", r#"
+        kind = "confirm"
+        question = "Is the backup done?"
+    "#).words(&["--approve", "the-step"]).unchanged();
+    require: Case::new("require", r#"
+        kind = "require"
+        side = "blue"
+        sql = "SELECT count(*) = 1000 FROM orders"
+        object = "table orders"
+        otherwise = "rows are missing"
+        next = "load them"
+    "#).unchanged();
+    create_index: Case::new("create_index", r#"
+        kind = "create_index"
+        side = "blue"
+        table = "orders"
+        name = "orders_by_customer"
+        columns = ["customer_id", "placed_at DESC"]
+        include = ["amount"]
+    "#).adopted("CREATE INDEX orders_by_customer ON orders (customer_id, placed_at DESC) INCLUDE (amount)");
+    create_index_of_expression: Case::new("create_index", r#"
+        kind = "create_index"
+        side = "blue"
+        table = "public.customer"
+        name = "customer_mail"
+        columns = ["lower(email)"]
+        unique = true
+        method = "btree"
+        where = "note IS NOT NULL"
+    "#).adopted("CREATE UNIQUE INDEX customer_mail ON customer (lower(email)) WHERE note IS NOT NULL");
+    drop_index: Case::new("drop_index", r#"
+        kind = "drop_index"
+        side = "blue"
+        name = "orders_placed"
+    "#).adopted("DROP INDEX orders_placed");
+    add_check: Case::new("add_constraint", r#"
+        kind = "add_constraint"
+        side = "blue"
+        table = "orders"
+        name = "amount_not_negative"
+        check = "amount >= 0"
+    "#).adopted("ALTER TABLE orders ADD CONSTRAINT amount_not_negative CHECK (amount >= 0)");
+    add_check_not_validated: Case::new("add_constraint", r#"
+        kind = "add_constraint"
+        side = "blue"
+        table = "orders"
+        name = "amount_small"
+        check = "amount < 10"
+        validate = false
+    "#).adopted("ALTER TABLE orders ADD CONSTRAINT amount_small CHECK (amount < 10) NOT VALID");
+    add_foreign_key: Case::new("add_constraint", r#"
+        kind = "add_constraint"
+        side = "blue"
+        table = "orders"
+        name = "orders_customer"
+        foreign_key = { columns = ["customer_id"], references = "customer", referenced_columns = ["id"], on_delete = "cascade", on_update = "restrict" }
+    "#).adopted("ALTER TABLE orders ADD CONSTRAINT orders_customer FOREIGN KEY (customer_id) REFERENCES customer (id) ON UPDATE RESTRICT ON DELETE CASCADE");
+    add_unique: Case::new("add_constraint", r#"
+        kind = "add_constraint"
+        side = "blue"
+        table = "customer"
+        name = "customer_email"
+        unique = ["email"]
+    "#).adopted("ALTER TABLE customer ADD CONSTRAINT customer_email UNIQUE (email)");
+    add_primary_key: Case::new("add_constraint", r#"
+        kind = "set_not_null"
+        side = "blue"
+        table = "orders"
+        column = "id"
+        [[step]]
+        id = "the-key"
+        phase = "expand"
+        kind = "add_constraint"
+        side = "blue"
+        table = "orders"
+        name = "orders_pkey"
+        primary_key = ["id"]
+    "#).adopted("ALTER TABLE orders ADD CONSTRAINT orders_pkey PRIMARY KEY (id)");
+    set_not_null: Case::new("set_not_null", r#"
+        kind = "set_not_null"
+        side = "blue"
+        table = "orders"
+        column = "amount"
+    "#).adopted("ALTER TABLE orders ALTER COLUMN amount SET NOT NULL");
+}
+
+#[test]
+fn every_kind_has_a_case() {
+    for kind in crossfade::step::KINDS {
+        let has_case = CASES.iter().any(|case| case.kind == kind.name);
+        let excused = WITHOUT_CASE.iter().any(|(name, _)| *name == kind.name);
+        assert!(has_case != excused, "kind {}: one case at least, or a line in WITHOUT_CASE, not both", kind.name);
+    }
+}
+
+/// The databases of one test and the plan on them.
+struct Stage {
+    blue: TestDb,
+    green: Option<TestDb>,
+    workspace: Workspace,
+    run: Vec<&'static str>,
+}
+
+impl Stage {
+    async fn of(case: &Case) -> Self {
+        let blue = TestDb::empty().await;
+        blue.sql(case.blue).await;
+        let green = match case.green {
+            Some(sql) => {
+                let green = TestDb::empty().await;
+                green.sql(sql).await;
+                Some(green)
+            }
+            None => None,
+        };
+        let mut plan = "format = 1\nname = \"contract\"\n[blue]\nurl_env = \"BLUE_DATABASE_URL\"\n".to_owned();
+        if green.is_some() {
+            plan += "[green]\nurl_env = \"GREEN_DATABASE_URL\"\n";
+        }
+        plan += &format!("[[step]]\nid = \"the-step\"\nphase = \"expand\"\n{}", case.steps);
+        let workspace = Workspace::new(&plan, &blue, green.as_ref());
+        for (name, text) in case.files {
+            let path = workspace.folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let run = ["run", "--execute"].iter().chain(case.words).copied().collect();
+        Self { blue, green, workspace, run }
+    }
+
+    async fn state(&self) -> Vec<Vec<String>> {
+        fingerprints(&self.blue, self.green.as_ref()).await
+    }
+
+    /// Runs the command again and again, killed at a new place each time, until it ends by itself. Returns the places.
+    fn crash_through(&self, words: &[&str], seen: &str) -> Vec<String> {
+        let seen = self.workspace.folder.path().join(seen);
+        for _ in 0..200 {
+            let output = self.workspace.command(words).env("CROSSFADE_CRASH_SEEN", &seen).output().unwrap();
+            match output.status.code() {
+                None => {}
+                Some(0) => return std::fs::read_to_string(&seen).unwrap_or_default().lines().map(str::to_owned).collect(),
+                Some(code) => panic!("{words:?} ended with {code}:\n{}", String::from_utf8_lossy(&output.stderr)),
+            }
+        }
+        panic!("{words:?} was killed 200 times; places: {}", std::fs::read_to_string(&seen).unwrap_or_default());
+    }
+
+    /// No INVALID index and no session of ours is left.
+    async fn assert_clean(&self) {
+        for db in [Some(&self.blue), self.green.as_ref()].into_iter().flatten() {
+            assert_eq!(db.value("SELECT count(*) FROM pg_index WHERE NOT indisvalid").await, "0", "INVALID indexes");
+            let ours = "SELECT string_agg(application_name, ', ') FROM pg_stat_activity \
+                        WHERE application_name LIKE 'crossfade/%' AND datname = current_database()";
+            for round in 0.. {
+                match db.value(ours).await {
+                    left if left.is_empty() => break,
+                    left => assert!(round < 200, "sessions of ours are left: {left}"),
+                }
+                tokio::time::sleep(Duration::from_millis(25)).await;
+            }
+        }
+    }
+
+    fn journals(&self) -> String {
+        let runs = std::fs::read_dir(self.workspace.folder.path().join("state/contract")).unwrap();
+        runs.map(|run| std::fs::read_to_string(run.unwrap().path().join("journal.jsonl")).unwrap()).collect()
+    }
+}
+
+async fn goes_there_and_back(case: &Case) {
+    let stage = Stage::of(case).await;
+    let start = stage.state().await;
+    stage.workspace.run(&["run"]).exits(0);
+    assert_same("after a run without --execute", &start, &stage.state().await);
+    stage.workspace.run(&stage.run).exits(0);
+    let end = stage.state().await;
+    assert_eq!(start != end, case.changes);
+    stage.workspace.run(&["rollback", "--execute"]).exits(0);
+    assert_same("after the rollback", &start, &stage.state().await);
+    let again: Vec<&str> = stage.run.iter().copied().chain(["--new"]).collect();
+    stage.workspace.run(&again).exits(0);
+    assert_same("after the second run", &end, &stage.state().await);
+    stage.assert_clean().await;
+}
+
+async fn survives_a_crash_everywhere(case: &Case) {
+    let undisturbed = Stage::of(case).await;
+    undisturbed.workspace.run(&undisturbed.run).exits(0);
+    let stage = Stage::of(case).await;
+    let start = stage.state().await;
+    let places = stage.crash_through(&stage.run, "seen-forward");
+    assert!(places.len() >= 12, "too few places to crash at: {places:?}");
+    assert_same("after crashes everywhere", &undisturbed.state().await, &stage.state().await);
+    stage.assert_clean().await;
+    let places = stage.crash_through(&["rollback", "--execute"], "seen-back");
+    assert!(places.len() >= 6, "too few places to crash at: {places:?}");
+    assert_same("after crashes everywhere on the way back", &start, &stage.state().await);
+    stage.assert_clean().await;
+}
+
+async fn leaves_what_was_there(case: &Case) {
+    let Some(sql) = case.adopted else { return };
+    let stage = Stage::of(case).await;
+    stage.blue.sql(sql).await;
+    let start = stage.state().await;
+    stage.workspace.run(&stage.run).exits(0);
+    assert!(stage.journals().contains("step_adopted"), "{}", stage.journals());
+    assert_same("after a run that found everything", &start, &stage.state().await);
+    stage.workspace.run(&["rollback", "--execute"]).exits(0);
+    assert_same("after its rollback", &start, &stage.state().await);
+}
