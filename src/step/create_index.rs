@@ -1,4 +1,5 @@
-//! `create_index`: an index built without blocking readers or writers.
+//! `create_index`: an index built without blocking readers or writers. An INVALID index of its name on its table, which only an
+//! unfinished build leaves, is dropped first, whoever left it.
 
 use async_trait::async_trait;
 

@@ -86,10 +86,12 @@ pub const KINDS: &[Kind] = &[
 /// Every fault of the table at once; for an unknown kind the nearest known one.
 pub fn parse(kind: &str, table: toml::Table, around: &Surroundings) -> Result<Parsed, Vec<Fault>> {
     let Some(known) = KINDS.iter().find(|known| known.name == kind) else {
-        let nearest =
-            KINDS.iter().max_by(|a, b| strsim::jaro_winkler(a.name, kind).total_cmp(&strsim::jaro_winkler(b.name, kind)));
-        let hint = nearest.map_or(String::new(), |near| format!("; did you mean `{}`?", near.name));
-        return Err(vec![Fault::key("kind", format!("there is no step kind `{kind}`{hint}"))]);
+        let alike = |name: &str| strsim::jaro_winkler(name, kind);
+        let hint = match KINDS.iter().max_by(|a, b| alike(a.name).total_cmp(&alike(b.name))) {
+            Some(near) if alike(near.name) > 0.8 => format!("did you mean `{}`?", near.name),
+            _ => format!("the kinds are {}", KINDS.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", ")),
+        };
+        return Err(vec![Fault::key("kind", format!("there is no step kind `{kind}`; {hint}"))]);
     };
     let (step, files) = (known.parse)(table, around)?;
     Ok(Parsed { kind: known.name, step, files })

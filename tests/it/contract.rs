@@ -120,6 +120,24 @@ cases! {
         otherwise = "rows are missing"
         next = "load them"
     "#).unchanged();
+    migrate: Case {
+        blue: "CREATE TABLE history (version text PRIMARY KEY); INSERT INTO history VALUES ('1'); CREATE TABLE t AS SELECT 1 AS a",
+        files: &[
+            ("sql/1_t.sql", "CREATE TABLE t (a int);"),
+            ("sql/1_t.down.sql", "DROP TABLE t;"), // never run: version 1 was there before us
+            ("sql/2_column.sql", "ALTER TABLE t ADD COLUMN b text; UPDATE t SET b = 'x';"),
+            ("sql/2_column.down.sql", "ALTER TABLE t DROP COLUMN b;"),
+            ("sql/3_index.sql", "-- crossfade: no-transaction\nCREATE INDEX CONCURRENTLY IF NOT EXISTS t_a ON t (a);\n"),
+            ("sql/3_index.down.sql", "-- crossfade: no-transaction\nDROP INDEX CONCURRENTLY IF EXISTS t_a;\n"),
+        ],
+        adopted: Some("INSERT INTO history VALUES ('2'), ('3')"),
+        ..Case::new("migrate", r#"
+            kind = "migrate"
+            side = "blue"
+            directory = "sql"
+            history = { table = "history", column = "version" }
+        "#)
+    };
     create_index: Case::new("create_index", r#"
         kind = "create_index"
         side = "blue"
@@ -172,6 +190,27 @@ cases! {
         name = "customer_email"
         unique = ["email"]
     "#).adopted("ALTER TABLE customer ADD CONSTRAINT customer_email UNIQUE (email)");
+    add_unique_over_an_index_of_yours: Case {
+        blue: "CREATE TABLE t (a int); INSERT INTO t SELECT generate_series(1, 50); CREATE UNIQUE INDEX t_a ON t (a)",
+        ..Case::new("add_constraint", r#"
+            kind = "add_constraint"
+            side = "blue"
+            table = "t"
+            name = "t_a"
+            unique = ["a"]
+        "#)
+    };
+    validate_a_check_of_yours: Case {
+        blue: "CREATE TABLE t (a int); INSERT INTO t SELECT generate_series(1, 50);
+               ALTER TABLE t ADD CONSTRAINT positive CHECK (a > 0) NOT VALID",
+        ..Case::new("add_constraint", r#"
+            kind = "add_constraint"
+            side = "blue"
+            table = "t"
+            name = "positive"
+            check = "a > 0"
+        "#)
+    };
     add_primary_key: Case::new("add_constraint", r#"
         kind = "set_not_null"
         side = "blue"
