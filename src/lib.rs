@@ -14,14 +14,17 @@
 #![warn(missing_docs)]
 
 pub mod cli;
+pub mod copy;
 pub mod crash;
 pub mod engine;
 pub mod journal;
 pub mod limits;
 pub mod pg;
 pub mod plan;
+pub mod projection;
 pub mod report;
 pub mod shadow;
 pub mod sql;
 pub mod step;
 pub mod terms;
+pub mod verify;

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::Limits;
-use crate::pg::{Blocker, Database, Session};
+use crate::pg::{Blocker, Database, Opener, Session};
 use crate::terms::{RunId, Side, StepId};
 
 /// What a run says while it goes on; the screen and the metrics listen.
@@ -120,8 +120,16 @@ impl Cx {
     /// When the server cannot be reached.
     pub async fn connect(&self, side: Side) -> anyhow::Result<Session> {
         self.sessions.fetch_add(1, Ordering::Relaxed);
+        self.opener(side)?.open().await
+    }
+
+    /// What a worker on a thread of its own needs to open such sessions.
+    ///
+    /// # Errors
+    /// When the plan has no such side.
+    pub fn opener(&self, side: Side) -> anyhow::Result<Opener> {
         let name = format!("crossfade/{}/{}/{}", self.run, self.step, self.attempt);
-        self.database(side)?.connect(&name).await
+        Ok(Opener::new(self.database(side)?.clone(), name))
     }
 
     /// Says how far the step is.

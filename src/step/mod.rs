@@ -12,6 +12,7 @@ mod batches;
 mod clean_rows;
 mod confirm;
 mod context;
+mod copy;
 mod create_index;
 mod dependent;
 mod drop_index;
@@ -22,6 +23,7 @@ mod key_walk;
 mod keyed_table;
 mod migrate;
 mod patient;
+mod projected;
 mod registry;
 mod require;
 mod run_hook;
@@ -31,6 +33,7 @@ mod set_not_null;
 mod source_text;
 mod stop;
 mod throttle;
+mod verify;
 
 use async_trait::async_trait;
 

@@ -1,0 +1,207 @@
+//! Puts fittings back. What is there is left alone; an INVALID index is dropped and built again.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use super::Fittings;
+use super::fittings::{Constraint, Index};
+use crate::pg::{Opener, Session, on_threads};
+use crate::sql::{Ident, Literal, QualifiedName};
+
+/// Called after each thing that is there again, with the name of its sort.
+pub type Told = Arc<dyn Fn(&'static str) + Send + Sync>;
+
+/// The way back of everything a load took off.
+pub struct Rebuild {
+    /// What must be there.
+    pub fittings: Fittings,
+    /// Opens sessions on green.
+    pub green: Opener,
+    /// Sessions at once.
+    pub jobs: usize,
+    /// Who is told.
+    pub told: Told,
+}
+
+impl Rebuild {
+    /// Indexes in parallel, those of the biggest tables first; then their constraints under the old names.
+    ///
+    /// # Errors
+    /// The first index or constraint that cannot be built: names it and its table.
+    pub async fn indexes(&self) -> anyhow::Result<()> {
+        let session = self.green.open().await?;
+        let mut order = Vec::new();
+        for index in &self.fittings.indexes {
+            let size = "SELECT coalesce(pg_relation_size(to_regclass($1::text)), 0)";
+            let bytes: i64 = session.query_one(size, &[&index.table.to_string()]).await?.get(0);
+            order.push((std::cmp::Reverse(bytes), index.clone()));
+        }
+        order.sort_by_key(|(bytes, _)| *bytes);
+        let tasks: Vec<Index> = order.into_iter().map(|(_, index)| index).collect();
+        self.each(tasks, async |session, index| {
+            let what = || format!("index {} of table {} on green: {AGAIN}", index.name.plain(), index.table.plain());
+            build(session, index).await.with_context(what)
+        })
+        .await?;
+        for index in &self.fittings.indexes {
+            if let Some(attach) = index.attach()
+                && constraint(&session, &index.table, index.name.name()).await?.is_none()
+            {
+                session.batch_execute(&attach).await.with_context(|| {
+                    format!("constraint {} of table {} on green", index.name.name().as_str(), index.table.plain())
+                })?;
+                (self.told)("constraint");
+            }
+        }
+        for exclusion in &self.fittings.exclusions {
+            self.add(&session, exclusion, &exclusion.add()).await?;
+        }
+        Ok(())
+    }
+
+    /// Statistics of every table, in parallel.
+    ///
+    /// # Errors
+    /// When a session is gone.
+    pub async fn analyze(&self) -> anyhow::Result<()> {
+        let tasks: Vec<QualifiedName> = self.fittings.tables.clone();
+        self.each(tasks, async |session, table| Ok(session.batch_execute(&format!("ANALYZE {table}")).await?)).await
+    }
+
+    /// Foreign keys: added without looking at the rows, then validated in parallel.
+    ///
+    /// # Errors
+    /// The first one that rows break: names it and its table.
+    pub async fn foreign_keys(&self) -> anyhow::Result<()> {
+        let session = self.green.open().await?;
+        for key in &self.fittings.foreign_keys {
+            self.add(&session, key, &key.add_unchecked()).await?;
+        }
+        let tasks = self.fittings.foreign_keys.iter().filter(|key| key.validated).cloned().collect();
+        self.each(tasks, async |session, key: &Constraint| {
+            if constraint(session, &key.table, &key.name).await? != Some(true) {
+                session.batch_execute(&key.validate()).await.with_context(|| {
+                    let (name, table) = (key.name.as_str(), key.table.plain());
+                    format!("foreign key {name} of table {table} on green: {AGAIN}")
+                })?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Sequences past the rows; those of `identity` tables at least where blue's stand.
+    ///
+    /// # Errors
+    /// When a session is gone, or a sequence cannot hold the value.
+    pub async fn sequences(&self, blue: &Session, identity: &[QualifiedName]) -> anyhow::Result<()> {
+        let green = self.green.open().await?;
+        for sequence in &self.fittings.sequences {
+            let blue = identity.contains(&sequence.table).then_some(blue);
+            sequence.advance(&green, blue).await.with_context(|| format!("sequence {} on green", sequence.name.plain()))?;
+        }
+        Ok(())
+    }
+
+    /// The statements that bring back whatever is missing, for empty tables and in one transaction: an undo's.
+    ///
+    /// # Errors
+    /// When the session is gone.
+    pub async fn back_to_empty(&self, session: &Session) -> anyhow::Result<Vec<String>> {
+        let mut statements = Vec::new();
+        for key in &self.fittings.foreign_keys {
+            if constraint(session, &key.table, &key.name).await?.is_some() {
+                statements.push(format!("ALTER TABLE {} DROP CONSTRAINT {}", key.table, key.name));
+            }
+        }
+        statements.push(self.fittings.truncate());
+        for index in &self.fittings.indexes {
+            match valid(session, index).await? {
+                Some(true) => {}
+                found => {
+                    statements.extend(found.map(|_| format!("DROP INDEX {}", index.name)));
+                    statements.extend([index.set_tablespace(), index.definition.clone()]);
+                }
+            }
+            if constraint(session, &index.table, index.name.name()).await?.is_none() {
+                statements.extend(index.attach());
+            }
+        }
+        for exclusion in &self.fittings.exclusions {
+            if constraint(session, &exclusion.table, &exclusion.name).await?.is_none() {
+                statements.push(exclusion.add());
+            }
+        }
+        statements.extend(self.fittings.foreign_keys.iter().map(Constraint::add));
+        statements.extend(self.fittings.triggers.iter().map(super::fittings::Trigger::enable));
+        statements.extend(self.fittings.sequences.iter().map(super::sequence::Sequence::put_back));
+        Ok(statements)
+    }
+
+    async fn add(&self, session: &Session, wanted: &Constraint, statement: &str) -> anyhow::Result<()> {
+        if constraint(session, &wanted.table, &wanted.name).await?.is_none() {
+            let what = || format!("constraint {} of table {} on green", wanted.name.as_str(), wanted.table.plain());
+            session.batch_execute(statement).await.with_context(what)?;
+            (self.told)("constraint");
+        }
+        Ok(())
+    }
+
+    /// Does each task on some thread, with a session that may use more memory for maintenance.
+    async fn each<T, D>(&self, tasks: Vec<T>, work: D) -> anyhow::Result<()>
+    where
+        T: Send + 'static,
+        D: AsyncFn(&Session, &T) -> anyhow::Result<()> + Send + Sync + 'static,
+    {
+        let (green, told, work) = (self.green.clone(), Arc::clone(&self.told), Arc::new(work));
+        on_threads(self.jobs, tasks, move |tasks| {
+            let (green, told, work) = (green.clone(), Arc::clone(&told), Arc::clone(&work));
+            async move {
+                let session = green.open().await?;
+                session.batch_execute(MORE_MEMORY).await?;
+                while let Some(task) = tasks.take() {
+                    work(&session, &task).await?;
+                    told("rebuilt");
+                }
+                Ok(())
+            }
+        })
+        .await
+    }
+}
+
+/// What comes next when the loaded rows are in the way: they stay loaded as long as the step is not undone.
+const AGAIN: &str =
+    "if rows are in the way: `crossfade rollback --execute`, correct them on blue or the projection, run with --new";
+
+/// Several sessions build at once, so none needs helpers of its own (theirs pass sorted runs through temporary files).
+const MORE_MEMORY: &str = "SET max_parallel_maintenance_workers = 0; SELECT set_config('maintenance_work_mem', \
+    greatest(pg_size_bytes(current_setting('maintenance_work_mem')), 268435456) / 1024 || 'kB', false)";
+
+async fn build(session: &Session, index: &Index) -> anyhow::Result<()> {
+    match valid(session, index).await? {
+        Some(true) => return Ok(()),
+        Some(false) => session.batch_execute(&format!("DROP INDEX {}", index.name)).await?,
+        None => {}
+    }
+    session.batch_execute(&index.set_tablespace()).await?;
+    Ok(session.batch_execute(&index.definition).await?)
+}
+
+/// Whether the index is there, and if so, valid.
+async fn valid(session: &Session, index: &Index) -> anyhow::Result<Option<bool>> {
+    let sql = format!("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass({})", Literal::new(index.name.to_string()));
+    Ok(session.query_opt(&sql, &[]).await?.map(|row| row.get(0)))
+}
+
+/// Whether the constraint is there, and if so, validated.
+async fn constraint(session: &Session, table: &QualifiedName, name: &Ident) -> anyhow::Result<Option<bool>> {
+    let row = session
+        .query_opt(
+            "SELECT convalidated FROM pg_constraint WHERE conrelid = to_regclass($1::text) AND conname = $2",
+            &[&table.to_string(), &name.as_str()],
+        )
+        .await?;
+    Ok(row.map(|row| row.get(0)))
+}

@@ -1,0 +1,30 @@
+//! Sessions for the workers of a step, opened on their own threads.
+
+use crate::pg::{Database, Session};
+
+/// A database together with the application name its sessions carry: what a worker needs to open sessions of its own.
+#[derive(Debug, Clone)]
+pub struct Opener {
+    database: Database,
+    application: String,
+}
+
+impl Opener {
+    /// Sessions of `database` under this application name.
+    pub fn new(database: Database, application: String) -> Self {
+        Self { database, application }
+    }
+
+    /// What messages call the database.
+    pub fn name(&self) -> &str {
+        self.database.name()
+    }
+
+    /// Opens a session.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub async fn open(&self) -> anyhow::Result<Session> {
+        self.database.connect(&self.application).await
+    }
+}

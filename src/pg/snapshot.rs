@@ -1,0 +1,74 @@
+//! One view of a database for many sessions (PostgreSQL manual 9.27.5, snapshot synchronization).
+
+use anyhow::Context;
+
+use crate::pg::{Opener, Session};
+use crate::sql::Literal;
+
+/// A session in a read-only transaction whose snapshot others join. The snapshot lives as long as this.
+pub struct Snapshot {
+    session: Session,
+    name: String,
+    opener: Opener,
+}
+
+/// No compilation of the long expressions of projections: estimates make it look worth its while for each part anew.
+/// Row-level security shall fail, not leave rows out.
+const BEGIN: &str = "SET jit = off; SET row_security = off; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+impl Snapshot {
+    /// Takes and exports a snapshot.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses (a standby cannot export).
+    pub async fn export(opener: Opener) -> anyhow::Result<Self> {
+        let session = opener.open().await?;
+        session.batch_execute(BEGIN).await?;
+        let row = session
+            .query_one("SELECT pg_export_snapshot()", &[])
+            .await
+            .with_context(|| format!("cannot export a snapshot of {}", opener.name()))?;
+        Ok(Self { name: row.get(0), session, opener })
+    }
+
+    /// The session that holds the snapshot; it reads what the others read.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Whether the server reads a range of blocks without reading the whole table (TID range scans: PostgreSQL 14).
+    ///
+    /// # Errors
+    /// When the session is gone.
+    pub async fn reads_block_ranges(&self) -> anyhow::Result<bool> {
+        let sql = "SELECT current_setting('server_version_num')::int >= 140000";
+        Ok(self.session.query_one(sql, &[]).await?.get(0))
+    }
+
+    /// What another session needs to join.
+    pub fn ticket(&self) -> Ticket {
+        Ticket { name: self.name.clone(), opener: self.opener.clone() }
+    }
+}
+
+/// The right to open sessions in a [`Snapshot`], while it lives.
+#[derive(Debug, Clone)]
+pub struct Ticket {
+    name: String,
+    opener: Opener,
+}
+
+impl Ticket {
+    /// Opens a session that sees the snapshot.
+    ///
+    /// # Errors
+    /// When the snapshot's holder is gone.
+    pub async fn join(&self) -> anyhow::Result<Session> {
+        let session = self.opener.open().await?;
+        session
+            .batch_execute(&format!("{BEGIN}; SET TRANSACTION SNAPSHOT {}", Literal::new(&self.name)))
+            .await
+            .with_context(|| format!("cannot join the snapshot of {}: the session that holds it ended", self.opener.name()))?;
+        Ok(session)
+    }
+}

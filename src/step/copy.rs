@@ -1,0 +1,266 @@
+//! `copy`: fills empty tables of green with the rows their projections give, from one snapshot of blue.
+//!
+//! Where it stands is told by green: marker `taken-off` (indexes, constraints and triggers are off), rows of
+//! `crossfade.copy_part` (parts loaded from a snapshot that may be gone), marker `loaded` (all parts of one snapshot), and the
+//! part row of projection `*` (everything is back). What must be back is in the journal.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context;
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::projected::{Keys, Projected};
+use super::registry::{Kind, KindResult, Surroundings};
+use super::{Cx, Forecast, Reversal, Step, Summary, from_table};
+use crate::copy::{Fittings, Load, Moment, Rebuild};
+use crate::pg::{Patience, Session, Snapshot, control_present, mark, marked, unmark};
+use crate::projection::{Bound, Target, TargetColumn};
+use crate::sql::{Literal, QualifiedName};
+use crate::step::Stop;
+use crate::terms::{Before, Extent, Finding, Severity, Side};
+
+/// The table entry of this kind.
+pub(super) const KIND: Kind =
+    Kind { name: "copy", about: "fill green's tables from one snapshot of blue, by projections", parse };
+
+const TAKEN_OFF: &str = "taken-off";
+const LOADED: &str = "loaded";
+
+struct Copy {
+    projected: Projected,
+}
+
+/// What undo and every resume need.
+#[derive(Debug, Serialize, Deserialize)]
+struct Known {
+    fittings: Fittings,
+}
+
+fn parse(table: toml::Table, around: &Surroundings) -> KindResult {
+    let (projected, files) = from_table::<Keys>(table)?.read(around)?;
+    Ok((Box::new(Copy { projected }), files))
+}
+
+#[async_trait]
+impl Step for Copy {
+    fn describe(&self) -> Summary {
+        let count = self.projected.len();
+        let tables = if count == 1 { "table" } else { "tables" };
+        Summary {
+            effect: format!("fill {count} empty {tables} of green from one snapshot of blue, in parallel parts"),
+            lock: "ACCESS SHARE on blue while it runs: no reader or writer waits".to_owned(),
+        }
+    }
+
+    fn sides(&self) -> Vec<Side> {
+        vec![Side::Blue, Side::Green]
+    }
+
+    fn reversal(&self) -> Reversal {
+        Reversal::Reversible
+    }
+
+    async fn forecast(&self, cx: &Cx) -> anyhow::Result<Vec<Forecast>> {
+        let (blue, green) = (cx.connect(Side::Blue).await?, cx.connect(Side::Green).await?);
+        let mut lines = self.projected.forecast(&blue, cx.limits.jobs, "filled").await?;
+        for target in self.projected.targets(&green).await? {
+            let form = if target.columns.iter().all(TargetColumn::built_in) { "binary" } else { "text" };
+            let names = [target.table.plain(), target.table.name().as_str().to_owned()];
+            if let Some(line) = lines.iter_mut().find(|line| names.contains(&line.object)) {
+                line.what += &format!(", {form}");
+            }
+        }
+        Ok(lines)
+    }
+
+    async fn preconditions(&self, cx: &Cx) -> anyhow::Result<Vec<Finding>> {
+        let (blue, green) = (cx.connect(Side::Blue).await?, cx.connect(Side::Green).await?);
+        let begun = marked(&green, &cx.run, &cx.step, TAKEN_OFF).await?;
+        let binding = self.projected.bind(&blue, &green, !begun).await?;
+        let mut findings = binding.findings;
+        for (_, target) in &binding.bound {
+            findings.extend(not_ours(target));
+            if !begun {
+                findings.extend(not_empty(&green, target).await?);
+            }
+        }
+        Ok(findings)
+    }
+
+    async fn observe(&self, cx: &Cx) -> anyhow::Result<Extent> {
+        let green = cx.connect(Side::Green).await?;
+        if !control_present(&green).await? {
+            return Ok(Extent::Absent);
+        }
+        let row = green
+            .query_one(
+                "SELECT count(*) FILTER (WHERE projection = '*'), count(*) FILTER (WHERE projection <> '*'), \
+                        coalesce(sum(rows) FILTER (WHERE projection <> '*'), 0)::bigint \
+                 FROM crossfade.copy_part WHERE run = $1 AND step = $2",
+                &[&cx.run.as_str(), &cx.step.as_str()],
+            )
+            .await?;
+        let (ended, parts, rows): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
+        Ok(if ended > 0 {
+            Extent::Complete
+        } else if marked(&green, &cx.run, &cx.step, LOADED).await? {
+            Extent::Partial(format!("{rows} rows loaded, indexes and constraints not all back"))
+        } else if marked(&green, &cx.run, &cx.step, TAKEN_OFF).await? {
+            Extent::Partial(format!("{rows} rows in {parts} parts loaded, not all"))
+        } else {
+            Extent::Absent
+        })
+    }
+
+    async fn before(&self, cx: &Cx) -> anyhow::Result<Before> {
+        let mut green = cx.connect(Side::Green).await?;
+        let targets = self.projected.targets(&green).await?; // all are there: the preconditions asked
+        Before::of(&Known { fittings: Fittings::read(&mut green, &targets).await? })
+    }
+
+    async fn apply(&self, cx: &Cx, _: &Extent, before: &Before) -> anyhow::Result<()> {
+        let Known { fittings } = before.read()?;
+        let green = cx.connect(Side::Green).await?;
+        if !marked(&green, &cx.run, &cx.step, TAKEN_OFF).await? {
+            let mark = mark(&cx.run, &cx.step, TAKEN_OFF);
+            transaction(cx, fittings.take_off().into_iter().chain([mark]).collect()).await?;
+            cx.crash_point("taken-off");
+        }
+        let blue = cx.connect(Side::Blue).await?;
+        let binding = self.projected.bind(&blue, &green, false).await?;
+        if !binding.findings.is_empty() {
+            return Err(Stop::Findings(binding.findings).into());
+        }
+        let bound: Vec<Bound> = binding.bound.into_iter().map(|(bound, _)| bound).collect();
+        let same: Vec<QualifiedName> = bound.iter().filter(|bound| bound.identity).map(|bound| bound.table.clone()).collect();
+        if !marked(&green, &cx.run, &cx.step, LOADED).await? {
+            begin_again(cx, &green, &fittings).await?;
+            self.load(cx, &blue, bound).await?;
+            transaction(cx, vec![mark(&cx.run, &cx.step, LOADED)]).await?;
+            cx.crash_point("loaded");
+        }
+        let told = cx.clone();
+        let triggers: Vec<String> = fittings.triggers.iter().map(crate::copy::Trigger::enable).collect();
+        let rebuild = Rebuild {
+            fittings,
+            green: cx.opener(Side::Green)?,
+            jobs: cx.limits.jobs,
+            told: Arc::new(move |place| told.crash_point(place)),
+        };
+        rebuild.indexes().await?;
+        cx.crash_point("indexed");
+        stop_here(cx)?;
+        rebuild.analyze().await?;
+        rebuild.foreign_keys().await?;
+        cx.crash_point("keyed");
+        rebuild.sequences(&blue, &same).await?;
+        cx.crash_point("sequences");
+        transaction(cx, triggers.into_iter().chain([ended(cx)]).collect()).await
+    }
+
+    async fn undo(&self, cx: &Cx, before: &Before) -> anyhow::Result<()> {
+        let green = cx.connect(Side::Green).await?;
+        if !marked(&green, &cx.run, &cx.step, TAKEN_OFF).await? {
+            return Ok(()); // every other effect comes after this marker
+        }
+        let Known { fittings } = before.read()?;
+        let rebuild = Rebuild { fittings, green: cx.opener(Side::Green)?, jobs: 1, told: Arc::new(|_| ()) };
+        let mut statements = rebuild.back_to_empty(&green).await?;
+        statements.extend([forget_parts(cx), unmark(&cx.run, &cx.step)]);
+        transaction(cx, statements).await
+    }
+}
+
+impl Copy {
+    async fn load(&self, cx: &Cx, blue: &Session, bound: Vec<Bound>) -> anyhow::Result<()> {
+        let total = self.projected.estimate(blue).await?;
+        let snapshot = Snapshot::export(cx.opener(Side::Blue)?).await?;
+        cx.crash_point("snapshot");
+        let texts = bound.iter().filter(|bound| !bound.binary).count();
+        let load =
+            Load { run: cx.run.clone(), step: cx.step.clone(), green: cx.opener(Side::Green)?, jobs: cx.limits.jobs, bound };
+        let (told, began) = (cx.clone(), Instant::now());
+        let loaded = load.run(&snapshot, move |moment| match moment {
+            Moment::Sent => told.crash_point("part-sent"),
+            Moment::Committed(rows) => {
+                told.progress(rows, total.max(rows), "rows");
+                told.crash_point("part");
+            }
+        });
+        let loaded = loaded.await?;
+        let seconds = began.elapsed().as_secs_f64().max(0.001);
+        let form = if texts == 0 { "binary".to_owned() } else { format!("binary, {texts} tables as text") };
+        #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+        let (rate, megabytes) = (loaded.rows as f64 / seconds, loaded.bytes as f64 / 1e6);
+        cx.remark(format!(
+            "{} rows, {megabytes:.1} MB ({form}) in {} parts and {seconds:.1} s: {rate:.0} rows/s, {:.1} MB/s",
+            loaded.rows,
+            loaded.parts,
+            megabytes / seconds
+        ));
+        Ok(())
+    }
+}
+
+/// The snapshot of an earlier attempt is gone with its session, so its parts cannot be completed: the tables, found empty
+/// before this step, are emptied again.
+async fn begin_again(cx: &Cx, green: &Session, fittings: &Fittings) -> anyhow::Result<()> {
+    let count = "SELECT count(*) FROM crossfade.copy_part WHERE run = $1 AND step = $2";
+    let parts: i64 = green.query_one(count, &[&cx.run.as_str(), &cx.step.as_str()]).await?.get(0);
+    if parts > 0 {
+        cx.remark(format!("{parts} parts of an earlier attempt are dropped: the snapshot they came from ended with it"));
+        transaction(cx, vec![fittings.truncate(), forget_parts(cx)]).await?;
+        cx.crash_point("emptied");
+    }
+    Ok(())
+}
+
+/// After the first signal, between two phases that keep what is done.
+fn stop_here(cx: &Cx) -> anyhow::Result<()> {
+    if cx.interrupt.soft.is_cancelled() { Err(Stop::Interrupted.into()) } else { Ok(()) }
+}
+
+async fn transaction(cx: &Cx, statements: Vec<String>) -> anyhow::Result<()> {
+    let (mut session, observer) = (cx.connect(Side::Green).await?, cx.connect(Side::Green).await?);
+    let mut patience = Patience { session: &mut session, observer: &observer, limits: &cx.limits };
+    patience.transaction(&statements, &mut |blockers| cx.waiting(blockers)).await.map(drop).context("on green")
+}
+
+/// The statement that says everything is there.
+fn ended(cx: &Cx) -> String {
+    let (run, step) = (Literal::new(cx.run.as_str()), Literal::new(cx.step.as_str()));
+    format!(
+        "INSERT INTO crossfade.copy_part (run, step, projection, source, part, rows, bytes) \
+         SELECT {run}, {step}, '*', '', 0, coalesce(sum(rows), 0), coalesce(sum(bytes), 0) \
+         FROM crossfade.copy_part WHERE run = {run} AND step = {step} AND projection <> '*' ON CONFLICT DO NOTHING"
+    )
+}
+
+fn forget_parts(cx: &Cx) -> String {
+    let (run, step) = (Literal::new(cx.run.as_str()), Literal::new(cx.step.as_str()));
+    format!("DELETE FROM crossfade.copy_part WHERE run = {run} AND step = {step}")
+}
+
+fn not_ours(target: &Target) -> Option<Finding> {
+    (!target.owned).then(|| Finding {
+        severity: Severity::Blocks,
+        object: format!("table {} on green", target.table.plain()),
+        what: "belongs to a role this one is not a member of: its indexes cannot be taken off and put back".to_owned(),
+        next: "run as the owner of the table, or GRANT the owner's role to this one".to_owned(),
+    })
+}
+
+async fn not_empty(green: &Session, target: &Target) -> anyhow::Result<Option<Finding>> {
+    const MANY: i64 = 100_000;
+    let sql = format!("SELECT count(*) FROM (SELECT FROM ONLY {} LIMIT {}) AS rows", target.table, MANY + 1);
+    let rows: i64 = green.query_one(&sql, &[]).await?.get(0);
+    let count = if rows > MANY { format!("more than {MANY}") } else { rows.to_string() };
+    Ok((rows > 0).then(|| Finding {
+        severity: Severity::Blocks,
+        object: format!("table {} on green", target.table.plain()),
+        what: format!("holds {count} row{}: a copy fills empty tables only", if rows == 1 { "" } else { "s" }),
+        next: format!("`crossfade rollback` the run that filled it, or, if its rows may go, TRUNCATE {} on green", target.table),
+    }))
+}

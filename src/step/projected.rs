@@ -1,0 +1,117 @@
+//! What the kinds that work on projections share: the plan keys `projections` and `tables`.
+
+use serde::Deserialize;
+
+use super::registry::Surroundings;
+use super::{Fault, Forecast};
+use crate::pg::Session;
+use crate::projection::{Binding, ProjectionSet, Target, bind, cut, identity, load, read_target};
+use crate::sql::QualifiedName;
+
+/// The two keys as written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Keys {
+    /// A directory of projection files.
+    projections: Option<String>,
+    /// Tables that are the same on both sides.
+    #[serde(default)]
+    tables: Vec<QualifiedName>,
+}
+
+/// Projections from files and from the catalogs.
+#[derive(Debug)]
+pub(super) struct Projected {
+    set: ProjectionSet,
+    tables: Vec<QualifiedName>,
+}
+
+impl Keys {
+    /// Reads the files; also gives their content.
+    pub(super) fn read(self, around: &Surroundings) -> Result<(Projected, Vec<Vec<u8>>), Vec<Fault>> {
+        let mut faults = Vec::new();
+        if self.projections.is_none() && self.tables.is_empty() {
+            faults.push(Fault::key("projections", "give `projections` (a directory), `tables`, or both: nothing to work on"));
+        }
+        let (set, contents) = match self.projections.map(|directory| load(&around.base.join(directory))) {
+            None => Default::default(),
+            Some(Ok(loaded)) => loaded,
+            Some(Err(flaws)) => {
+                faults.extend(flaws.into_iter().map(|flaw| Fault::file(flaw.file, flaw.line, flaw.what)));
+                Default::default()
+            }
+        };
+        for (index, table) in self.tables.iter().enumerate() {
+            if self.tables[..index].contains(table) || set.projections.iter().any(|projection| projection.table == *table) {
+                faults.push(Fault::key("tables", format!("table {} is named twice, here or by a projection", table.plain())));
+            }
+        }
+        if faults.is_empty() { Ok((Projected { set, tables: self.tables }, contents)) } else { Err(faults) }
+    }
+}
+
+impl Projected {
+    /// How many tables.
+    pub(super) fn len(&self) -> usize {
+        self.set.projections.len() + self.tables.len()
+    }
+
+    /// Holds everything against both catalogs; see [`bind`].
+    pub(super) async fn bind(&self, blue: &Session, green: &Session, keys_indexed: bool) -> anyhow::Result<Binding> {
+        let (same, findings) = identity(blue, green, &self.tables).await?;
+        let mut set = self.set.clone();
+        set.projections.extend(same);
+        let mut binding = bind(blue, green, &set, keys_indexed).await?;
+        binding.findings.splice(0..0, findings);
+        Ok(binding)
+    }
+
+    /// The green tables, as far as they are there.
+    pub(super) async fn targets(&self, green: &Session) -> anyhow::Result<Vec<Target>> {
+        let mut targets = Vec::new();
+        for table in self.set.projections.iter().map(|projection| &projection.table).chain(&self.tables) {
+            targets.extend(read_target(green, table).await?);
+        }
+        Ok(targets)
+    }
+
+    /// Per table: rows as blue estimates them, in how many parts. Asks blue alone: green may have no table yet.
+    pub(super) async fn forecast(&self, blue: &Session, jobs: usize, what: &str) -> anyhow::Result<Vec<Forecast>> {
+        let drives = |sources: &[crate::projection::Source]| sources.iter().map(|source| source.drives.clone()).collect();
+        let mut tables: Vec<(QualifiedName, Vec<QualifiedName>)> =
+            self.set.projections.iter().map(|p| (p.table.clone(), drives(&p.sources))).collect();
+        tables.extend(self.tables.iter().map(|table| (table.clone(), vec![table.clone()])));
+        let (mut lines, mut blocks, mut owners) = (Vec::new(), Vec::new(), Vec::new());
+        for (line, (table, drives)) in tables.iter().enumerate() {
+            let (mut rows, mut missing) = (Some(0), Vec::new());
+            for name in drives {
+                match read_target(blue, name).await? {
+                    Some(found) => {
+                        rows = rows.filter(|_| found.estimated_rows >= 0).map(|sum| sum + found.estimated_rows);
+                        blocks.push(found.blocks);
+                        owners.push(line);
+                    }
+                    None => missing.push(name.plain()),
+                }
+            }
+            let what = match missing.is_empty() {
+                true => what.to_owned(),
+                false => format!("{what}; blue has no table {}", missing.join(", ")),
+            };
+            lines.push(Forecast { object: table.plain(), what, rows, lock: "ACCESS SHARE on blue".to_owned() });
+        }
+        let parts = cut(&blocks, 8192, jobs, true);
+        for (index, line) in lines.iter_mut().enumerate() {
+            let count = parts.iter().filter(|part| owners[part.of] == index).count();
+            line.what += &format!(", {count} part{}", if count == 1 { "" } else { "s" });
+        }
+        Ok(lines)
+    }
+
+    /// Rows to expect in all as blue estimates them; 0 when a table was never analyzed.
+    pub(super) async fn estimate(&self, blue: &Session) -> anyhow::Result<u64> {
+        let lines = self.forecast(blue, 1, "").await?;
+        let sum: Option<i64> = lines.iter().map(|line| line.rows).sum();
+        Ok(u64::try_from(sum.unwrap_or(0)).unwrap_or(0))
+    }
+}

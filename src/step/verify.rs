@@ -1,0 +1,138 @@
+//! `verify`: compares what the projections give on blue with what green holds, down to the differing keys.
+
+use async_trait::async_trait;
+
+use super::projected::{Keys, Projected};
+use super::registry::{Kind, KindResult, Surroundings};
+use super::{Cx, Forecast, Reversal, Step, Summary, from_table};
+use crate::pg::Snapshot;
+use crate::projection::Bound;
+use crate::step::Stop;
+use crate::terms::{Before, Extent, Finding, Severity, Side};
+use crate::verify::{Class, Comparison, compare};
+
+/// The table entry of this kind.
+pub(super) const KIND: Kind =
+    Kind { name: "verify", about: "compare projections on blue with tables on green, down to the key", parse };
+
+struct Verify {
+    projected: Projected,
+}
+
+fn parse(table: toml::Table, around: &Surroundings) -> KindResult {
+    let (projected, files) = from_table::<Keys>(table)?.read(around)?;
+    Ok((Box::new(Verify { projected }), files))
+}
+
+#[async_trait]
+impl Step for Verify {
+    fn describe(&self) -> Summary {
+        let count = self.projected.len();
+        let tables = if count == 1 { "table" } else { "tables" };
+        Summary {
+            effect: format!("compare {count} {tables} of green with their projections on blue, down to the differing keys"),
+            lock: "ACCESS SHARE on both sides while it runs: no reader or writer waits".to_owned(),
+        }
+    }
+
+    fn sides(&self) -> Vec<Side> {
+        vec![Side::Blue, Side::Green]
+    }
+
+    fn reversal(&self) -> Reversal {
+        Reversal::NothingToUndo("a comparison changes nothing".to_owned())
+    }
+
+    fn reads_only(&self) -> bool {
+        true
+    }
+
+    async fn forecast(&self, cx: &Cx) -> anyhow::Result<Vec<Forecast>> {
+        let blue = cx.connect(Side::Blue).await?;
+        self.projected.forecast(&blue, cx.limits.jobs, "compared").await
+    }
+
+    async fn preconditions(&self, cx: &Cx) -> anyhow::Result<Vec<Finding>> {
+        let (blue, green) = (cx.connect(Side::Blue).await?, cx.connect(Side::Green).await?);
+        let mut findings = self.projected.bind(&blue, &green, true).await?.findings;
+        let encoding = "SELECT current_setting('server_encoding')";
+        let [on_blue, on_green]: [String; 2] =
+            [blue.query_one(encoding, &[]).await?.get(0), green.query_one(encoding, &[]).await?.get(0)];
+        if on_blue != on_green {
+            findings.push(Finding {
+                severity: Severity::Blocks,
+                object: "encoding of the databases".to_owned(),
+                what: format!("blue is {on_blue}, green is {on_green}: the same text has other hashes"),
+                next: format!("create green with ENCODING '{on_blue}'"),
+            });
+        }
+        Ok(findings)
+    }
+
+    async fn observe(&self, _: &Cx) -> anyhow::Result<Extent> {
+        Ok(Extent::Absent)
+    }
+
+    async fn before(&self, _: &Cx) -> anyhow::Result<Before> {
+        Ok(Before::default())
+    }
+
+    async fn apply(&self, cx: &Cx, _: &Extent, _: &Before) -> anyhow::Result<()> {
+        let (blue, green) = (cx.connect(Side::Blue).await?, cx.connect(Side::Green).await?);
+        let forget = "DELETE FROM crossfade.divergence WHERE run = $1 AND step = $2";
+        green.execute(forget, &[&cx.run.as_str(), &cx.step.as_str()]).await?;
+        let binding = self.projected.bind(&blue, &green, true).await?;
+        if !binding.findings.is_empty() {
+            return Err(Stop::Findings(binding.findings).into());
+        }
+        let bound: Vec<Bound> = binding.bound.into_iter().map(|(bound, _)| bound).collect();
+        let (of_blue, of_green) =
+            (Snapshot::export(cx.opener(Side::Blue)?).await?, Snapshot::export(cx.opener(Side::Green)?).await?);
+        cx.crash_point("snapshots");
+        let told = cx.clone();
+        let compared =
+            compare(&bound, &of_blue, &of_green, cx.limits.jobs, move |done, total| told.progress(done, total, "parts")).await?;
+        drop((of_blue, of_green));
+        cx.crash_point("compared");
+        let mut findings = Vec::new();
+        for comparison in &compared {
+            if comparison.differences.total() == 0 {
+                cx.remark(format!("{}: {} rows equal", comparison.table.plain(), comparison.rows));
+                continue;
+            }
+            comparison.store(&green, &cx.run, &cx.step).await?;
+            findings.extend(Class::ALL.into_iter().filter_map(|class| finding(cx, comparison, class)));
+        }
+        if findings.is_empty() { Ok(()) } else { Err(Stop::Divergence(findings).into()) }
+    }
+
+    async fn undo(&self, _: &Cx, _: &Before) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
+fn finding(cx: &Cx, comparison: &Comparison, class: Class) -> Option<Finding> {
+    let count = comparison.differences.count(class);
+    let meaning = match class {
+        Class::Missing => "missing: the projection gives them, green does not hold them",
+        Class::Extra => "extra: green holds them, the projection does not give them",
+        Class::Different => "different: both have them, with other values",
+    };
+    let rows = comparison.rows;
+    (count > 0).then(|| Finding {
+        severity: Severity::Blocks,
+        object: format!("table {} on green", comparison.table.plain()),
+        what: format!(
+            "{count} key{} of {rows} {meaning} (key digests {})",
+            if count == 1 { "" } else { "s" },
+            comparison.digests(class).join(", ")
+        ),
+        next: format!(
+            "on green: SELECT row_key FROM crossfade.divergence WHERE run = '{}' AND step = '{}' AND table_name = '{}' AND kind = '{}'",
+            cx.run,
+            cx.step,
+            comparison.table.plain(),
+            class.as_str()
+        ),
+    })
+}
