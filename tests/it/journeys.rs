@@ -8,9 +8,15 @@ use crate::support::{TestDb, Workspace};
 const IN_PLACE: &str = "hydra-1x-in-place.toml";
 const BLUE_GREEN: &str = "hydra-2x-blue-green.toml";
 
-/// The end state that counts: catalog, recorded versions, rows.
-async fn end_state(db: &TestDb) -> (serde_json::Value, Vec<String>, Vec<(String, i64, String)>) {
-    (catalog(db).await, history(db).await, rows(db).await)
+/// Both databases have the same catalog, recorded versions and rows.
+async fn assert_same(one: &TestDb, other: &TestDb) {
+    assert_eq!(rows(one).await, rows(other).await);
+    assert_eq!(history(one).await, history(other).await);
+    let (one, other) = (catalog(one).await, catalog(other).await);
+    for (table, definition) in one["tables"].as_object().unwrap() {
+        assert_eq!(Some(definition), other["tables"].get(table), "{table}");
+    }
+    assert_eq!(one, other);
 }
 
 /// Nothing of a run is left on the server.
@@ -169,7 +175,7 @@ async fn in_place_survives_a_crash_at_every_point() {
     let workspace = Workspace::at(tempfile::tempdir().unwrap(), &blue, None);
     let crashes = through_every_crash_point(&workspace, IN_PLACE, &["run", "--execute"]);
     assert!(crashes > 20, "{crashes}");
-    assert_eq!(end_state(&blue).await, end_state(&undisturbed).await);
+    assert_same(&blue, &undisturbed).await;
     nothing_left(&blue).await;
 }
 
@@ -180,7 +186,7 @@ async fn in_place_survives_random_kills() {
     run(&Workspace::at(tempfile::tempdir().unwrap(), &undisturbed, None), IN_PLACE, &["run", "--execute"]).exits(0);
     let workspace = Workspace::at(tempfile::tempdir().unwrap(), &blue, None);
     through_random_kills(&workspace, IN_PLACE, &["run", "--execute"], 15, began.elapsed());
-    assert_eq!(end_state(&blue).await, end_state(&undisturbed).await);
+    assert_same(&blue, &undisturbed).await;
     nothing_left(&blue).await;
 }
 
@@ -191,7 +197,7 @@ async fn blue_green_survives_a_crash_at_every_point() {
     let workspace = Workspace::at(tempfile::tempdir().unwrap(), &blue, Some(&green));
     let crashes = through_every_crash_point(&workspace, BLUE_GREEN, &["run", "--execute"]);
     assert!(crashes > 20, "{crashes}");
-    assert_eq!(end_state(&green).await, end_state(&undisturbed).await);
+    assert_same(&green, &undisturbed).await;
     nothing_left(&blue).await;
     nothing_left(&green).await;
 }
@@ -203,7 +209,7 @@ async fn blue_green_survives_random_kills() {
     run(&Workspace::at(tempfile::tempdir().unwrap(), &blue, Some(&undisturbed)), BLUE_GREEN, &["run", "--execute"]).exits(0);
     let workspace = Workspace::at(tempfile::tempdir().unwrap(), &blue, Some(&green));
     through_random_kills(&workspace, BLUE_GREEN, &["run", "--execute"], 15, began.elapsed());
-    assert_eq!(end_state(&green).await, end_state(&undisturbed).await);
+    assert_same(&green, &undisturbed).await;
     nothing_left(&blue).await;
     nothing_left(&green).await;
 }
