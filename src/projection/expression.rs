@@ -130,6 +130,41 @@ pub(super) fn calls(place: Place, text: &str) -> Vec<(String, bool)> {
     called(&root).into_iter().map(|call| (call.name, call.top_level && place == Place::Column)).collect()
 }
 
+/// Why the rows of `from` cannot be divided by the blocks of the table that `alias` names, if so: that table must stand first and
+/// no join may add rows without it. Such rows have no block, so they would be in no part.
+pub(super) fn undivided(from: &str, alias: &str) -> Option<String> {
+    let root = SourceFile::parse(&Place::From.statement(from)).syntax_node();
+    let mut item = root.descendants().find_map(ast::FromClause::cast)?.syntax().children().next()?;
+    while item.kind() == SyntaxKind::JOIN_EXPR {
+        let join = item.children().find_map(ast::Join::cast)?;
+        if join.syntax().children().any(|child| matches!(child.kind(), SyntaxKind::JOIN_RIGHT | SyntaxKind::JOIN_FULL)) {
+            return Some(
+                "has a RIGHT or FULL JOIN, whose rows may lack the table that `drives`; put it in parentheses".to_owned(),
+            );
+        }
+        item = item.children().next()?;
+    }
+    let named = |kind: SyntaxKind| {
+        let node = item.descendants().filter(|node| node.kind() == kind).last()?;
+        let token = node.descendants_with_tokens().filter_map(|element| element.into_token()).find(|t| !t.kind().is_trivia())?;
+        Some(folded(token.text()))
+    };
+    let first = match item.kind() {
+        SyntaxKind::RELATION_FROM_ITEM => named(SyntaxKind::TABLE_ALIAS).or_else(|| named(SyntaxKind::PATH_SEGMENT_REF)),
+        _ => None,
+    };
+    let found = first.is_some_and(|first| first == alias);
+    (!found).then(|| format!("must begin with the table that `drives`, under its alias {alias}"))
+}
+
+/// A name as the server reads it (PostgreSQL manual 4.1.1).
+fn folded(name: &str) -> String {
+    match name.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(quoted) => quoted.replace("\"\"", "\""),
+        None => name.to_lowercase(),
+    }
+}
+
 struct Call {
     name: String,
     top_level: bool,
@@ -222,6 +257,24 @@ mod tests {
             assert!(!flaws(Place::From, bad).is_empty(), "{bad}");
         }
         assert!(!flaws(Place::Where, "true GROUP BY a").is_empty());
+    }
+
+    #[test]
+    fn the_driving_table_stands_first_and_is_in_every_row() {
+        for good in [
+            "a AS t",
+            "T",
+            "s.\"t\" LEFT JOIN b ON right(b.x, 1) = 'x'",
+            "ONLY a t JOIN (b FULL JOIN c ON true) ON true, d",
+            "a AS t CROSS JOIN LATERAL (SELECT 1 FROM x RIGHT JOIN y ON true) AS j",
+        ] {
+            assert_eq!(undivided(good, "t"), None, "{good}");
+        }
+        for bad in
+            ["a", "b JOIN a AS t ON true", "(a AS t RIGHT JOIN b ON true)", "(SELECT 1) AS t", "a AS t FULL JOIN b ON true"]
+        {
+            assert!(undivided(bad, "t").is_some(), "{bad}");
+        }
     }
 
     #[test]

@@ -194,6 +194,9 @@ impl Page<'_> {
                 self.flaw(Some(at), format!("{what} the sources of a table name the same columns; these differ: {other}"));
             }
             self.sql(&format!("{what} from"), Place::From, &source.from);
+            if let Some(flaw) = expression::undivided(source.from.get_ref(), &source.drives.alias) {
+                self.flaw(Some(source.from.span().start), format!("{what} from {flaw}"));
+            }
             if let Some(filter) = &source.filter {
                 self.sql(&format!("{what} where"), Place::Where, filter);
             }

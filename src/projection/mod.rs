@@ -40,7 +40,7 @@ pub struct Projection {
 pub struct Source {
     /// Its name within the projection.
     pub name: String,
-    /// The blue table whose block ranges are the parts of a copy.
+    /// The blue table whose block ranges are the parts of a copy. It stands first in `from`, and every row has one of its rows.
     pub drives: QualifiedName,
     /// That table's alias in `from`.
     pub alias: Ident,
