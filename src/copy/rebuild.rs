@@ -31,14 +31,9 @@ impl Rebuild {
     /// The first index or constraint that cannot be built: names it and its table.
     pub async fn indexes(&self) -> anyhow::Result<()> {
         let session = self.green.open().await?;
-        let mut order = Vec::new();
-        for index in &self.fittings.indexes {
-            let size = "SELECT coalesce(pg_relation_size(to_regclass($1::text)), 0)";
-            let bytes: i64 = session.query_one(size, &[&index.table.to_string()]).await?.get(0);
-            order.push((std::cmp::Reverse(bytes), index.clone()));
-        }
-        order.sort_by_key(|(bytes, _)| *bytes);
-        let tasks: Vec<Index> = order.into_iter().map(|(_, index)| index).collect();
+        let order = self.biggest_first(&session).await?;
+        let mut tasks: Vec<Index> = self.fittings.indexes.clone();
+        tasks.sort_by_key(|index| order.iter().position(|table| *table == index.table));
         self.each(tasks, async |session, index| {
             let what = || format!("index {} of table {} on green: {AGAIN}", index.name.plain(), index.table.plain());
             build(session, index).await.with_context(what)
@@ -65,7 +60,7 @@ impl Rebuild {
     /// # Errors
     /// When a session is gone.
     pub async fn analyze(&self) -> anyhow::Result<()> {
-        let tasks: Vec<QualifiedName> = self.fittings.tables.clone();
+        let tasks = self.biggest_first(&self.green.open().await?).await?;
         self.each(tasks, async |session, table| Ok(session.batch_execute(&format!("ANALYZE {table}")).await?)).await
     }
 
@@ -137,6 +132,17 @@ impl Rebuild {
         statements.extend(self.fittings.triggers.iter().map(super::fittings::Trigger::enable));
         statements.extend(self.fittings.sequences.iter().map(super::sequence::Sequence::put_back));
         Ok(statements)
+    }
+
+    async fn biggest_first(&self, session: &Session) -> anyhow::Result<Vec<QualifiedName>> {
+        let mut sizes = Vec::new();
+        for table in &self.fittings.tables {
+            let size = "SELECT coalesce(pg_table_size(to_regclass($1::text)), 0)";
+            let bytes: i64 = session.query_one(size, &[&table.to_string()]).await?.get(0);
+            sizes.push((std::cmp::Reverse(bytes), table.clone()));
+        }
+        sizes.sort_by_key(|(bytes, _)| *bytes);
+        Ok(sizes.into_iter().map(|(_, table)| table).collect())
     }
 
     async fn add(&self, session: &Session, wanted: &Constraint, statement: &str) -> anyhow::Result<()> {
