@@ -147,6 +147,11 @@ impl Fittings {
 }
 
 impl Index {
+    /// Whether it is unique: `pg_get_indexdef` says so first.
+    pub fn is_unique(&self) -> bool {
+        self.definition.starts_with("CREATE UNIQUE ")
+    }
+
     /// The statement that makes a constraint of the built index.
     pub fn attach(&self) -> Option<String> {
         let kind = self.constraint.as_ref()?;
@@ -205,7 +210,7 @@ const INDEXES: &str = "\
     WHERE i.indrelid = ANY ($1) AND i.indisvalid AND NOT i.indisreplident AND NOT i.indisclustered \
       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_constraint'::regclass AND d.refobjid = con.oid \
                       AND d.classid = 'pg_rewrite'::regclass) \
-    ORDER BY tn.nspname, tc.relname, ic.relname";
+    ORDER BY tn.nspname, tc.relname, i.indexrelid";
 
 const FOREIGN_KEYS: &str = "\
     SELECT con.conname, n.nspname, c.relname, pg_get_constraintdef(con.oid), con.convalidated, c.relkind <> 'p' \

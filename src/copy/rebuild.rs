@@ -25,18 +25,23 @@ pub struct Rebuild {
 }
 
 impl Rebuild {
-    /// Indexes in parallel, those of the biggest tables first; then their constraints under the old names.
+    /// Indexes in parallel, those of the biggest tables first; then their constraints under the old names. The unique ones
+    /// of a table come one after the other in the order they were made in: a foreign key leans on the oldest that fits
+    /// (`transformFkeyCheckAttrs`), and must lean on the same one as before.
     ///
     /// # Errors
     /// The first index or constraint that cannot be built: names it and its table.
     pub async fn indexes(&self) -> anyhow::Result<()> {
         let session = self.green.open().await?;
         let order = self.biggest_first(&session).await?;
-        let mut tasks: Vec<Index> = self.fittings.indexes.clone();
-        tasks.sort_by_key(|index| order.iter().position(|table| *table == index.table));
-        self.each(tasks, async |session, index| {
-            let what = || format!("index {} of table {} on green: {AGAIN}", index.name.plain(), index.table.plain());
-            build(session, index).await.with_context(what)
+        let mut tasks = in_turn(&self.fittings.indexes);
+        tasks.sort_by_key(|task| order.iter().position(|table| *table == task[0].table));
+        self.each(tasks, async |session, indexes: &Vec<Index>| {
+            for index in indexes {
+                let what = || format!("index {} of table {} on green: {AGAIN}", index.name.plain(), index.table.plain());
+                build(session, index).await.with_context(what)?;
+            }
+            Ok(())
         })
         .await?;
         for index in &self.fittings.indexes {
@@ -175,6 +180,19 @@ impl Rebuild {
         })
         .await
     }
+}
+
+/// The indexes as tasks: the unique ones of a table are one task, in their order, every other index is one of its own.
+fn in_turn(indexes: &[Index]) -> Vec<Vec<Index>> {
+    let mut tasks: Vec<Vec<Index>> = Vec::new();
+    for index in indexes {
+        let same = |task: &&mut Vec<Index>| index.is_unique() && task[0].is_unique() && task[0].table == index.table;
+        match tasks.iter_mut().find(same) {
+            Some(task) => task.push(index.clone()),
+            None => tasks.push(vec![index.clone()]),
+        }
+    }
+    tasks
 }
 
 /// What comes next when the loaded rows are in the way: they stay loaded as long as the step is not undone.

@@ -61,6 +61,28 @@ const ORDERS: &str = "
     INSERT INTO orders SELECT n, 1 + n % 200, n % 50, '2024-01-01'::timestamptz + n * interval '1 minute'
       FROM generate_series(1, 1000) AS n;";
 
+/// What a clone must carry: odd names, keys to itself, every sort of default, arrays, partial and expression indexes.
+const CLONED: &str = r#"
+    CREATE SCHEMA "Odd.Schema";
+    CREATE TYPE mood AS ENUM ('good', 'bad');
+    CREATE TABLE parent (id bigserial PRIMARY KEY, code text UNIQUE DEFERRABLE, up bigint REFERENCES parent, list text[], doc jsonb, at timestamptz);
+    CREATE INDEX parent_lower ON parent (lower(code)) WHERE up IS NOT NULL;
+    CREATE TABLE "Odd.Schema"."Odd ""T" (a int, "B b" varchar(20), parent bigint REFERENCES parent ON DELETE CASCADE, m mood,
+        twice int GENERATED ALWAYS AS (a * 2) STORED, PRIMARY KEY (a, "B b"), CHECK (a > 0));
+    INSERT INTO parent (code, up, list, doc, at) SELECT 'c' || n, nullif(n / 2, 0), ARRAY['x', NULL, 'y' || n], jsonb_build_object('n', n),
+        '2024-02-29'::timestamptz + n * interval '1 s' FROM generate_series(1, 3000) AS n;
+    INSERT INTO "Odd.Schema"."Odd ""T" SELECT n, 'b' || n, n, CASE WHEN n % 2 = 0 THEN 'good'::mood ELSE 'bad' END FROM generate_series(1, 2000) AS n;
+    ANALYZE"#;
+
+/// The same schema without rows.
+const CLONED_EMPTY: &str = r#"
+    CREATE SCHEMA "Odd.Schema";
+    CREATE TYPE mood AS ENUM ('good', 'bad');
+    CREATE TABLE parent (id bigserial PRIMARY KEY, code text UNIQUE DEFERRABLE, up bigint REFERENCES parent, list text[], doc jsonb, at timestamptz);
+    CREATE INDEX parent_lower ON parent (lower(code)) WHERE up IS NOT NULL;
+    CREATE TABLE "Odd.Schema"."Odd ""T" (a int, "B b" varchar(20), parent bigint REFERENCES parent ON DELETE CASCADE, m mood,
+        twice int GENERATED ALWAYS AS (a * 2) STORED, PRIMARY KEY (a, "B b"), CHECK (a > 0))"#;
+
 /// Kinds without a case, each with the reason.
 const WITHOUT_CASE: &[(&str, &str)] = &[];
 
@@ -225,6 +247,136 @@ cases! {
         name = "orders_pkey"
         primary_key = ["id"]
     "#).adopted("ALTER TABLE orders ADD CONSTRAINT orders_pkey PRIMARY KEY (id)");
+    explicit_columns: Case::new("explicit_columns", r#"
+        kind = "explicit_columns"
+        side = "blue"
+        tables = { customer = ["phone"] }
+    "#).unchanged();
+    backfill_of_nulls: Case {
+        blue: "CREATE TABLE t (a bigint, \"B b\" text, c text, PRIMARY KEY (a, \"B b\")); \
+               INSERT INTO t SELECT n, 'k' || n % 7, CASE WHEN n % 3 = 0 THEN 'kept' END FROM generate_series(1, 5000) AS n",
+        ..Case::new("backfill", r#"
+            kind = "backfill"
+            side = "blue"
+            table = "t"
+            set = { c = "'filled ' || a" }
+            where = "c IS NULL"
+            set_aside = false
+            undo_set = { c = "NULL" }
+            undo_where = "c LIKE 'filled %'"
+        "#)
+    };
+    backfill_over_values: Case::new("backfill", r#"
+        kind = "backfill"
+        side = "blue"
+        table = "customer"
+        set = { email = "lower(note)", note = "upper(email)" }
+        where = "email LIKE 'c1%'"
+    "#).adopted("DELETE FROM customer WHERE email LIKE 'c1%'");
+    clean_rows_delete: Case {
+        blue: "CREATE TABLE t (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v numeric, double numeric GENERATED ALWAYS AS (v * 2) STORED, \
+                               list text[], doc json, raw bytea); \
+               CREATE TABLE child (id int PRIMARY KEY, t bigint REFERENCES t ON DELETE CASCADE); \
+               INSERT INTO t (v, list, doc, raw) SELECT n / 3.0, ARRAY['a', NULL, '\"' || n], '{\"x\": \"\\u0000\"}', '\\x00ff' \
+                 FROM generate_series(1, 1000) AS n; \
+               INSERT INTO child SELECT n, n FROM generate_series(1, 1000, 3) AS n",
+        ..Case::new("clean_rows", r#"
+            kind = "clean_rows"
+            side = "blue"
+            table = "t"
+            where = "id % 10 = 1"
+            reason = "every tenth"
+            max_rows = 100
+            delete = true
+            cascades = true
+        "#)
+    };
+    clean_rows_set: Case::new("clean_rows", r#"
+        kind = "clean_rows"
+        side = "blue"
+        table = "customer"
+        where = "note LIKE '%7'"
+        reason = "notes that end in 7"
+        max_rows = 50
+        set = { note = "rtrim(note, '7')" }
+    "#);
+    copy: Case {
+        blue: CLONED,
+        green: Some(CLONED_EMPTY),
+        ..Case::new("copy", r#"
+            kind = "copy"
+            tables = ["parent", '"Odd.Schema"."Odd ""T"']
+        "#)
+    };
+    copy_by_projection: Case {
+        blue: ORDERS,
+        green: Some("CREATE TABLE shop (id uuid PRIMARY KEY); INSERT INTO shop VALUES ('8a3f0f1c-0d1e-4a75-9c58-0f0b3f2f6a11'); \
+                     CREATE TABLE buyer (id bigint PRIMARY KEY, mail varchar(80) UNIQUE, shop uuid NOT NULL REFERENCES shop, made timestamptz DEFAULT now()); \
+                     CREATE TABLE sale (id bigint PRIMARY KEY, buyer bigint REFERENCES buyer, amount numeric, tags jsonb NOT NULL)"),
+        files: &[
+            ("projections/constants.toml", "shop = \"SELECT id FROM shop\""),
+            ("projections/buyer.toml", r#"
+table = "buyer"
+key = ["id"]
+[[source]]
+name = "customers"
+drives = { table = "customer", alias = "c" }
+from = "customer AS c"
+[source.columns]
+id = "c.id"
+mail = "c.email"
+shop = "(SELECT shop FROM green)"
+made = "'2024-01-01 00:00:00+00'::timestamptz"
+"#),
+            ("projections/sale.toml", r#"
+table = "sale"
+key = ["id"]
+[[source]]
+name = "small"
+drives = { table = "orders", alias = "o" }
+from = "orders AS o JOIN customer AS c ON c.id = o.customer_id"
+where = "o.amount < 25"
+[source.columns]
+id = "o.id"
+buyer = "c.id"
+amount = "o.amount::numeric"
+tags = "to_jsonb(string_to_array('small|' || c.note, '|'))"
+[[source]]
+name = "large"
+drives = { table = "orders", alias = "o" }
+from = "orders AS o"
+where = "o.amount >= 25"
+[source.columns]
+id = "o.id"
+buyer = "o.customer_id"
+amount = "o.amount::numeric"
+tags = "'[]'::jsonb"
+"#),
+        ],
+        ..Case::new("copy", r#"
+            kind = "copy"
+            projections = "projections"
+            [[step]]
+            id = "and-verify"
+            phase = "expand"
+            kind = "verify"
+            projections = "projections"
+        "#)
+    };
+    verify: Case {
+        green: Some(ORDERS),
+        ..Case::new("verify", r#"
+            kind = "verify"
+            tables = ["customer"]
+        "#).unchanged()
+    };
+    run_hook: Case::new("run_hook", r#"
+        kind = "run_hook"
+        command = ["sh", "-c", "touch \"$CROSSFADE_STATE/effect\""]
+        probe = ["sh", "-c", "test -e \"$CROSSFADE_STATE/effect\""]
+        undo = ["sh", "-c", "rm -f \"$CROSSFADE_STATE/effect\""]
+        timeout = "20s"
+    "#).words(&["--allow-hooks"]).unchanged();
     set_not_null: Case::new("set_not_null", r#"
         kind = "set_not_null"
         side = "blue"
@@ -248,6 +400,7 @@ struct Stage {
     green: Option<TestDb>,
     workspace: Workspace,
     run: Vec<&'static str>,
+    back: Vec<&'static str>,
 }
 
 impl Stage {
@@ -274,7 +427,9 @@ impl Stage {
             std::fs::write(path, text).unwrap();
         }
         let run = ["run", "--execute"].iter().chain(case.words).copied().collect();
-        Self { blue, green, workspace, run }
+        let back =
+            ["rollback", "--execute"].iter().chain(case.words.iter().filter(|word| **word == "--allow-hooks")).copied().collect();
+        Self { blue, green, workspace, run, back }
     }
 
     async fn state(&self) -> Vec<Vec<String>> {
@@ -325,7 +480,7 @@ async fn goes_there_and_back(case: &Case) {
     stage.workspace.run(&stage.run).exits(0);
     let end = stage.state().await;
     assert_eq!(start != end, case.changes);
-    stage.workspace.run(&["rollback", "--execute"]).exits(0);
+    stage.workspace.run(&stage.back).exits(0);
     assert_same("after the rollback", &start, &stage.state().await);
     let again: Vec<&str> = stage.run.iter().copied().chain(["--new"]).collect();
     stage.workspace.run(&again).exits(0);
@@ -342,7 +497,7 @@ async fn survives_a_crash_everywhere(case: &Case) {
     assert!(places.len() >= 12, "too few places to crash at: {places:?}");
     assert_same("after crashes everywhere", &undisturbed.state().await, &stage.state().await);
     stage.assert_clean().await;
-    let places = stage.crash_through(&["rollback", "--execute"], "seen-back");
+    let places = stage.crash_through(&stage.back, "seen-back");
     assert!(places.len() >= 6, "too few places to crash at: {places:?}");
     assert_same("after crashes everywhere on the way back", &start, &stage.state().await);
     stage.assert_clean().await;
@@ -356,6 +511,6 @@ async fn leaves_what_was_there(case: &Case) {
     stage.workspace.run(&stage.run).exits(0);
     assert!(stage.journals().contains("step_adopted"), "{}", stage.journals());
     assert_same("after a run that found everything", &start, &stage.state().await);
-    stage.workspace.run(&["rollback", "--execute"]).exits(0);
+    stage.workspace.run(&stage.back).exits(0);
     assert_same("after its rollback", &start, &stage.state().await);
 }
