@@ -16,6 +16,7 @@
 pub mod cli;
 pub mod copy;
 pub mod crash;
+pub mod demo;
 pub mod engine;
 pub mod journal;
 pub mod limits;

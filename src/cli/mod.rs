@@ -2,6 +2,7 @@
 
 mod check;
 mod databases;
+mod demo;
 mod report;
 mod rollback;
 mod run;
@@ -38,6 +39,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show both journeys of an OAuth database on throw-away servers, under live traffic
+    Demo(demo::DemoArgs),
     /// Check a plan: every problem at once
     Check(check::CheckArgs),
     /// Run or resume a plan; without --execute say what it would do
@@ -96,6 +99,7 @@ pub fn main() -> ExitCode {
 
 async fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
     match &cli.command {
+        Command::Demo(args) => demo::demo(args, cli.format, cli.quiet).await,
         Command::Check(args) => check::check(args, cli.format).await,
         Command::Run(args) => run::run(args, cli.format, cli.quiet).await,
         Command::Status(args) => status::status(args, cli.format),

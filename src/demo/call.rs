@@ -64,10 +64,9 @@ impl Call {
         let credentials = match authorization.and_then(basic) {
             Some(credentials) => credentials,
             None if authorization.is_some() => return Err(Refusal::InvalidClient),
-            None => Credentials {
-                id: take("client_id").map_err(|_| Refusal::InvalidClient)?,
-                secret: take("client_secret").ok(),
-            },
+            None => {
+                Credentials { id: take("client_id").map_err(|_| Refusal::InvalidClient)?, secret: take("client_secret").ok() }
+            }
         };
         match path {
             "/oauth2/token" => match take("grant_type")?.as_str() {

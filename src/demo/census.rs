@@ -50,12 +50,8 @@ impl Census {
     /// When the session is gone or the schema is another one.
     pub async fn take(session: &Session, sql: &str) -> Result<Self> {
         let rows = session.query(sql, &[]).await.context("cannot list the valid sessions")?;
-        let valid = |row: &tokio_postgres::Row| Valid {
-            subject: row.get(1),
-            client: row.get(2),
-            scope: row.get(3),
-            tokens: row.get(4),
-        };
+        let valid =
+            |row: &tokio_postgres::Row| Valid { subject: row.get(1), client: row.get(2), scope: row.get(3), tokens: row.get(4) };
         Ok(Self(rows.iter().map(|row| (row.get(0), valid(row))).collect()))
     }
 
@@ -137,12 +133,8 @@ mod tests {
         revoked.revoke();
         let mut created = held("n", true);
         (created.created, created.changed) = (true, true);
-        let found = balance(
-            &census(&[("a", 2), ("b", 2)]),
-            [revoked, created].iter(),
-            &apps(),
-            &census(&[("a", 2), ("b", 0), ("n", 2)]),
-        );
+        let found =
+            balance(&census(&[("a", 2), ("b", 2)]), [revoked, created].iter(), &apps(), &census(&[("a", 2), ("b", 0), ("n", 2)]));
         assert_eq!(found, Balance { before: 1, after: 1, created: 1, revoked: 1, differing: 0 });
     }
 

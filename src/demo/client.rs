@@ -75,8 +75,8 @@ impl OAuthClient {
 
     async fn post(&self, path: &str, client: &str, secret: Option<&str>, form: &[(&str, &str)]) -> Answer {
         let mut pairs = form.to_vec();
-        let mut request = Request::post(format!("http://{}{path}", self.address))
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let mut request =
+            Request::post(format!("http://{}{path}", self.address)).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
         match secret {
             Some(secret) => {
                 let login = STANDARD.encode(format!("{}:{}", encode(client), encode(secret)));

@@ -153,13 +153,7 @@ async fn authorize(
     Ok(json!({"code": with_secret_part(&code), "consent_challenge": consent}))
 }
 
-async fn exchange(
-    lease: &mut Lease<'_>,
-    store: &Store,
-    who: &Credentials,
-    code: &str,
-    verifier: Option<&str>,
-) -> Result<Value> {
+async fn exchange(lease: &mut Lease<'_>, store: &Store, who: &Credentials, code: &str, verifier: Option<&str>) -> Result<Value> {
     authenticate(lease, store, who, true).await?;
     let signature = signature(code);
     let mut work = lease.begin().await?;

@@ -46,8 +46,7 @@ impl Service {
     pub async fn start(pool: Pool, store: &'static Store) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("the OAuth service finds no port")?;
         let address = listener.local_addr()?;
-        let state =
-            Arc::new(State { target: RwLock::new(Arc::new(Target { pool, store })), read_only: AtomicBool::new(false) });
+        let state = Arc::new(State { target: RwLock::new(Arc::new(Target { pool, store })), read_only: AtomicBool::new(false) });
         let closed = CancellationToken::new();
         tokio::spawn(accept(listener, Arc::clone(&state), closed.clone()));
         Ok(Self { address, state, _open: closed.drop_guard() })
@@ -84,8 +83,9 @@ async fn accept(listener: TcpListener, state: Arc<State>, closed: CancellationTo
         let (state, closed) = (Arc::clone(&state), closed.clone());
         tokio::spawn(async move {
             let service = service_fn(|request| answer(&state, request));
-            let connection =
-                hyper::server::conn::http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(socket), service);
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .serve_connection(TokioIo::new(socket), service);
             tokio::select! {
                 () = closed.cancelled() => {}
                 _ = connection => {}
@@ -105,10 +105,8 @@ async fn answer(state: &State, request: Request<Incoming>) -> Result<Response<Fu
             }
         },
     };
-    let mut response = Response::builder()
-        .status(status)
-        .header(CONTENT_TYPE, "application/json")
-        .header(CACHE_CONTROL, "no-store");
+    let mut response =
+        Response::builder().status(status).header(CONTENT_TYPE, "application/json").header(CACHE_CONTROL, "no-store");
     if status == 503 {
         response = response.header(RETRY_AFTER, "1");
     }

@@ -47,7 +47,7 @@ impl Worker {
     /// Does one thing.
     pub async fn act(&mut self, mix: Mix) {
         let weights = [mix.introspect, mix.refresh, mix.begin, mix.revoke, mix.machine];
-        let mut draw = self.rng.u32(..weights.iter().sum());
+        let mut draw = self.rng.u32(..weights.iter().sum::<u32>());
         let choice = weights.iter().position(|weight| {
             let hit = draw < *weight;
             draw = draw.saturating_sub(*weight);

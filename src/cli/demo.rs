@@ -1,0 +1,124 @@
+//! `crossfade demo`.
+
+use anyhow::Result;
+use clap::Args;
+use comfy_table::{CellAlignment, Table, presets};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Format, print_json, text};
+use crate::demo::{self, Demo, DemoReport, JourneyReport};
+use crate::terms::Exit;
+
+#[derive(Debug, Args)]
+pub(super) struct DemoArgs {
+    /// How many sessions to generate
+    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(20..=10_000_000))]
+    sessions: u32,
+    /// Decides the generated data and what the clients do
+    #[arg(long, default_value = "demo", value_parser = seed)]
+    seed: String,
+    /// Things the live clients do in a second, together
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    rate: u32,
+    /// Leave servers, plans and journals as they are at the end
+    #[arg(long)]
+    keep: bool,
+    /// Install PostgreSQL's server programs by the package manager when there are none
+    #[arg(long)]
+    install: bool,
+}
+
+fn seed(text: &str) -> Result<String, String> {
+    let fits = (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if fits { Ok(text.to_owned()) } else { Err("1 to 64 ASCII letters, digits and `-`".to_owned()) }
+}
+
+pub(super) async fn demo(args: &DemoArgs, format: Format, quiet: bool) -> Result<Exit> {
+    let DemoArgs { sessions, seed, rate, keep, install } = args;
+    let demo = Demo { sessions: *sessions, seed: seed.clone(), rate: *rate, keep: *keep, install: *install, quiet };
+    let (mut int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    // Dropping the demo ends its servers and removes their folders.
+    let report = tokio::select! {
+        report = demo::run(&demo) => report?,
+        _ = int.recv() => return Ok(Exit::Interrupted),
+        _ = term.recv() => return Ok(Exit::Interrupted),
+    };
+    match format {
+        Format::Json => print_json(&report)?,
+        Format::Text => text::print(&render(&report))?,
+    }
+    for problem in report.problems() {
+        eprintln!("not as it must be: {problem}");
+    }
+    Ok(report.exit())
+}
+
+fn render(report: &DemoReport) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    let header = std::iter::once(String::new()).chain(report.journeys.iter().map(|journey| journey.plan.clone()));
+    table.set_header(header);
+    type Cell = fn(&JourneyReport) -> String;
+    let lines: [(&str, Cell); 16] = [
+        ("outcome", |j| j.outcome.to_owned()),
+        ("rows updated", |j| thousands(j.counters.rows_updated)),
+        ("rows inserted", |j| thousands(j.counters.rows_inserted)),
+        ("rows deleted", |j| thousands(j.counters.rows_deleted)),
+        ("temp bytes", |j| thousands(j.counters.temp_bytes)),
+        ("transaction commits", |j| thousands(j.counters.transaction_commits)),
+        ("WAL bytes", |j| thousands(j.counters.wal_bytes)),
+        ("net runtime", |j| format!("{:.1} s", j.seconds)),
+        ("requests of live clients", |j| thousands(j.requests as i64)),
+        ("requests failed", |j| thousands(j.requests_failed as i64)),
+        ("longest stall of a request", |j| format!("{:.0} ms", j.longest_stall_ms)),
+        ("half / 99 % of the requests within", |j| format!("{:.1} / {:.1} ms", j.latency_p50_ms, j.latency_p99_ms)),
+        ("sessions valid before", |j| thousands(j.sessions_valid_before as i64)),
+        ("of these valid after", |j| thousands(j.sessions_valid_after as i64)),
+        ("begun / revoked by live clients", |j| format!("{} / {}", j.sessions_created, j.sessions_revoked)),
+        ("divergences", |j| thousands(j.divergences as i64)),
+    ];
+    for (name, cell) in lines {
+        table.add_row(std::iter::once(name.to_owned()).chain(report.journeys.iter().map(cell)));
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let mut out = format!(
+        "Hydra 1.0.0 to 1.11.10 in place, then to 2.3.0 by blue-green: {} generated sessions, PostgreSQL {}\n\n{table}\n",
+        report.sessions, report.server_version
+    );
+    out += "Counters are the changed database's own (blue in place, green by blue-green), live traffic included.\n\n";
+    for journey in &report.journeys {
+        out += &super::report::render(&journey.run);
+        out += "\n";
+    }
+    out += match report.problems().is_empty() {
+        true => "Every request got the right answer, and every session is where it must be.\n",
+        false => "NOT everything is as it must be; see the lines on stderr.\n",
+    };
+    out
+}
+
+/// `1234567` → `1 234 567`.
+fn thousands(number: i64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
+    groups.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!(
+            ["0", "999", "1 000", "12 345 678"],
+            [0, 999, 1000, 12_345_678].map(super::thousands).each_ref().map(|s| s.as_str())
+        );
+    }
+
+    #[test]
+    fn seeds_are_plain() {
+        assert!(super::seed("demo-2").is_ok());
+        assert!(super::seed("it's").is_err() && super::seed("").is_err());
+    }
+}

@@ -1,0 +1,172 @@
+//! What the demo did and found. Pure.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{Balance, Measured};
+use crate::pg::Counters;
+use crate::report::JourneySummary;
+use crate::terms::{Exit, Severity, Side};
+
+/// Both journeys.
+#[derive(Debug, Serialize)]
+pub struct DemoReport {
+    /// One for each plan that was run, in order.
+    pub journeys: Vec<JourneyReport>,
+    /// How many sessions were generated.
+    pub sessions: u32,
+    /// With which seed.
+    pub seed: String,
+    /// `server_version` of the servers.
+    pub server_version: String,
+}
+
+/// One plan's run under live traffic.
+#[derive(Debug, Serialize)]
+pub struct JourneyReport {
+    /// The plan.
+    pub plan: String,
+    /// `done`, or how it ended otherwise.
+    pub outcome: &'static str,
+    /// Why it left before its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Net runtime of the steps.
+    pub seconds: f64,
+    /// What the changed database counted meanwhile, live traffic included.
+    #[serde(flatten)]
+    pub counters: Counters,
+    /// Longest wait for a lock that others had to make because of the run.
+    pub longest_lock_wait_ms: f64,
+    /// Longest time any request of the live clients took.
+    pub longest_stall_ms: f64,
+    /// Half of the requests stayed within this.
+    pub latency_p50_ms: f64,
+    /// 99 of 100 requests stayed within this.
+    pub latency_p99_ms: f64,
+    /// Requests of the live clients.
+    pub requests: u64,
+    /// Those with another answer than it had to be.
+    pub requests_failed: u64,
+    /// The failed ones by reason.
+    pub failures: BTreeMap<String, u64>,
+    /// [`Balance::before`].
+    pub sessions_valid_before: usize,
+    /// [`Balance::after`].
+    pub sessions_valid_after: usize,
+    /// Sessions the live clients began.
+    pub sessions_created: usize,
+    /// Sessions the live clients revoked.
+    pub sessions_revoked: usize,
+    /// Sessions that are not as they must be; 0 when all is well.
+    pub sessions_differing: usize,
+    /// What verification found, and the differing sessions.
+    pub divergences: usize,
+    /// The run itself, step by step.
+    pub run: JourneySummary,
+}
+
+impl JourneyReport {
+    /// Puts together the run, the traffic and the sessions. `side` is the database that the plan changes. `balances` are
+    /// those of the journey and of what followed it; the first one's sessions are the journey's.
+    pub fn new(run: JourneySummary, reason: Option<String>, side: Side, measured: &Measured, balances: &[Balance]) -> Self {
+        let journey = balances.first().copied().unwrap_or_default();
+        let sum = |of: fn(&Balance) -> usize| balances.iter().map(of).sum::<usize>();
+        let blocking = run.steps.iter().flat_map(|step| &step.findings).filter(|f| f.severity == Severity::Blocks).count();
+        let differing = sum(|balance| balance.differing);
+        Self {
+            plan: run.plan.clone(),
+            outcome: run.outcome,
+            reason,
+            seconds: run.seconds,
+            counters: run.counters.get(&side).copied().unwrap_or_default(),
+            longest_lock_wait_ms: run.longest_lock_wait_ms,
+            longest_stall_ms: measured.quantile_ms(1.0),
+            latency_p50_ms: measured.quantile_ms(0.5),
+            latency_p99_ms: measured.quantile_ms(0.99),
+            requests: measured.requests(),
+            requests_failed: measured.requests_failed(),
+            failures: measured.failures().clone(),
+            sessions_valid_before: journey.before,
+            sessions_valid_after: journey.after,
+            sessions_created: sum(|balance| balance.created),
+            sessions_revoked: sum(|balance| balance.revoked),
+            sessions_differing: differing,
+            divergences: blocking + differing,
+            run,
+        }
+    }
+
+    /// What is not as it must be.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut say = |wrong: bool, what: String| {
+            if wrong {
+                problems.push(format!("{}: {what}", self.plan));
+            }
+        };
+        let reason = self.reason.as_deref().unwrap_or("no reason given");
+        say(self.outcome != "done", format!("the run is {}: {reason}", self.outcome));
+        say(self.requests == 0, "no request was made".to_owned());
+        for (why, times) in &self.failures {
+            say(true, format!("{times} of {} requests failed: {why}", self.requests));
+        }
+        let (before, after) = (self.sessions_valid_before, self.sessions_valid_after);
+        say(before != after, format!("{before} sessions were valid before, {after} of them after"));
+        say(self.sessions_differing > 0, format!("{} sessions are not as they must be", self.sessions_differing));
+        say(self.divergences > self.sessions_differing, "verification found divergence".to_owned());
+        problems
+    }
+}
+
+impl DemoReport {
+    /// What is not as it must be, in all journeys.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems: Vec<String> = self.journeys.iter().flat_map(JourneyReport::problems).collect();
+        if self.journeys.len() < 2 {
+            problems.push("the second journey was not begun".to_owned());
+        }
+        problems
+    }
+
+    /// 0 when everything is as it must be, 14 otherwise.
+    pub fn exit(&self) -> Exit {
+        if self.problems().is_empty() { Exit::Done } else { Exit::Divergence }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn journey(balance: Balance, failure: bool) -> JourneyReport {
+        let run = JourneySummary {
+            plan: "p".to_owned(),
+            outcome: "done",
+            seconds: 1.0,
+            counters: BTreeMap::new(),
+            longest_lock_wait_ms: 0.0,
+            steps: Vec::new(),
+        };
+        let mut measured = Measured::default();
+        measured.took(Duration::from_millis(1));
+        if failure {
+            measured.failed("refresh: status 500".to_owned());
+        }
+        JourneyReport::new(run, None, Side::Blue, &measured, &[balance])
+    }
+
+    #[test]
+    fn every_check_counts() {
+        let right = Balance { before: 5, after: 5, created: 1, revoked: 1, differing: 0 };
+        assert!(journey(right, false).problems().is_empty());
+        assert_eq!(journey(right, true).problems().len(), 1);
+        assert_eq!(journey(Balance { after: 4, differing: 1, ..right }, false).problems().len(), 2);
+        let report =
+            DemoReport { journeys: vec![journey(right, false)], sessions: 5, seed: String::new(), server_version: String::new() };
+        assert_eq!(report.exit(), Exit::Divergence);
+    }
+}
