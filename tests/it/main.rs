@@ -4,6 +4,7 @@ mod bad_input;
 mod contract;
 mod ddl;
 mod fingerprint;
+mod demo;
 mod hydra;
 mod journeys;
 mod layers;
