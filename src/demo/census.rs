@@ -90,7 +90,7 @@ pub fn balance<'a>(before: &Census, held: impl Iterator<Item = &'a Held>, apps: 
         }
     }
     balance.before = first.len();
-    balance.after = first.keys().filter(|key| actual.get(*key).is_some() && actual.get(*key) == expected.get(*key)).count();
+    balance.after = first.keys().filter(|key| actual.contains_key(*key) && actual.get(*key) == expected.get(*key)).count();
     let wrong = expected.iter().filter(|(key, valid)| actual.get(*key) != Some(valid)).count();
     let surplus = actual.keys().filter(|key| !expected.contains_key(*key)).count();
     balance.differing = wrong + surplus;

@@ -64,8 +64,10 @@ impl Worker {
 
     /// Which session, among a few drawn ones, has what is wanted.
     fn draw(&mut self, wanted: impl Fn(&Held) -> bool) -> Option<usize> {
-        let drawn = (0..16).filter_map(|_| (!self.sessions.is_empty()).then(|| self.rng.usize(..self.sessions.len())));
-        drawn.collect::<Vec<_>>().into_iter().find(|index| !self.sessions[*index].doubtful && wanted(&self.sessions[*index]))
+        let sessions = &self.sessions;
+        let tries = if sessions.is_empty() { 0 } else { 16 };
+        let mut drawn = (0..tries).map(|_| self.rng.usize(..sessions.len()));
+        drawn.find(|index| !sessions[*index].doubtful && wanted(&sessions[*index]))
     }
 
     async fn introspect(&mut self) {

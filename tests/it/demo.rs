@@ -1,5 +1,7 @@
 //! The demo's OAuth service on each schema, its live clients, and `crossfade demo` as a whole.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +11,10 @@ use crossfade::demo::{
     balance, create_1x,
 };
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::shadow::eventually;
 use crate::support::{Ran, TestDb, crossfade};
 
 const SEED: &str = "test";
@@ -189,6 +195,24 @@ async fn a_changed_column_under_prepared_statements_stops_nobody() {
         for _ in 0..4 {
             assert_eq!(http.introspect(&app.id, app.secret.as_deref(), token).await.status, 200);
         }
+    }
+}
+
+/// Whatever ends the demo, its servers end too.
+#[tokio::test]
+async fn a_demo_that_ends_early_leaves_no_server() {
+    for (signal, code) in [(Signal::SIGINT, Some(130)), (Signal::SIGTERM, Some(130)), (Signal::SIGKILL, None)] {
+        let folder = tempfile::Builder::new().permissions(Permissions::from_mode(0o755)).tempdir().unwrap();
+        let servers = || {
+            let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+            names.filter(|path| path.join("data").exists()).collect::<Vec<_>>()
+        };
+        let mut child = crossfade().args(["-q", "demo", "--sessions", "50000"]).env("TMPDIR", folder.path()).spawn().unwrap();
+        eventually("both servers", || servers().iter().filter(|server| server.join("data/postmaster.pid").exists()).count() == 2)
+            .await;
+        kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
+        assert_eq!(child.wait().unwrap().code(), code);
+        eventually("the end of both servers", || servers().is_empty()).await;
     }
 }
 
