@@ -26,7 +26,8 @@ pub struct Cluster {
 }
 
 /// Starts the server, waits for its own standard input to end, which happens when the process that started it is gone,
-/// and cleans up. The word `keep` on standard input lets everything stand.
+/// and cleans up. The word `keep` on standard input lets everything stand. A server that is only just starting still ignores
+/// QUIT (the shell's background processes do) and would live on: TERM ends that one.
 const GUARDIAN: &str = r#"
 postgres=$1; folder=$2; shift 2
 "$postgres" -D "$folder/data" "$@" >"$folder/log" 2>&1 </dev/null &
@@ -34,6 +35,7 @@ pid=$!
 word=
 read -r word
 if [ "$word" != keep ]; then
+    kill -TERM "$pid" 2>/dev/null
     kill -QUIT "$pid" 2>/dev/null
     wait "$pid"
     rm -rf "$folder"
