@@ -177,6 +177,7 @@ impl Stage<'_> {
             state_dir: self.folder.join("state"),
             choice: RunChoice::Latest,
             approve: BTreeSet::new(),
+            allow_hooks: false,
             databases,
             interrupt: Interrupt::default(),
             notices,
