@@ -14,8 +14,7 @@ use crossfade::demo::{
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::shadow::eventually;
-use crate::support::{Ran, TestDb, crossfade};
+use crate::support::{Ran, TestDb, crossfade, eventually};
 
 const SEED: &str = "test";
 
@@ -242,7 +241,8 @@ fn both_journeys_under_live_traffic() {
         assert_eq!((number("divergences"), number("sessions_differing")), (0.0, 0.0));
         assert!(number("sessions_created") > 0.0, "{journey}");
     }
-    assert!(journeys[1]["rows_updated"].as_f64().unwrap() < journeys[1]["rows_inserted"].as_f64().unwrap() / 100.0);
+    // No row is updated on green: these few are the server's own catalogs, as many for 300 sessions as for 300 000.
+    assert!(journeys[1]["rows_updated"].as_f64().unwrap() < 400.0, "{}", journeys[1]);
     // Nothing that opens a door is printed.
     for text in [&ran.stdout, &ran.stderr] {
         assert!(!text.contains("access_token") && !text.contains("postgresql://"), "{text}");

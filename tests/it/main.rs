@@ -3,8 +3,8 @@
 mod bad_input;
 mod contract;
 mod ddl;
-mod fingerprint;
 mod demo;
+mod fingerprint;
 mod hydra;
 mod journeys;
 mod layers;
