@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
 use super::{
-    App, Balance, Census, DemoReport, JourneyReport, Load, Mix, OAuthClient, Pool, SESSIONS_1X, SESSIONS_2X, STORE_1X, STORE_2X,
-    Service, Worker, World, balance, create_1x, unpack,
+    App, Balance, Census, DemoReport, Held, JourneyReport, Load, Mix, OAuthClient, Pool, SESSIONS_1X, SESSIONS_2X, STORE_1X,
+    STORE_2X, Service, Worker, World, balance, create_1x, unpack,
 };
 use crate::engine::{self, Options, Outcome, RunChoice};
 use crate::pg::Database;
@@ -147,8 +147,11 @@ impl Stage<'_> {
         tokio::time::sleep(SETTLE).await;
         let ran = self.run_plan("hydra-2x-blue-green.toml").await?;
         if ran.summary.outcome != "done" {
-            let (_, measured) = load.finish().await?;
-            return Ok(JourneyReport::new(ran.summary, ran.reason, Side::Green, &measured, &[]));
+            let (workers, measured) = load.finish().await?;
+            // Without the schema there is no session to be found: then all of them are missing.
+            let reached = self.census(Side::Green, SESSIONS_2X).await.unwrap_or_default();
+            let sessions = self.balance(&before, &workers, &reached);
+            return Ok(JourneyReport::new(ran.summary, ran.reason, Side::Green, &measured, &[sessions]));
         }
         let copied = self.census(Side::Green, SESSIONS_2X).await?;
         self.demo.say("demo: the service moves to green; then everything is allowed again");
@@ -206,8 +209,8 @@ impl Stage<'_> {
     }
 
     /// Each session to one client.
-    fn share_out(&self, sessions: Vec<super::Held>) -> Vec<Worker> {
-        let mut shares: Vec<Vec<super::Held>> = (0..CLIENTS).map(|_| Vec::new()).collect();
+    fn share_out(&self, sessions: Vec<Held>) -> Vec<Worker> {
+        let mut shares: Vec<Vec<Held>> = (0..CLIENTS).map(|_| Vec::new()).collect();
         for (index, held) in sessions.into_iter().enumerate() {
             shares[index % CLIENTS].push(held);
         }

@@ -215,10 +215,10 @@ async fn a_demo_that_ends_early_leaves_no_server() {
             names.filter(|path| path.join("data").exists()).collect::<Vec<_>>()
         };
         let mut child = crossfade().args(["-q", "demo", "--sessions", "50000"]).env("TMPDIR", folder.path()).spawn().unwrap();
-        eventually("both servers", || servers().iter().filter(|server| server.join(when).exists()).count() == 2).await;
+        eventually("both servers", async || servers().iter().filter(|server| server.join(when).exists()).count() == 2).await;
         kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
         assert_eq!(child.wait().unwrap().code(), code);
-        eventually("the end of both servers", || servers().is_empty()).await;
+        eventually("the end of both servers", async || servers().is_empty()).await;
     }
 }
 
