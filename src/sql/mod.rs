@@ -3,6 +3,7 @@
 mod ident;
 mod lock;
 mod parser;
+pub(crate) mod program;
 mod split;
 mod star;
 mod statement;

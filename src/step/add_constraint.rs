@@ -5,10 +5,10 @@ use anyhow::Context;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use super::ddl::foreign_key::ForeignKey;
+use super::ddl::index::{IndexSpec, TRIAL_NEEDS, counted, drop_index, missing_table};
+use super::ddl::patient::{count, in_turn, patiently};
 use super::drop_index::rebuild;
-use super::foreign_key::ForeignKey;
-use super::index::{IndexSpec, TRIAL_NEEDS, counted, drop_index, missing_table};
-use super::patient::{count, in_turn, patiently};
 use super::registry::{Fault, Kind, KindResult, Surroundings};
 use super::{Cx, Forecast, Reversal, Step, Summary, from_table};
 use crate::pg::{ConstraintState, Session, column_state, constraint_state, explain, sqlstate, table_state};

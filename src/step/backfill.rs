@@ -8,12 +8,12 @@
 use async_trait::async_trait;
 use serde::Deserialize;
 
-use super::assignment::{self, Set};
-use super::batches::Batches;
-use super::key_walk::{FORWARD, KeyWalk, UNDO, extent, forget};
-use super::keyed_table::KeyedTable;
 use super::registry::{Kind, KindResult, Surroundings};
-use super::set_aside::{Back, assignments, changing, restore};
+use super::rows::assignment::{self, Set};
+use super::rows::batches::Batches;
+use super::rows::key_walk::{FORWARD, KeyWalk, UNDO, extent, forget};
+use super::rows::keyed_table::KeyedTable;
+use super::rows::set_aside::{Back, assignments, changing, restore};
 use super::{Cx, Fault, Forecast, Reversal, Step, Summary, from_table};
 use crate::sql::{Ident, QualifiedName};
 use crate::terms::{Before, Extent, Finding, Severity, Side};

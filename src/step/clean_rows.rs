@@ -3,13 +3,13 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::assignment::{self, Set};
-use super::batches::Batches;
-use super::dependent::{self, Dependent};
-use super::key_walk::{FORWARD, KeyWalk, extent, forget, rows_done};
-use super::keyed_table::KeyedTable;
 use super::registry::{Kind, KindResult, Surroundings};
-use super::set_aside::{Back, changing, removing, restore};
+use super::rows::assignment::{self, Set};
+use super::rows::batches::Batches;
+use super::rows::dependent::{self, Dependent};
+use super::rows::key_walk::{FORWARD, KeyWalk, extent, forget, rows_done};
+use super::rows::keyed_table::KeyedTable;
+use super::rows::set_aside::{Back, changing, removing, restore};
 use super::{Cx, Fault, Forecast, Reversal, Step, Summary, from_table};
 use crate::pg::Session;
 use crate::sql::{Ident, QualifiedName};

@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 
-use super::index::IndexSpec;
+use super::ddl::index::IndexSpec;
 use super::registry::{Fault, Kind, KindResult, Surroundings};
 use super::{Cx, Forecast, Reversal, Step, Summary, from_table};
 use crate::pg::table_state;

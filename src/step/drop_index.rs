@@ -4,8 +4,8 @@ use anyhow::Context;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::index::{concurrently, drop_index};
-use super::patient::patiently;
+use super::ddl::index::{concurrently, drop_index};
+use super::ddl::patient::patiently;
 use super::registry::{Kind, KindResult, Surroundings};
 use super::{Cx, Forecast, Reversal, Step, Summary, from_table};
 use crate::pg::{index_state, table_state};

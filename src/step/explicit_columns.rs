@@ -10,11 +10,11 @@ use anyhow::Context;
 use async_trait::async_trait;
 use serde::Deserialize;
 
-use super::keyed_table::list;
 use super::registry::{Kind, KindResult, Surroundings};
-use super::source_text::{fragments, is_read};
+use super::rows::keyed_table::list;
 use super::{Cx, Fault, Forecast, Reversal, Step, Summary, from_table};
 use crate::pg::{Session, explain};
+use crate::sql::program::{fragments, is_read};
 use crate::sql::{Ident, QualifiedName, Reads, stars};
 use crate::terms::{Before, Extent, Finding, Severity, Side};
 

@@ -6,33 +6,24 @@
 //! takes up from any extent, and `undo` may be called from any extent and twice.
 
 mod add_constraint;
-mod assignment;
 mod backfill;
-mod batches;
 mod clean_rows;
 mod confirm;
 mod context;
 mod copy;
 mod create_index;
-mod dependent;
+mod ddl;
 mod drop_index;
 mod explicit_columns;
-mod foreign_key;
-mod index;
-mod key_walk;
-mod keyed_table;
 mod migrate;
-mod patient;
 mod projected;
 mod registry;
 mod require;
+mod rows;
 mod run_hook;
 mod run_sql;
-mod set_aside;
 mod set_not_null;
-mod source_text;
 mod stop;
-mod throttle;
 mod verify;
 
 use async_trait::async_trait;

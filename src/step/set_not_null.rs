@@ -4,8 +4,8 @@
 use async_trait::async_trait;
 use serde::Deserialize;
 
-use super::index::{counted, missing_table};
-use super::patient::{count, in_turn, patiently};
+use super::ddl::index::{counted, missing_table};
+use super::ddl::patient::{count, in_turn, patiently};
 use super::registry::{Kind, KindResult, Surroundings};
 use super::{Cx, Forecast, Reversal, Step, Summary, from_table};
 use crate::pg::{ConstraintState, column_state, constraint_state, table_state};

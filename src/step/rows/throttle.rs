@@ -9,7 +9,7 @@ use crate::step::Cx;
 
 /// Why batches pause.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Pause {
+pub(in crate::step) enum Pause {
     /// The slowest standby is this far behind.
     Standby(Duration),
     /// So many sessions wait for locks.
@@ -37,7 +37,7 @@ struct Load {
 
 /// Remembers when the log was how long, to tell a standby's lag in time even when the standby has stopped reporting.
 #[derive(Debug, Default)]
-pub(super) struct Throttle {
+pub(in crate::step) struct Throttle {
     written: VecDeque<(Instant, i64)>,
     said: Option<Pause>,
 }

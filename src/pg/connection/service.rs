@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::pg::conninfo::Settings;
-use crate::pg::environment::Environment;
+use crate::pg::connection::conninfo::Settings;
+use crate::pg::connection::environment::Environment;
 
 /// Where distributions put `pg_service.conf` when `PGSYSCONFDIR` is not set: Debian, Red Hat, and a build from source.
 const SYSTEM_FOLDERS: [&str; 3] = ["/etc/postgresql-common", "/etc/sysconfig/pgsql", "/usr/local/pgsql/etc"];

@@ -2,7 +2,7 @@
 
 /// A piece of SQL and the line it begins on, from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fragment {
+pub(crate) struct Fragment {
     /// The line.
     pub line: usize,
     /// The text; values that the program puts in are `$1`.
@@ -35,12 +35,12 @@ fn language(extension: &str) -> Option<Language> {
 }
 
 /// Whether files with this ending are read.
-pub(super) fn is_read(extension: &str) -> bool {
+pub(crate) fn is_read(extension: &str) -> bool {
     extension == "sql" || language(extension).is_some()
 }
 
 /// The pieces of a file that look like SQL. Neighbouring constants that a program joins are one piece.
-pub(super) fn fragments(extension: &str, text: &str) -> Vec<Fragment> {
+pub(crate) fn fragments(extension: &str, text: &str) -> Vec<Fragment> {
     if extension == "sql" {
         return match crate::sql::split(text) {
             Ok(statements) => statements.iter().map(|s| Fragment { line: s.line(), sql: s.text().to_owned() }).collect(),

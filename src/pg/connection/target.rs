@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use tokio_postgres::config::ChannelBinding;
 
-use crate::pg::conninfo::Settings;
-use crate::pg::endpoint::{Endpoint, endpoints};
-use crate::pg::environment::Environment;
-use crate::pg::passfile::{self, Login, Passfile};
-use crate::pg::secret::Secret;
-use crate::pg::service;
-use crate::pg::tls::{Tls, TlsMode};
+use super::service;
+use crate::pg::connection::conninfo::Settings;
+use crate::pg::connection::endpoint::{Endpoint, endpoints};
+use crate::pg::connection::environment::Environment;
+use crate::pg::connection::passfile::{self, Login, Passfile};
+use crate::pg::connection::secret::Secret;
+use crate::pg::connection::tls::{Tls, TlsMode};
 
 /// Where, as whom and how to connect. Holds passwords; its `Debug` form shows none.
 #[derive(Debug, Clone)]

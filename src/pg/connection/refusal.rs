@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio_postgres::Error;
 
-use crate::pg::endpoint::{Endpoint, Place};
+use crate::pg::connection::endpoint::{Endpoint, Place};
+use crate::pg::connection::quote::{conninfo_value, shell_word};
+use crate::pg::connection::target::Target;
+use crate::pg::connection::tls::TlsMode;
 use crate::pg::fault::message_of;
-use crate::pg::quote::{conninfo_value, shell_word};
-use crate::pg::target::Target;
-use crate::pg::tls::TlsMode;
 
 /// Why one server did not give us a session. Holds no password.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -249,7 +249,7 @@ fn passfile_field(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pg::environment::Environment;
+    use crate::pg::connection::environment::Environment;
 
     fn failure(conninfo: &str, reason: Reason) -> String {
         let target = Target::resolve(conninfo, &Environment::default()).expect("resolves");

@@ -17,12 +17,12 @@ fn labels(cx: &Cx, table: &KeyedTable, reason: &str) -> String {
 }
 
 /// `"c1" = (expression), ...`; an expression may end in a comment.
-pub(super) fn assignments(set: &[(Ident, String)]) -> String {
+pub(in crate::step) fn assignments(set: &[(Ident, String)]) -> String {
     list(set.iter().map(|(column, expression)| format!("{column} = ({expression}\n)")))
 }
 
 /// The statement that sets the rows of a batch aside and removes them.
-pub(super) fn removing(cx: &Cx, table: &KeyedTable, reason: &str) -> String {
+pub(in crate::step) fn removing(cx: &Cx, table: &KeyedTable, reason: &str) -> String {
     format!(
         "WITH gone AS (DELETE FROM {name} WHERE {among} RETURNING {key} AS row_key, {json} AS row_data, {text} AS row_text) \
          INSERT INTO crossfade.quarantine (run, step, table_name, reason, row_key, row_data, row_text) \
@@ -38,7 +38,7 @@ pub(super) fn removing(cx: &Cx, table: &KeyedTable, reason: &str) -> String {
 
 /// The statement that sets the rows of a batch aside and changes them. The caller holds locks on the rows, so that the row
 /// set aside is the one changed.
-pub(super) fn changing(cx: &Cx, table: &KeyedTable, set: &[(Ident, String)], reason: &str) -> String {
+pub(in crate::step) fn changing(cx: &Cx, table: &KeyedTable, set: &[(Ident, String)], reason: &str) -> String {
     format!(
         "WITH old AS (SELECT {key} AS row_key, {json} AS row_data, {text} AS row_text FROM {name} WHERE {among}), \
               new AS (UPDATE {name} SET {set} WHERE {among} RETURNING {key} AS row_key, ROW({columns})::text AS written) \
@@ -57,7 +57,7 @@ pub(super) fn changing(cx: &Cx, table: &KeyedTable, set: &[(Ident, String)], rea
 
 /// The statement that sets aside, without touching them, the rows of `table` that meet `condition`; `written` is what the
 /// changed columns will be, `NULL` for rows that will go.
-pub(super) fn keeping(cx: &Cx, table: &KeyedTable, condition: &str, written: &str, reason: &str) -> String {
+pub(in crate::step) fn keeping(cx: &Cx, table: &KeyedTable, condition: &str, written: &str, reason: &str) -> String {
     format!(
         "INSERT INTO crossfade.quarantine (run, step, table_name, reason, row_key, row_data, row_text, written) \
          SELECT {labels}, {key}, {json}, {text}, {written} FROM {name} WHERE {condition}",
@@ -70,7 +70,7 @@ pub(super) fn keeping(cx: &Cx, table: &KeyedTable, condition: &str, written: &st
 }
 
 /// How rows set aside go back.
-pub(super) enum Back {
+pub(in crate::step) enum Back {
     /// They were removed: insert them. A row whose place is taken now stays set aside.
     Insert,
     /// These columns were changed: put their values back in rows that still hold what the step wrote.
@@ -93,7 +93,12 @@ const ROW_TYPE: &str = "pg_temp.crossfade_row";
 ///
 /// # Errors
 /// The server's errors (a column that is gone, a constraint added since); what is committed stays and is not put back twice.
-pub(super) async fn restore(cx: &Cx, batches: &mut Batches<'_>, table: &KeyedTable, back: &Back) -> anyhow::Result<(u64, u64)> {
+pub(in crate::step) async fn restore(
+    cx: &Cx,
+    batches: &mut Batches<'_>,
+    table: &KeyedTable,
+    back: &Back,
+) -> anyhow::Result<(u64, u64)> {
     if !control_present(&batches.session).await? {
         return Ok((0, 0));
     }

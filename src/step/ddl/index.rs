@@ -3,16 +3,16 @@
 use anyhow::Context;
 use serde::Deserialize;
 
-use super::Cx;
 use super::patient::{count, patiently};
 use crate::pg::{IndexState, Session, explain, index_state, sqlstate, table_state};
 use crate::sql::{Ident, QualifiedName};
+use crate::step::Cx;
 use crate::terms::{Extent, Finding, Severity, Side};
 
 /// The keys of a plan's table that describe an index.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct IndexSpec {
+pub(in crate::step) struct IndexSpec {
     pub side: Side,
     pub table: QualifiedName,
     pub name: Ident,
@@ -31,7 +31,7 @@ pub(super) struct IndexSpec {
 }
 
 /// Why a trial on a temporary copy may fail, and what to do.
-pub(super) const TRIAL_NEEDS: &str = "cannot try the definition on a temporary copy of its table (the role needs TEMPORARY on the database and SELECT on the table)";
+pub(in crate::step) const TRIAL_NEEDS: &str = "cannot try the definition on a temporary copy of its table (the role needs TEMPORARY on the database and SELECT on the table)";
 
 /// What the server makes of a description, tried on an empty copy of the table.
 enum Trial {
@@ -67,7 +67,7 @@ impl IndexSpec {
     }
 
     /// What is there under the index's name, which is looked for in the schema of the table.
-    pub(super) async fn state(&self, session: &Session) -> anyhow::Result<Option<IndexState>> {
+    pub(in crate::step) async fn state(&self, session: &Session) -> anyhow::Result<Option<IndexState>> {
         match table_state(session, &self.table).await? {
             Some(table) => index_state(session, &table.name.sibling(self.name.as_str())).await,
             None => Ok(None),
@@ -75,7 +75,7 @@ impl IndexSpec {
     }
 
     /// How much of the index is there. An index of that name that is another one is `Partial`: [`IndexSpec::obstacles`] blocks.
-    pub(super) async fn observe(&self, cx: &Cx) -> anyhow::Result<Extent> {
+    pub(in crate::step) async fn observe(&self, cx: &Cx) -> anyhow::Result<Extent> {
         let mut session = cx.connect(self.side).await?;
         Ok(match self.state(&session).await? {
             None => Extent::Absent,
@@ -88,7 +88,7 @@ impl IndexSpec {
     }
 
     /// Everything that keeps the index from being built.
-    pub(super) async fn obstacles(&self, cx: &Cx) -> anyhow::Result<Vec<Finding>> {
+    pub(in crate::step) async fn obstacles(&self, cx: &Cx) -> anyhow::Result<Vec<Finding>> {
         let mut session = cx.connect(self.side).await?;
         let blocks =
             |object: String, what: String, next: String| vec![Finding { severity: Severity::Blocks, object, what, next }];
@@ -146,7 +146,7 @@ impl IndexSpec {
     }
 
     /// Brings the index about from any extent: what an unfinished build left is dropped first.
-    pub(super) async fn build(&self, cx: &Cx) -> anyhow::Result<()> {
+    pub(in crate::step) async fn build(&self, cx: &Cx) -> anyhow::Result<()> {
         let session = cx.connect(self.side).await?;
         let table = table_state(&session, &self.table).await?.with_context(|| format!("table {} is gone", self.table.plain()))?;
         let name = table.name.sibling(self.name.as_str());
@@ -169,7 +169,7 @@ impl IndexSpec {
     }
 
     /// Takes away the index, whatever state it is in.
-    pub(super) async fn unbuild(&self, cx: &Cx) -> anyhow::Result<()> {
+    pub(in crate::step) async fn unbuild(&self, cx: &Cx) -> anyhow::Result<()> {
         let session = cx.connect(self.side).await?;
         let Some(table) = table_state(&session, &self.table).await? else { return Ok(()) };
         match self.state(&session).await? {
@@ -233,7 +233,7 @@ impl IndexSpec {
 }
 
 /// The finding about a table that is not there.
-pub(super) fn missing_table(table: &QualifiedName, side: Side) -> Vec<Finding> {
+pub(in crate::step) fn missing_table(table: &QualifiedName, side: Side) -> Vec<Finding> {
     vec![Finding {
         severity: Severity::Blocks,
         object: format!("table {}", table.plain()),
@@ -243,18 +243,18 @@ pub(super) fn missing_table(table: &QualifiedName, side: Side) -> Vec<Finding> {
 }
 
 /// A number with the words for one and for several.
-pub(super) fn counted(count: i64, one: &str, several: &str) -> String {
+pub(in crate::step) fn counted(count: i64, one: &str, several: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { several })
 }
 
 /// Drops an index without blocking anybody.
-pub(super) async fn drop_index(cx: &Cx, side: Side, name: &QualifiedName) -> anyhow::Result<()> {
+pub(in crate::step) async fn drop_index(cx: &Cx, side: Side, name: &QualifiedName) -> anyhow::Result<()> {
     patiently(cx, side, &format!("DROP INDEX CONCURRENTLY IF EXISTS {name}")).await
 }
 
 /// Builds an index again from what `pg_get_indexdef` said, without blocking anybody. Its text begins with
 /// `CREATE INDEX` or `CREATE UNIQUE INDEX` (PostgreSQL manual 9.26.9), so the word after that is known.
-pub(super) fn concurrently(definition: &str) -> Option<String> {
+pub(in crate::step) fn concurrently(definition: &str) -> Option<String> {
     ["CREATE INDEX ", "CREATE UNIQUE INDEX "]
         .iter()
         .find_map(|prefix| definition.strip_prefix(prefix).map(|rest| format!("{prefix}CONCURRENTLY {rest}")))

@@ -10,7 +10,7 @@ use crate::sql::{Ident, Literal, QualifiedName};
 
 /// A column of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Column {
+pub(in crate::step) struct Column {
     /// Its name.
     pub name: Ident,
     /// Its type with modifiers, as `format_type` writes it.
@@ -21,7 +21,7 @@ pub(super) struct Column {
 
 /// A table, its columns and the unique key by which it is walked. Kept in the journal for the undo.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct KeyedTable {
+pub(in crate::step) struct KeyedTable {
     /// Its name with its schema.
     pub name: QualifiedName,
     /// The key's columns, in the order of its index. None of them is nullable.
@@ -33,7 +33,7 @@ pub(super) struct KeyedTable {
 }
 
 /// The text of keys, one array per key column.
-pub(super) type Keys = Vec<Vec<String>>;
+pub(in crate::step) type Keys = Vec<Vec<String>>;
 
 impl KeyedTable {
     /// Asks the catalog. Without `key` the primary key is taken.
@@ -178,17 +178,17 @@ impl KeyedTable {
 }
 
 /// Joins with commas.
-pub(super) fn list(parts: impl IntoIterator<Item = String>) -> String {
+pub(in crate::step) fn list(parts: impl IntoIterator<Item = String>) -> String {
     parts.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// Texts as statement parameters.
-pub(super) fn parameters<T: ToSql + Sync>(values: &[T]) -> Vec<&(dyn ToSql + Sync)> {
+pub(in crate::step) fn parameters<T: ToSql + Sync>(values: &[T]) -> Vec<&(dyn ToSql + Sync)> {
     values.iter().map(|value| value as &(dyn ToSql + Sync)).collect()
 }
 
 #[cfg(test)]
-pub(super) fn example() -> KeyedTable {
+pub(in crate::step) fn example() -> KeyedTable {
     let column = |name: &str, sql_type: &str| Column { name: Ident::new(name), sql_type: sql_type.to_owned(), generated: false };
     KeyedTable {
         name: QualifiedName::new("public", "item"),

@@ -12,7 +12,7 @@ use crate::terms::{Finding, Severity};
 
 /// A table that refers to another one.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Dependent {
+pub(in crate::step) struct Dependent {
     /// The table.
     pub table: KeyedTable,
     /// Its columns in the foreign key.
@@ -116,7 +116,7 @@ async fn foreign_keys(session: &Session, table: &QualifiedName) -> anyhow::Resul
 ///
 /// # Errors
 /// When one of them has no primary key.
-pub(super) async fn read(session: &Session, table: &KeyedTable) -> anyhow::Result<Vec<Dependent>> {
+pub(in crate::step) async fn read(session: &Session, table: &KeyedTable) -> anyhow::Result<Vec<Dependent>> {
     let mut dependents = Vec::new();
     for key in foreign_keys(session, &table.name).await? {
         let ForeignKey { child, columns, referenced, emptied, .. } = key;
@@ -129,7 +129,7 @@ pub(super) async fn read(session: &Session, table: &KeyedTable) -> anyhow::Resul
 ///
 /// # Errors
 /// When the session is gone.
-pub(super) async fn check(session: &Session, table: &KeyedTable, cascades: bool) -> anyhow::Result<Vec<Finding>> {
+pub(in crate::step) async fn check(session: &Session, table: &KeyedTable, cascades: bool) -> anyhow::Result<Vec<Finding>> {
     let keys = foreign_keys(session, &table.name).await?;
     let mut findings = Vec::new();
     let mut block = |what: String, next: &str| {

@@ -3,7 +3,7 @@
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use crate::pg::secret::Secret;
+use crate::pg::connection::secret::Secret;
 
 /// Whose password is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

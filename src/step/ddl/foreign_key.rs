@@ -8,7 +8,7 @@ use crate::sql::{Ident, QualifiedName};
 /// A foreign key with MATCH SIMPLE.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ForeignKey {
+pub(in crate::step) struct ForeignKey {
     pub columns: Vec<Ident>,
     pub references: QualifiedName,
     pub referenced_columns: Vec<Ident>,
@@ -48,7 +48,7 @@ impl Action {
 
 impl ForeignKey {
     /// As `ADD CONSTRAINT` takes it.
-    pub(super) fn definition(&self) -> String {
+    pub(in crate::step) fn definition(&self) -> String {
         format!(
             "FOREIGN KEY ({}) REFERENCES {} ({}) ON DELETE {} ON UPDATE {}{}",
             list(&self.columns),
@@ -61,7 +61,7 @@ impl ForeignKey {
     }
 
     /// The rows of `table` that point nowhere, as a FROM clause. A key with a NULL in it points nowhere rightly.
-    pub(super) fn orphans(&self, table: &QualifiedName) -> String {
+    pub(in crate::step) fn orphans(&self, table: &QualifiedName) -> String {
         let filled = self.columns.iter().map(|column| format!("child.{column} IS NOT NULL"));
         let pairs =
             self.columns.iter().zip(&self.referenced_columns).map(|(child, parent)| format!("parent.{parent} = child.{child}"));
@@ -74,7 +74,7 @@ impl ForeignKey {
     }
 
     /// Whether a foreign key that is there is this one; `references` is the referenced table with its schema.
-    pub(super) fn is(&self, there: &ConstraintState, references: &QualifiedName) -> bool {
+    pub(in crate::step) fn is(&self, there: &ConstraintState, references: &QualifiedName) -> bool {
         names(&self.columns) == there.columns
             && there.deferrable == (self.deferrable, false)
             && there.reference.as_ref().is_some_and(|reference| {

@@ -13,9 +13,9 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKey
 use tokio_postgres::config::SslNegotiation;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::pg::certificate::ServerCheck;
-use crate::pg::conninfo::Settings;
-use crate::pg::environment::Environment;
+use crate::pg::connection::certificate::ServerCheck;
+use crate::pg::connection::conninfo::Settings;
+use crate::pg::connection::environment::Environment;
 
 /// `sslmode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

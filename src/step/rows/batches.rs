@@ -15,7 +15,7 @@ use crate::terms::Side;
 
 /// How many rows a batch looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct BatchSize(i64);
+pub(in crate::step) struct BatchSize(i64);
 
 impl BatchSize {
     const LEAST: i64 = 10;
@@ -37,7 +37,7 @@ impl BatchSize {
 }
 
 /// What one batch did.
-pub(super) struct Moved<P> {
+pub(in crate::step) struct Moved<P> {
     /// Rows it wrote.
     pub written: u64,
     /// Rows it looked at.
@@ -49,7 +49,7 @@ pub(super) struct Moved<P> {
 /// The work of one batch, inside a transaction that the caller commits. Isolation is READ COMMITTED: each statement sees
 /// what was committed before it.
 #[async_trait]
-pub(super) trait Batch: Send + Sync {
+pub(in crate::step) trait Batch: Send + Sync {
     /// Where a batch begins.
     type Position: Clone + Send + Sync;
 
@@ -63,7 +63,7 @@ pub(super) trait Batch: Send + Sync {
 }
 
 /// Runs batches on one side.
-pub(super) struct Batches<'a> {
+pub(in crate::step) struct Batches<'a> {
     cx: &'a Cx,
     /// The session the batches run in.
     pub session: Session,

@@ -9,13 +9,13 @@ use super::keyed_table::KeyedTable;
 use super::set_aside::assignments;
 
 /// Columns and the SQL expressions they are set to, in the plan's order.
-pub(super) type Set = Vec<(Ident, String)>;
+pub(in crate::step) type Set = Vec<(Ident, String)>;
 
 /// Reads `key` of a plan.
 ///
 /// # Errors
 /// One fault per value that is not a string, and one when there is no column at all.
-pub(super) fn read(key: &str, table: &toml::Table) -> Result<Set, Vec<Fault>> {
+pub(in crate::step) fn read(key: &str, table: &toml::Table) -> Result<Set, Vec<Fault>> {
     let mut faults = Vec::new();
     let mut set = Vec::new();
     for (column, value) in table {
@@ -31,7 +31,7 @@ pub(super) fn read(key: &str, table: &toml::Table) -> Result<Set, Vec<Fault>> {
 }
 
 /// Whether `condition` states at its top level that `column` is NULL: `... AND column IS NULL AND ...`. Says no when in doubt.
-pub(super) fn states_null(condition: &str, column: &Ident) -> bool {
+pub(in crate::step) fn states_null(condition: &str, column: &Ident) -> bool {
     let Some(words) = words(condition) else { return false };
     let any = |word: &str| words.iter().any(|w| w.eq_ignore_ascii_case(word));
     if any("or") || any("between") || any("case") {
@@ -86,7 +86,7 @@ fn words(text: &str) -> Option<Vec<String>> {
 ///
 /// # Errors
 /// The server's words when an expression does not fit its column.
-pub(super) async fn check(session: &Session, table: &KeyedTable, set: &Set) -> anyhow::Result<Vec<Finding>> {
+pub(in crate::step) async fn check(session: &Session, table: &KeyedTable, set: &Set) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for (column, _) in set {
         let why = if !table.has(column) {

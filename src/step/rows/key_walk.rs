@@ -14,7 +14,7 @@ use crate::step::Stop;
 use crate::terms::{Extent, Finding, Severity};
 
 /// What to do with the rows that meet a condition.
-pub(super) struct KeyWalk<'a> {
+pub(in crate::step) struct KeyWalk<'a> {
     /// The run and step it belongs to.
     pub cx: &'a Cx,
     /// [`FORWARD`] or [`UNDO`]: each has its own progress row.
@@ -32,9 +32,9 @@ pub(super) struct KeyWalk<'a> {
 }
 
 /// The walk that applies a step.
-pub(super) const FORWARD: &str = "batch";
+pub(in crate::step) const FORWARD: &str = "batch";
 /// The walk that takes a step back.
-pub(super) const UNDO: &str = "undo";
+pub(in crate::step) const UNDO: &str = "undo";
 
 /// The progress row's `step`: the step, and for the undo's walk `<step>/undo`.
 fn row_name(cx: &Cx, walk: &str) -> String {
@@ -77,7 +77,7 @@ impl Progress {
 ///
 /// # Errors
 /// When the condition does not fit the table, or the session is gone.
-pub(super) async fn extent(session: &Session, cx: &Cx, table: &KeyedTable, condition: &str) -> anyhow::Result<Extent> {
+pub(in crate::step) async fn extent(session: &Session, cx: &Cx, table: &KeyedTable, condition: &str) -> anyhow::Result<Extent> {
     let progress = Progress::read(session, cx, FORWARD).await?;
     if progress.complete || !table.any(session, condition).await? {
         return Ok(Extent::Complete);
@@ -92,7 +92,7 @@ pub(super) async fn extent(session: &Session, cx: &Cx, table: &KeyedTable, condi
 ///
 /// # Errors
 /// When the session is gone.
-pub(super) async fn rows_done(session: &Session, cx: &Cx) -> anyhow::Result<u64> {
+pub(in crate::step) async fn rows_done(session: &Session, cx: &Cx) -> anyhow::Result<u64> {
     Ok(Progress::read(session, cx, FORWARD).await?.rows_done)
 }
 
@@ -100,7 +100,7 @@ pub(super) async fn rows_done(session: &Session, cx: &Cx) -> anyhow::Result<u64>
 ///
 /// # Errors
 /// When the session is gone.
-pub(super) async fn forget(session: &Session, cx: &Cx) -> anyhow::Result<()> {
+pub(in crate::step) async fn forget(session: &Session, cx: &Cx) -> anyhow::Result<()> {
     if control_present(session).await? {
         let sql = "DELETE FROM crossfade.batch_progress WHERE run = $1 AND step IN ($2, $3)";
         session.execute(sql, &[&cx.run.as_str(), &row_name(cx, FORWARD), &row_name(cx, UNDO)]).await?;

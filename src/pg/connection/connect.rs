@@ -9,10 +9,10 @@ use anyhow::Context;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config};
 
-use crate::pg::endpoint::Place;
-use crate::pg::environment::Environment;
-use crate::pg::refusal::{ConnectFailure, Reason, Try};
-use crate::pg::target::{Server, SessionAttrs, Target};
+use crate::pg::connection::endpoint::Place;
+use crate::pg::connection::environment::Environment;
+use crate::pg::connection::refusal::{ConnectFailure, Reason, Try};
+use crate::pg::connection::target::{Server, SessionAttrs, Target};
 
 /// A database we may connect to. Its text form never shows a password or the whole connection string.
 #[derive(Clone)]

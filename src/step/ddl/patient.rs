@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Cx;
 use crate::pg::{Class, Patience, Session, blockers_of, set_class};
+use crate::step::Cx;
 use crate::terms::Side;
 
 /// How often progress is asked for.
@@ -16,7 +16,7 @@ const NAME_EVERY: u32 = 6;
 ///
 /// # Errors
 /// The server's error.
-pub(super) async fn patiently(cx: &Cx, side: Side, statement: &str) -> anyhow::Result<()> {
+pub(in crate::step) async fn patiently(cx: &Cx, side: Side, statement: &str) -> anyhow::Result<()> {
     let mut session = cx.connect(side).await?;
     let observer = cx.connect(side).await?;
     let pid = session.pid();
@@ -44,7 +44,7 @@ pub(super) async fn patiently(cx: &Cx, side: Side, statement: &str) -> anyhow::R
 ///
 /// # Errors
 /// The server's error, or who was in the way all the time.
-pub(super) async fn in_turn(cx: &Cx, side: Side, statements: &[String]) -> anyhow::Result<()> {
+pub(in crate::step) async fn in_turn(cx: &Cx, side: Side, statements: &[String]) -> anyhow::Result<()> {
     let mut session = cx.connect(side).await?;
     let observer = cx.connect(side).await?;
     let mut patience = Patience { session: &mut session, observer: &observer, limits: &cx.limits };
@@ -55,7 +55,7 @@ pub(super) async fn in_turn(cx: &Cx, side: Side, statements: &[String]) -> anyho
 ///
 /// # Errors
 /// The server's error.
-pub(super) async fn count(cx: &Cx, session: &Session, query: &str) -> anyhow::Result<i64> {
+pub(in crate::step) async fn count(cx: &Cx, session: &Session, query: &str) -> anyhow::Result<i64> {
     set_class(session, Class::Patient, &cx.limits).await?;
     Ok(session.query_one(&format!("SELECT count(*) {query}"), &[]).await?.get(0))
 }

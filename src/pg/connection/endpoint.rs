@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use crate::pg::conninfo::Settings;
-use crate::pg::quote::conninfo_value;
+use crate::pg::connection::conninfo::Settings;
+use crate::pg::connection::quote::conninfo_value;
 
 /// Folders where servers put their sockets, in the order they are looked for when no host is given.
 const SOCKET_FOLDERS: [&str; 2] = ["/var/run/postgresql", "/tmp"];

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use percent_encoding::percent_decode_str;
 
-use crate::pg::keyword::{KEYWORDS, Keyword, nearest};
+use crate::pg::connection::keyword::{KEYWORDS, Keyword, nearest};
 
 /// Keywords and their values. Its `Debug` form shows the keywords only.
 #[derive(Clone, Default, PartialEq, Eq)]
