@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::hydra::{blue_1_0_0, blue_1_11_10, catalog, fixture, history, rows, run};
-use crate::support::{TestDb, Workspace};
+use crate::support::{TestDb, Workspace, eventually};
 
 const IN_PLACE: &str = "hydra-1x-in-place.toml";
 const BLUE_GREEN: &str = "hydra-2x-blue-green.toml";
@@ -22,7 +22,7 @@ async fn assert_same(one: &TestDb, other: &TestDb) {
 /// Nothing of a run is left on the server.
 async fn nothing_left(db: &TestDb) {
     let left = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'crossfade/%'";
-    assert_eq!(db.value(left).await, "0", "backends of ours");
+    eventually("no backend of ours is left", async || db.value(left).await == "0").await;
     assert_eq!(db.value("SELECT count(*) FROM pg_index WHERE NOT indisvalid OR NOT indisready").await, "0", "invalid indexes");
 }
 
