@@ -154,8 +154,10 @@ pub async fn constraint_state(client: &Client, table: &QualifiedName, name: &Ide
 /// A column as the catalog has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ColumnState {
-    /// Whether it is NOT NULL.
+    /// Whether it is NOT NULL, known to hold for every row.
     pub not_null: bool,
+    /// The NOT NULL constraint that rows were not checked against yet: NOT VALID, from PostgreSQL 18 on.
+    pub unchecked: Option<Ident>,
     /// Its type as SQL writes it (`format_type`).
     pub type_name: String,
 }
@@ -167,10 +169,16 @@ pub struct ColumnState {
 pub async fn column_state(client: &Client, table: &QualifiedName, column: &Ident) -> Result<Option<ColumnState>> {
     let row = client
         .query_opt(
-            "SELECT attnotnull, format_type(atttypid, atttypmod) FROM pg_attribute \
-             WHERE attrelid = to_regclass($1::text) AND attname = $2 AND attnum > 0 AND NOT attisdropped",
+            "SELECT a.attnotnull AND k.oid IS NULL, format_type(a.atttypid, a.atttypmod), k.conname::text \
+             FROM pg_attribute a LEFT JOIN pg_constraint k \
+                  ON k.conrelid = a.attrelid AND k.contype = 'n' AND k.conkey = ARRAY[a.attnum] AND NOT k.convalidated \
+             WHERE a.attrelid = to_regclass($1::text) AND a.attname = $2 AND a.attnum > 0 AND NOT a.attisdropped",
             &[&table.to_string(), &column.as_str()],
         )
         .await?;
-    Ok(row.map(|row| ColumnState { not_null: row.get(0), type_name: row.get(1) }))
+    Ok(row.map(|row| ColumnState {
+        not_null: row.get(0),
+        type_name: row.get(1),
+        unchecked: row.get::<_, Option<String>>(2).map(Ident::new),
+    }))
 }

@@ -34,6 +34,29 @@ impl Binaries {
             })
     }
 
+    /// One of each major version from 13 on, the oldest first: of the folders in `CROSSFADE_PG_BINDIRS`, separated like those of
+    /// `PATH`, when it is set; else those of `CROSSFADE_PG_BINDIR`, or all that this machine has.
+    ///
+    /// # Errors
+    /// When there is none, or a folder in a variable holds none.
+    pub fn find_all() -> Result<Vec<Self>> {
+        let mut found = match std::env::var_os("CROSSFADE_PG_BINDIRS") {
+            Some(folders) => std::env::split_paths(&folders)
+                .map(|folder| {
+                    let found = Self::at(&folder).filter(|binaries| binaries.major >= 13);
+                    found.with_context(|| format!("no usable initdb and postgres from 13 on in {}", folder.display()))
+                })
+                .collect::<Result<Vec<_>>>()
+                .context("CROSSFADE_PG_BINDIRS")?,
+            None if std::env::var_os("CROSSFADE_PG_BINDIR").is_some() => Vec::new(),
+            None => candidates().iter().filter_map(|folder| Self::at(folder)).collect(),
+        };
+        found.retain(|binaries| binaries.major >= 13);
+        found.sort_by_key(|binaries| binaries.major);
+        found.dedup_by_key(|binaries| binaries.major);
+        if found.is_empty() { Ok(vec![Self::find()?]) } else { Ok(found) }
+    }
+
     /// The programs in this folder, if they are there and run.
     fn at(folder: &Path) -> Option<Self> {
         if !folder.join("initdb").exists() {

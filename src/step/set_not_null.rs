@@ -87,6 +87,13 @@ impl Step for SetNotNull {
         if column.not_null {
             return Ok(Vec::new());
         }
+        if let Some(name) = column.unchecked {
+            // SET NOT NULL would check the rows under its ACCESS EXCLUSIVE lock, whatever a CHECK proves.
+            return Ok(blocks(
+                format!("has a NOT NULL constraint {} that is NOT VALID", name.as_str()),
+                "validate that one (VALIDATE CONSTRAINT in a run_sql step), or drop it, then run again",
+            ));
+        }
         let nulls = count(cx, &session, &format!("FROM {} WHERE {} IS NULL", self.table, self.column)).await?;
         if nulls == 0 {
             return Ok(Vec::new());

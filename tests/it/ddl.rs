@@ -3,7 +3,7 @@
 use std::fs::File;
 
 use crate::fingerprint::{assert_same, fingerprint};
-use crate::support::{Ran, TestDb, Workspace, eventually};
+use crate::support::{Ran, TestDb, Workspace, eventually, since};
 
 const HEAD: &str = "format = 1\nname = \"ddl\"\n[blue]\nurl_env = \"BLUE_DATABASE_URL\"\n[[step]]\nid = \"it\"\nphase = \"expand\"\nside = \"blue\"\n";
 
@@ -67,6 +67,23 @@ async fn what_is_missing_or_wrong_is_named() {
     blocks("kind = \"drop_index\"\nname = \"t_b_key\"\n", &["index t_b_key: backs constraint t_b_key of table public.t"]).await;
     blocks("kind = \"drop_index\"\nname = \"parent\"\n", &["index parent: that name belongs to a relation that is no index"])
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn constraints_that_rows_were_not_held_against_block() {
+    if !since(18, "NOT NULL NOT VALID and NOT ENFORCED") {
+        return;
+    }
+    let db = database().await;
+    db.sql("ALTER TABLE t ADD CONSTRAINT later NOT NULL b NOT VALID").await;
+    let not_null = "kind = \"set_not_null\"\ntable = \"t\"\ncolumn = \"b\"\n";
+    blocks_on(&db, not_null, &["column b of t: has a NOT NULL constraint later that is NOT VALID", "VALIDATE"]).await;
+    let primary = "kind = \"add_constraint\"\ntable = \"t\"\nname = \"p\"\nprimary_key = [\"b\"]\n";
+    blocks_on(&db, primary, &["column b of t: may be NULL", "set_not_null"]).await;
+    db.sql("ALTER TABLE t ADD CONSTRAINT f FOREIGN KEY (parent_id) REFERENCES parent NOT ENFORCED").await;
+    let foreign = "kind = \"add_constraint\"\ntable = \"t\"\nname = \"f\"\n\
+        foreign_key = { columns = [\"parent_id\"], references = \"parent\", referenced_columns = [\"id\"] }\n";
+    blocks_on(&db, foreign, &["constraint f of t: a constraint of that name has another definition", "NOT ENFORCED"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,18 +21,23 @@ pub async fn blue_1_0_0() -> TestDb {
     let template = TEMPLATE
         .get_or_init(|| async {
             let db = TestDb::empty().await;
-            db.sql(include_str!("../../src/demo/hydra-1.0.0.sql")).await;
-            let settings = format!(
-                "SET crossfade.sessions = '{SESSIONS}'; SET crossfade.seed = '7'; SET crossfade.planted = '{PLANTED}'; \
-                 SET crossfade.now = '2026-01-01 00:00:00';"
-            );
-            let session = db.session().await;
-            session.batch_execute(&settings).await.unwrap();
-            session.batch_execute(include_str!("../../src/demo/data.sql")).await.unwrap();
+            make_1_0_0(&db).await;
             db
         })
         .await;
     TestDb::from_template(template.name()).await
+}
+
+/// Makes an empty database a 1.0.0 one with generated data.
+async fn make_1_0_0(db: &TestDb) {
+    db.sql(include_str!("../../src/demo/hydra-1.0.0.sql")).await;
+    let settings = format!(
+        "SET crossfade.sessions = '{SESSIONS}'; SET crossfade.seed = '7'; SET crossfade.planted = '{PLANTED}'; \
+         SET crossfade.now = '2026-01-01 00:00:00';"
+    );
+    let session = db.session().await;
+    session.batch_execute(&settings).await.unwrap();
+    session.batch_execute(include_str!("../../src/demo/data.sql")).await.unwrap();
 }
 
 /// A new copy of the same database at 1.11.10, brought there by the in-place plan.
@@ -41,12 +46,22 @@ pub async fn blue_1_11_10() -> TestDb {
     let template = TEMPLATE
         .get_or_init(|| async {
             let db = blue_1_0_0().await;
-            let workspace = Workspace::at(tempfile::tempdir().unwrap(), &db, None);
-            run(&workspace, "hydra-1x-in-place.toml", &["run", "--execute"]).exits(0);
+            in_place(&db);
             db
         })
         .await;
     TestDb::from_template(template.name()).await
+}
+
+/// Makes an empty database a 1.11.10 one with generated data, brought there by the in-place plan.
+pub async fn make_1_11_10(db: &TestDb) {
+    make_1_0_0(db).await;
+    in_place(db);
+}
+
+fn in_place(db: &TestDb) {
+    let workspace = Workspace::at(tempfile::tempdir().unwrap(), db, None);
+    run(&workspace, "hydra-1x-in-place.toml", &["run", "--execute"]).exits(0);
 }
 
 /// Runs a command on a plan of this repository.

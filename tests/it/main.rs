@@ -11,3 +11,4 @@ mod layers;
 mod shadow;
 mod support;
 mod tls;
+mod versions;

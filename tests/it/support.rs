@@ -2,46 +2,68 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crossfade::pg::{Database, Session};
 use crossfade::shadow::{Binaries, Cluster};
 
 /// The runtime that keeps the shared cluster's start alive; tests have their own.
-static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+static CLUSTER: OnceLock<Arc<Cluster>> = OnceLock::new();
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// The cluster all tests share. It stops when the test process ends.
-pub fn cluster() -> &'static Cluster {
+pub fn cluster() -> &'static Arc<Cluster> {
     CLUSTER.get_or_init(|| {
         std::thread::spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                Cluster::start(&Binaries::find().unwrap(), vec![("shared_buffers", "128MB".to_owned())]).await.unwrap()
-            })
+            runtime.block_on(start(&Binaries::find().unwrap()))
         })
         .join()
         .unwrap()
     })
 }
 
-/// A database of the shared cluster that belongs to one test; dropped when this is dropped.
+/// A cluster of its own.
+pub async fn start(binaries: &Binaries) -> Arc<Cluster> {
+    Arc::new(Cluster::start(binaries, vec![("shared_buffers", "128MB".to_owned())]).await.unwrap())
+}
+
+/// Whether the servers of the tests are of this major version or later. When not, says what goes untested.
+pub fn since(major: u32, what: &str) -> bool {
+    let found = Binaries::find().unwrap().major();
+    if found < major {
+        eprintln!("not tested: {what} needs PostgreSQL {major}, this is {found}");
+    }
+    found >= major
+}
+
+/// A database that belongs to one test; dropped when this is dropped.
 pub struct TestDb {
+    cluster: Arc<Cluster>,
     name: String,
 }
 
 impl TestDb {
-    /// A new, empty database.
+    /// A new, empty database of the shared cluster.
     pub async fn empty() -> Self {
-        Self::from_template("template0").await
+        Self::empty_on(cluster()).await
     }
 
-    /// A copy of another database, to which nobody may be connected.
+    /// A new, empty database of this cluster.
+    pub async fn empty_on(cluster: &Arc<Cluster>) -> Self {
+        Self::made(cluster, "template0").await
+    }
+
+    /// A copy of another database of the shared cluster, to which nobody may be connected.
     pub async fn from_template(template: &str) -> Self {
+        Self::made(cluster(), template).await
+    }
+
+    async fn made(cluster: &Arc<Cluster>, template: &str) -> Self {
         let name = format!("t{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        admin().await.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template}")).await.unwrap();
-        Self { name }
+        admin(cluster).await.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template}")).await.unwrap();
+        Self { cluster: Arc::clone(cluster), name }
     }
 
     /// Its name in the cluster.
@@ -51,12 +73,12 @@ impl TestDb {
 
     /// Its connection string.
     pub fn url(&self) -> String {
-        cluster().url(&self.name)
+        self.cluster.url(&self.name)
     }
 
     /// As the library takes it.
     pub fn database(&self) -> Database {
-        cluster().database("test", &self.name).unwrap()
+        self.cluster.database("test", &self.name).unwrap()
     }
 
     /// A session on it.
@@ -78,17 +100,18 @@ impl TestDb {
 
 impl Drop for TestDb {
     fn drop(&mut self) {
-        let name = std::mem::take(&mut self.name);
+        let (cluster, name) = (Arc::clone(&self.cluster), std::mem::take(&mut self.name));
         let dropped = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async { admin().await.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await })
+            let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
+            runtime.block_on(async { admin(&cluster).await.batch_execute(&drop).await })
         });
         let _ = dropped.join();
     }
 }
 
-async fn admin() -> Session {
-    cluster().database("admin", "postgres").unwrap().connect("test").await.unwrap()
+async fn admin(cluster: &Cluster) -> Session {
+    cluster.database("admin", "postgres").unwrap().connect("test").await.unwrap()
 }
 
 /// The built `crossfade`, with nothing of this machine's PostgreSQL environment.

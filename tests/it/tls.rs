@@ -259,7 +259,7 @@ async fn with_tls_and_without_it() {
         assert_eq!(version(&session).await, expected, "{rest}");
     }
     for (rest, expected) in [
-        ("user=secured password=right sslmode=disable", "no encryption"),
+        ("user=secured password=right sslmode=disable", "no pg_hba.conf entry"),
         ("user=unsecured sslmode=require", "SQLSTATE 28000"),
         ("user=anywhere password=right sslmode=disable channel_binding=require", "did not use channel binding"),
     ] {

@@ -69,7 +69,9 @@ impl Database {
                 "SET datestyle = 'ISO, MDY'; SET intervalstyle = 'postgres'; SET timezone = 'UTC'; \
                  SET extra_float_digits = 1; SET bytea_output = 'hex'; SET standard_conforming_strings = on; \
                  SET client_min_messages = warning; SET statement_timeout = 0; SET lock_timeout = 0; \
-                 SET idle_in_transaction_session_timeout = 0",
+                 SET idle_in_transaction_session_timeout = 0; \
+                 SELECT CASE WHEN current_setting(name, true) IS NOT NULL THEN set_config(name, '0', false) END \
+                 FROM (VALUES ('idle_session_timeout'), ('transaction_timeout')) AS newer(name)", // PostgreSQL 14 and 17
             )
             .await
             .with_context(|| format!("cannot set up a session on {}", self.name))?;

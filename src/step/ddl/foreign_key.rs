@@ -77,6 +77,7 @@ impl ForeignKey {
     pub(in crate::step) fn is(&self, there: &ConstraintState, references: &QualifiedName) -> bool {
         names(&self.columns) == there.columns
             && there.deferrable == (self.deferrable, false)
+            && !there.definition.ends_with(" NOT ENFORCED") // from PostgreSQL 18 on
             && there.reference.as_ref().is_some_and(|reference| {
                 reference.table == *references
                     && names(&self.referenced_columns) == reference.columns
