@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -16,7 +16,7 @@ use crate::engine::{self, Options, Outcome, RunChoice};
 use crate::pg::Database;
 use crate::plan;
 use crate::report::{JourneySummary, Screen, summarize};
-use crate::shadow::{Binaries, Cluster, Settings, install};
+use crate::shadow::{Binaries, Cluster, Folder, Settings, install};
 use crate::step::Interrupt;
 use crate::terms::{Severity, Side};
 
@@ -74,8 +74,7 @@ pub async fn run(demo: &Demo) -> Result<DemoReport> {
         Err(_) if demo.install => install().and_then(|()| Binaries::find())?,
         found => found?,
     };
-    let mut folder = tempfile::Builder::new().prefix("crossfade-demo-").tempdir().context("no room for plans and journals")?;
-    folder.disable_cleanup(demo.keep);
+    let mut folder = Folder::make("crossfade-demo-")?;
     unpack(folder.path())?;
     demo.say(&format!("demo: starting two throw-away PostgreSQL {} servers", binaries.major()));
     let mut settings: Settings = vec![("shared_buffers", "256MB".to_owned()), ("jit", "off".to_owned())];
@@ -83,6 +82,7 @@ pub async fn run(demo: &Demo) -> Result<DemoReport> {
     settings.extend([("maintenance_work_mem", "256MB".to_owned()), ("max_wal_size", "4GB".to_owned())]);
     let mut green = Cluster::start(&binaries, settings).await?;
     if demo.keep {
+        folder.keep()?;
         blue.keep()?;
         green.keep()?;
         eprintln!("{}", how_to_go_on(folder.path(), [("BLUE", &blue), ("GREEN", &green)]));
@@ -229,15 +229,19 @@ fn close_books(workers: &mut [Worker]) {
     }
 }
 
+/// What a person needs to look at what was kept, and to remove it: lines for a shell.
 fn how_to_go_on(folder: &Path, servers: [(&str, &Cluster); 2]) -> String {
-    let mut text = format!("demo: kept: plans, migrations and journals in {}\n", folder.display());
+    let mut text = format!("demo: kept: plans, migrations and journals in {}, and both servers\n", folder.display());
     for (name, server) in servers {
-        text += &format!("  export {name}_DATABASE_URL='{}'\n", server.url("oauth"));
+        text += &format!("  go on:  export {name}_DATABASE_URL='{}'\n", server.url("oauth"));
     }
-    text += "  to stop and remove them:\n";
+    text += &format!("  go on:  cd {} && crossfade status plans/hydra-2x-blue-green.toml --state state\n", folder.display());
     for (_, server) in servers {
-        let path = server.folder().display().to_string();
-        text += &format!("  kill -QUIT $(head -1 {path}/data/postmaster.pid); sleep 1; rm -rf {path}\n");
+        let path = server.folder().display();
+        text += &format!(
+            "  remove: pid=$(head -1 {path}/data/postmaster.pid); kill -QUIT $pid; while kill -0 $pid 2>/dev/null; do sleep 0.1; done; \
+             rm -rf {path}\n"
+        );
     }
-    text + &format!("  rm -rf {}", folder.display())
+    text + &format!("  remove: rm -rf {}", folder.display())
 }

@@ -1,16 +1,18 @@
 //! One throw-away cluster: its own folder, a Unix socket and nothing else. It goes away with the process that started it,
 //! even when that one is killed.
 
+use std::fs::File;
+use std::io::Write;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::unistd::{Gid, Uid, User};
 
-use super::Binaries;
+use super::{Binaries, Folder};
 use crate::pg::{Database, Environment};
 
 /// Server settings beside the ones every throw-away cluster has, `("shared_buffers", "256MB")`.
@@ -19,16 +21,17 @@ pub type Settings = Vec<(&'static str, String)>;
 /// A running throw-away cluster. Dropping it stops the server and removes its folder.
 #[derive(Debug)]
 pub struct Cluster {
-    folder: PathBuf,
     port: u16,
     guardian: Child,
     lifeline: Option<ChildStdin>,
+    folder: Folder,
 }
 
 /// Starts the server, waits for its own standard input to end, which happens when the process that started it is gone,
-/// and cleans up. The word `keep` on standard input lets everything stand. A server that is only just starting still ignores
-/// QUIT (the shell's background processes do) and would live on: TERM ends that one.
+/// and stops the server. The word `keep` lets it run on. A server that is only just starting still ignores QUIT (the shell's
+/// background processes do) and would live on: TERM ends that one.
 const GUARDIAN: &str = r#"
+trap : HUP INT TERM
 postgres=$1; folder=$2; shift 2
 "$postgres" -D "$folder/data" "$@" >"$folder/log" 2>&1 </dev/null &
 pid=$!
@@ -38,7 +41,6 @@ if [ "$word" != keep ]; then
     kill -TERM "$pid" 2>/dev/null
     kill -QUIT "$pid" 2>/dev/null
     wait "$pid"
-    rm -rf "$folder"
 fi
 "#;
 
@@ -51,42 +53,14 @@ impl Cluster {
         let port = settings.iter().rev().find(|(name, _)| *name == "port").map_or(Ok(5432), |(_, port)| port.parse());
         let port = port.context("the port of a throw-away server is no number")?;
         let owner = unprivileged()?;
-        let folder = tempfile::Builder::new()
-            .prefix("crossfade-")
-            .tempdir()
-            .context("cannot make a folder for a throw-away server")?
-            .keep();
+        let folder = Folder::make("crossfade-")?;
         if let Some((uid, gid)) = owner {
-            chown(&folder, Some(uid.as_raw()), Some(gid.as_raw()))?;
+            chown(folder.path(), Some(uid.as_raw()), Some(gid.as_raw()))?;
         }
-        let mut command = as_owner(Command::new("sh"), owner);
-        command.arg("-c").arg(GUARDIAN).arg("crossfade-guardian").arg(binaries.program("postgres")).arg(&folder);
-        let mut all: Settings = vec![
-            ("listen_addresses", String::new()),
-            ("port", port.to_string()),
-            ("unix_socket_directories", folder.display().to_string()),
-            ("fsync", "off".to_owned()),
-            ("full_page_writes", "off".to_owned()),
-            ("max_connections", "200".to_owned()),
-            ("wal_level", "logical".to_owned()),
-            ("max_prepared_transactions", "20".to_owned()),
-            ("logging_collector", "off".to_owned()),
-        ];
-        all.extend(settings);
-        for (name, value) in all {
-            command.arg("-c").arg(format!("{name}={value}"));
-        }
-        initdb(binaries, &folder, owner).inspect_err(|_| drop(std::fs::remove_dir_all(&folder)))?;
-        let mut guardian = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .current_dir("/")
-            .process_group(0)
-            .spawn()
-            .context("cannot start a throw-away server")?;
+        initdb(binaries, &folder, owner)?;
+        let mut guardian = guard(binaries, &folder, owner, port, settings)?;
         let lifeline = guardian.stdin.take();
-        let cluster = Self { folder, port, guardian, lifeline };
+        let cluster = Self { port, guardian, lifeline, folder };
         cluster.ready().await?;
         Ok(cluster)
     }
@@ -95,12 +69,10 @@ impl Cluster {
         let database = self.database("throw-away server", "postgres")?;
         let began = Instant::now();
         while let Err(error) = database.connect("crossfade/shadow").await {
-            let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-            if began.elapsed() > Duration::from_secs(60) || log.contains("FATAL:  could not") {
-                let last: Vec<&str> = log.lines().rev().take(5).collect();
-                return Err(error).with_context(|| {
-                    format!("the throw-away server did not start: {}", last.into_iter().rev().collect::<Vec<_>>().join(" | "))
-                });
+            let log = self.folder().join("log");
+            let refused = std::fs::read_to_string(&log).is_ok_and(|text| text.contains("FATAL:  could not"));
+            if refused || began.elapsed() > Duration::from_secs(60) {
+                return Err(error).with_context(|| format!("the throw-away server did not start: {}", last_lines(&log)));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -109,7 +81,7 @@ impl Cluster {
 
     /// The connection string of one of its databases.
     pub fn url(&self, database: &str) -> String {
-        format!("postgresql://postgres@:{}/{database}?host={}", self.port, self.folder.display())
+        format!("postgresql://postgres@:{}/{database}?host={}", self.port, self.folder().display())
     }
 
     /// One of its databases, called `name` in messages. The `PG*` variables around us have no say in it.
@@ -122,7 +94,7 @@ impl Cluster {
 
     /// Its folder: socket, data and log.
     pub fn folder(&self) -> &Path {
-        &self.folder
+        self.folder.path()
     }
 
     /// Lets the server run on when this process ends.
@@ -130,40 +102,74 @@ impl Cluster {
     /// # Errors
     /// When its guardian is gone.
     pub fn keep(&mut self) -> Result<()> {
-        use std::io::Write;
-        match self.lifeline.take() {
-            Some(mut lifeline) => Ok(lifeline.write_all(b"keep\n")?),
-            None => bail!("the throw-away server is already let go"),
-        }
+        self.folder.keep()?;
+        let mut lifeline = self.lifeline.take().context("the throw-away server is already let go")?;
+        Ok(lifeline.write_all(b"keep\n")?)
     }
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if self.lifeline.take().is_some() {
-            let _ = self.guardian.wait();
-        }
+        self.lifeline = None;
+        let _ = self.guardian.wait();
     }
 }
 
-fn initdb(binaries: &Binaries, folder: &Path, owner: Option<(Uid, Gid)>) -> Result<()> {
-    let output = as_owner(Command::new(binaries.program("initdb")), owner)
+/// Makes the data directory. When we are killed meanwhile it goes on to its end, and holds the folder until then.
+fn initdb(binaries: &Binaries, folder: &Folder, owner: Option<(Uid, Gid)>) -> Result<()> {
+    let log = folder.path().join("initdb.log");
+    let said = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+    let status = as_owner(Command::new(binaries.program("initdb")), owner)
         .args(["-U", "postgres", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C", "-D"])
-        .arg(folder.join("data"))
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .output()
+        .arg(folder.path().join("data"))
+        .stdin(folder.hold()?)
+        .stdout(said.try_clone()?)
+        .stderr(said)
+        .status()
         .context("cannot run initdb")?;
-    if !output.status.success() {
-        bail!("initdb failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+    if !status.success() {
+        bail!("initdb failed: {}", last_lines(&log));
     }
     Ok(())
 }
 
+/// Starts the server with its guardian.
+fn guard(binaries: &Binaries, folder: &Folder, owner: Option<(Uid, Gid)>, port: u16, settings: Settings) -> Result<Child> {
+    let mut command = as_owner(Command::new("sh"), owner);
+    command.args(["-c", GUARDIAN, "crossfade-guardian"]).arg(binaries.program("postgres")).arg(folder.path());
+    let mut all: Settings = vec![
+        ("listen_addresses", String::new()),
+        ("port", port.to_string()),
+        ("unix_socket_directories", folder.path().display().to_string()),
+        ("fsync", "off".to_owned()),
+        ("full_page_writes", "off".to_owned()),
+        ("max_connections", "200".to_owned()),
+        ("wal_level", "logical".to_owned()),
+        ("max_prepared_transactions", "20".to_owned()),
+        ("logging_collector", "off".to_owned()),
+    ];
+    all.extend(settings);
+    for (name, value) in all {
+        command.arg("-c").arg(format!("{name}={value}"));
+    }
+    // The guardian never writes: its standard output is its hold on the folder, which stands until the server has ended. The
+    // command has the hold too: it must not outlive this function, or the folder would wait for itself.
+    command.stdin(Stdio::piped()).stdout(folder.hold()?).spawn().context("cannot start a throw-away server")
+}
+
+/// The end of a log, as one line.
+fn last_lines(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+    lines[lines.len().saturating_sub(5)..].join(" | ")
+}
+
+/// A program that runs as the owner, out of the terminal's reach: Ctrl-C is ours alone.
 fn as_owner(mut command: Command, owner: Option<(Uid, Gid)>) -> Command {
     if let Some((uid, gid)) = owner {
         command.uid(uid.as_raw()).gid(gid.as_raw());
     }
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/").process_group(0);
     command
 }
 

@@ -2,6 +2,8 @@
 
 mod binaries;
 mod cluster;
+mod folder;
 
 pub use binaries::{Binaries, install};
 pub use cluster::{Cluster, Settings};
+pub use folder::Folder;

@@ -14,7 +14,7 @@ use crossfade::demo::{
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{Ran, TestDb, crossfade, eventually};
+use crate::support::{Ran, TestDb, crossfade, entries, eventually, processes_that_name};
 
 const SEED: &str = "test";
 
@@ -197,29 +197,55 @@ async fn a_changed_column_under_prepared_statements_stops_nobody() {
     }
 }
 
-/// Whatever ends the demo, its servers end too.
+/// Whatever ends the demo, and when: its servers end too, and no folder is left.
 #[tokio::test]
-async fn a_demo_that_ends_early_leaves_no_server() {
-    // initdb makes a postmaster.pid too: the first two come while the second server is made or only just starts.
-    let early = "data/postmaster.pid";
-    let up = ".s.PGSQL.5432";
-    for (when, signal, code) in [
-        (early, Signal::SIGINT, Some(130)),
-        (early, Signal::SIGTERM, Some(130)),
-        (up, Signal::SIGINT, Some(130)),
-        (up, Signal::SIGKILL, None),
+async fn a_demo_that_ends_early_leaves_nothing() {
+    // initdb makes a postmaster.pid too: it is there while the second server is made or only just starts.
+    let (first, early, up) = ("plans", "data/postmaster.pid", ".s.PGSQL.5432");
+    for (what, times, signal, code) in [
+        (first, 1, Signal::SIGKILL, None),
+        (early, 2, Signal::SIGINT, Some(130)),
+        (early, 2, Signal::SIGTERM, Some(130)),
+        (early, 2, Signal::SIGKILL, None),
+        (up, 2, Signal::SIGINT, Some(130)),
+        (up, 2, Signal::SIGKILL, None),
     ] {
         let folder = tempfile::Builder::new().permissions(Permissions::from_mode(0o755)).tempdir().unwrap();
-        let servers = || {
-            let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
-            names.filter(|path| path.join("data").exists()).collect::<Vec<_>>()
-        };
+        let count = || entries(folder.path()).iter().filter(|path| path.join(what).exists()).count();
         let mut child = crossfade().args(["-q", "demo", "--sessions", "50000"]).env("TMPDIR", folder.path()).spawn().unwrap();
-        eventually("both servers", async || servers().iter().filter(|server| server.join(when).exists()).count() == 2).await;
+        eventually(what, async || count() == times).await;
         kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
         assert_eq!(child.wait().unwrap().code(), code);
-        eventually("the end of both servers", async || servers().is_empty()).await;
+        let name = folder.path().to_str().unwrap();
+        eventually("nothing left", async || entries(folder.path()).is_empty() && processes_that_name(name).is_empty()).await;
     }
+}
+
+/// What `--keep` says is enough to go on, and to remove everything.
+#[test]
+fn a_kept_demo_says_how_to_go_on_and_how_to_remove_it() {
+    let folder = tempfile::Builder::new().permissions(Permissions::from_mode(0o755)).tempdir().unwrap();
+    let ran = Ran::of(
+        crossfade()
+            .args(["demo", "--sessions", "50", "--rate", "20", "--keep", "--format", "json"])
+            .env("TMPDIR", folder.path())
+            .output()
+            .unwrap(),
+    )
+    .exits(0);
+    let lines = |prefix: &str| ran.stderr.lines().filter_map(|line| line.strip_prefix(prefix)).collect::<Vec<_>>().join("\n");
+    let shell = |script: &str| {
+        let mut command = std::process::Command::new("sh");
+        let program = Path::new(env!("CARGO_BIN_EXE_crossfade")).parent().unwrap();
+        let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+        Ran::of(command.args(["-ec", script]).env("PATH", path).output().unwrap()).exits(0)
+    };
+    let again = shell(&lines("  go on:  "));
+    assert!(again.stdout.contains("hydra-2x-blue-green: done"), "{}", again.stdout);
+    assert_eq!(entries(folder.path()).len(), 3);
+    shell(&lines("  remove: "));
+    assert!(entries(folder.path()).is_empty(), "{:?}", entries(folder.path()));
+    assert!(processes_that_name(folder.path().to_str().unwrap()).is_empty());
 }
 
 #[test]

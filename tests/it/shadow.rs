@@ -1,14 +1,17 @@
 //! Throw-away servers go away, however the process that started them ends.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fs::Permissions;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crossfade::shadow::{Binaries, Cluster};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
-use crate::support::{TestDb, cluster, eventually};
+use crate::support::{TestDb, cluster, entries, eventually, processes_that_name};
 
 #[tokio::test]
 async fn a_throw_away_server_serves() {
@@ -26,31 +29,41 @@ async fn a_dropped_server_is_gone() {
     eventually("the server's end", async || kill(server, None).is_err()).await;
 }
 
+/// Killed at any moment, from before there is a data directory to when the server serves.
 #[tokio::test]
-async fn a_killed_process_leaves_no_server_and_no_folder() {
-    let mut starter = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "shadow::starter", "--ignored", "--nocapture"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(starter.stdout.take().unwrap()).lines();
-    let folder = lines.map_while(Result::ok).find_map(|line| line.strip_prefix("folder: ").map(str::to_owned)).unwrap();
-    let server = server_of(Path::new(&folder));
-    assert!(kill(server, None).is_ok(), "the server runs");
-    starter.kill().unwrap(); // SIGKILL
-    starter.wait().unwrap();
-    eventually("the server's end", async || kill(server, None).is_err()).await;
-    eventually("the folder's end", async || !Path::new(&folder).exists()).await;
+async fn a_killed_process_leaves_no_process_and_no_folder() {
+    let stages = ["initdb.log", "data/PG_VERSION", "data/base/1", "data/global/pg_control", "log", ".s.PGSQL.5432"];
+    for stage in std::iter::once(None).chain(stages.map(Some)) {
+        let room = tempfile::Builder::new().permissions(Permissions::from_mode(0o755)).tempdir().unwrap();
+        let mut starter = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "shadow::starter", "--ignored"])
+            .env("TMPDIR", room.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let reached = || entries(room.path()).iter().any(|folder| stage.is_none_or(|stage| folder.join(stage).exists()));
+        // No pause between two looks: the first stages pass quickly.
+        let began = Instant::now();
+        while !reached() {
+            assert!(began.elapsed() < Duration::from_secs(60), "{stage:?} is not reached");
+            std::thread::yield_now();
+        }
+        starter.kill().unwrap(); // SIGKILL
+        starter.wait().unwrap();
+        let name = room.path().to_str().unwrap();
+        eventually(&format!("nothing left after a kill at {stage:?}"), async || {
+            entries(room.path()).is_empty() && processes_that_name(name).is_empty()
+        })
+        .await;
+    }
 }
 
 /// Not a test: the process that the test above kills. Alone, it ends with its standard input.
 #[tokio::test]
-#[ignore = "run by a_killed_process_leaves_no_server_and_no_folder"]
+#[ignore = "run by a_killed_process_leaves_no_process_and_no_folder"]
 async fn starter() {
-    let cluster = Cluster::start(&Binaries::find().unwrap(), Vec::new()).await.unwrap();
-    println!("\nfolder: {}", cluster.folder().display());
-    std::io::stdout().flush().unwrap();
+    let _cluster = Cluster::start(&Binaries::find().unwrap(), Vec::new()).await.unwrap();
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
 }
 

@@ -213,3 +213,15 @@ pub fn eventually<'a>(what: &'a str, mut holds: impl AsyncFnMut() -> bool + 'a) 
         panic!("{place}: waited twenty seconds for: {what}");
     }
 }
+
+/// What is in a folder; nothing when it is gone.
+pub fn entries(folder: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+}
+
+/// The processes with this text in their command line.
+pub fn processes_that_name(text: &str) -> Vec<String> {
+    let output = Command::new("ps").args(["-A", "-ww", "-o", "pid=,args="]).output().unwrap();
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    lines.lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
+}
