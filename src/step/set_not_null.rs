@@ -51,7 +51,7 @@ impl Step for SetNotNull {
     fn describe(&self) -> Summary {
         Summary {
             effect: format!("make column {} of {} NOT NULL on {}", self.column.as_str(), self.table.plain(), self.side),
-            lock: "ACCESS EXCLUSIVE twice for an instant, lock_timeout with retries; the scan blocks nobody".to_owned(),
+            lock: "ACCESS EXCLUSIVE for an instant, three times, lock_timeout with retries; the scan blocks nobody".to_owned(),
         }
     }
 

@@ -8,6 +8,7 @@ mod fingerprint;
 mod hydra;
 mod journeys;
 mod layers;
+mod reference;
 mod shadow;
 mod support;
 mod tls;
