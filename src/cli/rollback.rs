@@ -69,6 +69,9 @@ fn announce(plan: &plan::Plan, state: &State) -> String {
             (StepStatus::Adopted, _) => out += &format!("  {}: stays, it was there before the run\n", step.id),
             (_, Reversal::Reversible) => out += &format!("  {}: undone\n", step.id),
             (_, Reversal::NothingToUndo(why)) => out += &format!("  {}: nothing to undo, {why}\n", step.id),
+            (StepStatus::Started, Reversal::Irreversible(why)) => {
+                out += &format!("  {}: begun; CANNOT be undone ({why}) unless nothing of it is there\n", step.id);
+            }
             (_, Reversal::Irreversible(why)) => {
                 out += &format!("  {}: CANNOT be undone ({why}); it and everything before it stay\n", step.id);
                 break;

@@ -51,14 +51,23 @@ pub async fn drive(driver: &mut Driver) -> Result<Outcome> {
                 write(driver, Event::RolledBack)?;
                 return Ok(Outcome::RolledBack);
             }
-            Next::CannotUndo(index, why) => {
-                let step = &driver.plan.steps()[index].id;
-                let reason =
-                    format!("step {step} cannot be undone: {why}; steps after it are undone, it and those before it stay");
-                return leave(driver, Exit::UndoFailed, reason, Vec::new());
-            }
-            Next::Apply(index) => apply(driver, index).await,
-            Next::Undo(index) => undo(driver, index).await,
+            Next::CannotUndo(index, why) => match never_happened(driver, index).await {
+                Ok(false) => {
+                    let step = &driver.plan.steps()[index].id;
+                    let reason =
+                        format!("step {step} cannot be undone: {why}; steps after it are undone, it and those before it stay");
+                    return leave(driver, Exit::UndoFailed, reason, Vec::new());
+                }
+                other => other.map(drop),
+            },
+            Next::Apply(index) => match keep_locks(driver).await {
+                Ok(()) => apply(driver, index).await,
+                lost => lost,
+            },
+            Next::Undo(index) => match keep_locks(driver).await {
+                Ok(()) => undo(driver, index).await,
+                lost => lost,
+            },
         };
         if let Err(error) = result {
             let hard = driver.interrupt.hard.is_cancelled();
@@ -173,6 +182,32 @@ async fn undo(driver: &mut Driver, index: usize) -> Result<()> {
             Err(Stop::UndoFailed { step: id, reason }.into())
         }
     }
+}
+
+/// Another driver may have come while the session of a lock was gone: each step begins only under every lock.
+async fn keep_locks(driver: &mut Driver) -> Result<()> {
+    let application = format!("crossfade/{}/lock", driver.run);
+    for lock in &mut driver.locks {
+        lock.keep(&application).await?;
+    }
+    Ok(())
+}
+
+/// A step that was begun and has no effect needs no undo, whatever its kind; says whether this one is now undone.
+async fn never_happened(driver: &mut Driver, index: usize) -> Result<bool> {
+    let step = &driver.plan.steps()[index];
+    let (id, known) = (step.id.clone(), driver.journal.state().step(&step.id));
+    if known.status != StepStatus::Started {
+        return Ok(false);
+    }
+    let cx = driver.cx(&id, known.attempts + 1);
+    let hard = driver.interrupt.hard.clone();
+    if unless(&hard, step.step.observe(&cx)).await? != Extent::Absent {
+        return Ok(false);
+    }
+    write(driver, Event::UndoStarted { step: id.clone() })?;
+    write(driver, Event::UndoDone { step: id })?;
+    Ok(true)
 }
 
 /// Runs `work` unless the second signal comes first.

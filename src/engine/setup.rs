@@ -51,7 +51,7 @@ pub struct Driver {
     pub(super) notices: Outbound,
     pub(super) approvals: Arc<BTreeSet<String>>,
     pub(super) allow_hooks: bool,
-    _locks: Vec<DriverLock>,
+    pub(super) locks: Vec<DriverLock>,
 }
 
 impl Driver {
@@ -128,7 +128,9 @@ pub async fn prepare(plan: Plan, options: Options) -> Result<Driver> {
         let session = database.connect(&format!("crossfade/{run}/lock")).await?;
         let identity = identify(&session).await?;
         check_server(&session, &identity).await.map_err(usage)?;
-        check_control(&session).await.map_err(usage)?;
+        if plan.notes().contains(&side) {
+            check_control(&session).await.map_err(usage)?;
+        }
         identities.insert(side, identity);
         sessions.insert(side, session);
     }
@@ -165,7 +167,7 @@ pub async fn prepare(plan: Plan, options: Options) -> Result<Driver> {
         }
         None => begin(open(&state_dir, &plan, &run)?, &plan, identities)?,
     };
-    for database in databases.values() {
+    for database in plan.notes().iter().filter_map(|side| databases.get(side)) {
         ensure_control(&mut database.connect(&format!("crossfade/{run}/setup")).await?).await?;
     }
     for step in approve.into_iter().filter_map(|step| StepId::new(&step).ok()) {
@@ -175,7 +177,7 @@ pub async fn prepare(plan: Plan, options: Options) -> Result<Driver> {
     }
     let approvals = Arc::new(journal.state().approvals.clone());
     let databases = [databases.get(&Side::Blue).cloned(), databases.get(&Side::Green).cloned()];
-    Ok(Driver { plan, run, journal, databases, interrupt, notices, approvals, allow_hooks, _locks: locks })
+    Ok(Driver { plan, run, journal, databases, interrupt, notices, approvals, allow_hooks, locks })
 }
 
 fn open(state_dir: &Path, plan: &Plan, run: &RunId) -> Result<Journal> {

@@ -15,7 +15,7 @@ pub fn is_connection_loss(error: &Error) -> bool {
 }
 
 /// The error for people: message, SQLSTATE, and the objects it names. Values are left out: PostgreSQL repeats row values
-/// in DETAIL and, for class 22 (data exception), at the end of the message.
+/// in DETAIL and, for class 22 (data exception), in the message.
 pub fn explain(error: &anyhow::Error) -> String {
     let mut parts = Vec::new();
     for cause in error.chain() {
@@ -42,26 +42,38 @@ pub fn explain(error: &anyhow::Error) -> String {
     parts.join(": ")
 }
 
-/// The server's message, without a value at its end.
+/// The server's message; for class 22 (data exception) only its beginning, before any quote of any language.
 pub fn message_of(error: &DbError) -> String {
     if error.code().code().starts_with("22") { without_values(error.message()) } else { error.message().to_owned() }
 }
 
 fn without_values(message: &str) -> String {
-    match message.find(": \"") {
-        Some(at) => format!("{} (value not shown)", &message[..at]),
+    let plain = |c: char| c.is_alphanumeric() || c.is_whitespace() || "()[],.-_/".contains(c);
+    let end = message.find(|c| !plain(c)).into_iter().chain(message.find("0x")).min();
+    match end.map(|end| message[..end].trim_end()) {
         None => message.to_owned(),
+        Some(words) if words.contains(' ') => format!("{words} (value not shown)"),
+        Some(_) => "a value does not fit (value not shown)".to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::without_values;
+
     #[test]
-    fn values_at_the_end_of_a_message_are_not_shown() {
-        assert_eq!(
-            super::without_values("invalid input syntax for type integer: \"secret\""),
-            "invalid input syntax for type integer (value not shown)"
-        );
-        assert_eq!(super::without_values("value too long"), "value too long");
+    fn values_in_a_message_are_not_shown() {
+        for (message, shown) in [
+            ("invalid input syntax for type integer: \"secret\"", "invalid input syntax for type integer (value not shown)"),
+            ("value \"secret\" is out of range for type integer", "a value does not fit (value not shown)"),
+            ("invalid value \"secret\" for \"YYYY\"", "invalid value (value not shown)"),
+            ("\"secret\" is out of range", "a value does not fit (value not shown)"),
+            ("ungültige Eingabesyntax für Typ integer: »secret«", "ungültige Eingabesyntax für Typ integer (value not shown)"),
+            ("invalid byte sequence for encoding \"UTF8\": 0xff", "invalid byte sequence for encoding (value not shown)"),
+            ("character with byte sequence 0xe2 0x82 has no equivalent", "character with byte sequence (value not shown)"),
+            ("value too long for type character varying(3)", "value too long for type character varying(3)"),
+        ] {
+            assert_eq!(without_values(message), shown);
+        }
     }
 }

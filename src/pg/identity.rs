@@ -65,7 +65,7 @@ pub async fn check_server(session: &Session, identity: &Identity) -> anyhow::Res
 
 /// Holds "one driver per database": a session advisory lock that ends with its session (PostgreSQL manual 13.3.5).
 pub struct DriverLock {
-    _session: Session,
+    session: Session,
 }
 
 /// "crossfade" in ASCII, cut to the 8 bytes of an advisory lock key.
@@ -79,7 +79,7 @@ impl DriverLock {
     pub async fn take(session: Session) -> anyhow::Result<Self> {
         for _ in 0..20 {
             if session.query_one("SELECT pg_try_advisory_lock($1)", &[&DRIVER_KEY]).await?.get(0) {
-                return Ok(Self { _session: session });
+                return Ok(Self { session });
             }
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
@@ -98,5 +98,16 @@ impl DriverLock {
             "{} is being driven by another crossfade: {who} holds the driver lock; wait for it, or stop it, and run again",
             session.database().name()
         )
+    }
+
+    /// Makes sure of the lock: where its session is gone (a restart, an administrator), takes it again.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, or another driver took the lock meanwhile.
+    pub async fn keep(&mut self, application_name: &str) -> anyhow::Result<()> {
+        if self.session.simple_query("").await.is_err() {
+            *self = Self::take(self.session.database().connect(application_name).await?).await?;
+        }
+        Ok(())
     }
 }

@@ -10,25 +10,28 @@ use crate::pg::{Class, Session, set_class, sqlstate};
 /// A session that stands in the way of ours. Its query text is not shown whole: it may hold values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Blocker {
-    /// Its server process.
+    /// Its server process; 0 for a prepared transaction, which has none.
     pub pid: i32,
     /// Its `application_name`.
     pub application: String,
     /// `active`, `idle in transaction`, ... (`pg_stat_activity.state`).
     pub state: String,
-    /// Age of its transaction in seconds.
-    pub seconds: f64,
+    /// Age of its transaction in seconds; `None` where the server hides it from our role.
+    pub seconds: Option<f64>,
     /// First word of its last query.
     pub command: String,
 }
 
 impl std::fmt::Display for Blocker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "pid {} ({}), {}, last command {}, transaction {:.1} s old",
-            self.pid, self.application, self.state, self.command, self.seconds
-        )
+        if self.pid == 0 {
+            return f.write_str(&self.state);
+        }
+        write!(f, "pid {} ({}), {}", self.pid, self.application, self.state)?;
+        if !self.command.is_empty() {
+            write!(f, ", last command {}", self.command)?;
+        }
+        self.seconds.map_or(Ok(()), |seconds| write!(f, ", transaction {seconds:.1} s old"))
     }
 }
 
@@ -39,10 +42,13 @@ impl std::fmt::Display for Blocker {
 pub async fn blockers_of(observer: &Session, pid: i32) -> anyhow::Result<Vec<Blocker>> {
     let rows = observer
         .query(
-            "SELECT a.pid, a.application_name, coalesce(a.state, a.backend_type), \
-                    coalesce(extract(epoch FROM clock_timestamp() - a.xact_start), 0)::float8, \
+            "SELECT b.pid, coalesce(a.application_name, ''), \
+                    CASE WHEN b.pid = 0 THEN 'a prepared transaction (see pg_prepared_xacts)' \
+                         ELSE coalesce(a.state, a.backend_type, 'state hidden from this role (grant pg_read_all_stats to see it)') END, \
+                    extract(epoch FROM clock_timestamp() - a.xact_start)::float8, \
                     coalesce(upper(substring(a.query FROM '^\\s*(\\w+)')), '') \
-             FROM pg_stat_activity a WHERE a.pid = ANY (pg_blocking_pids($1)) ORDER BY a.xact_start",
+             FROM (SELECT DISTINCT unnest(pg_blocking_pids($1)) AS pid) b LEFT JOIN pg_stat_activity a USING (pid) \
+             WHERE b.pid = 0 OR a.pid IS NOT NULL ORDER BY a.xact_start",
             &[&pid],
         )
         .await?;
@@ -71,7 +77,8 @@ pub struct Patience<'a> {
 impl Patience<'_> {
     /// Runs `statements` in one transaction. A try that meets a lock timeout (55P03), a deadlock (40P01) or a
     /// serialization failure (40001) is rolled back whole and made again after a pause of 50 ms to 2 s, until
-    /// `lock_retry_for` is over. Returns the rows each statement changed.
+    /// `lock_retry_for` is over. The waits of all statements together stay within about `lock_timeout`: what the first one
+    /// locked stays locked while a later one waits. Returns the rows each statement changed.
     ///
     /// # Errors
     /// Any other error at once; after the last try, the lock timeout together with the blockers.
@@ -87,7 +94,7 @@ impl Patience<'_> {
             let pid = self.session.pid();
             let mut blockers = Vec::new();
             let outcome = {
-                let attempt = attempt(self.session, statements);
+                let attempt = attempt(self.session, statements, self.limits.lock_timeout);
                 tokio::pin!(attempt);
                 loop {
                     tokio::select! {
@@ -139,12 +146,44 @@ impl Patience<'_> {
     }
 }
 
-async fn attempt(session: &mut Session, statements: &[String]) -> Result<Vec<u64>, tokio_postgres::Error> {
+async fn attempt(
+    session: &mut Session,
+    statements: &[String],
+    lock_timeout: Duration,
+) -> Result<Vec<u64>, tokio_postgres::Error> {
     let transaction = session.transaction().await?;
+    let (began, mut set) = (Instant::now(), lock_timeout);
     let mut rows = Vec::with_capacity(statements.len());
     for statement in statements {
+        if let Some(less) = shortened(set, lock_timeout, began.elapsed()) {
+            transaction.batch_execute(&format!("SET LOCAL lock_timeout = {}", less.as_millis().max(1))).await?;
+            set = less;
+        }
         rows.push(transaction.execute(statement.as_str(), &[]).await?);
     }
     transaction.commit().await?;
     Ok(rows)
+}
+
+/// The lock timeout for the rest of a transaction that began so long ago, when it is worth setting anew. Never under a tenth
+/// of the whole, so that a transaction that takes its time still gets past short waits.
+fn shortened(set: Duration, whole: Duration, elapsed: Duration) -> Option<Duration> {
+    let step = whole / 10;
+    let rest = whole.saturating_sub(elapsed).max(step);
+    (rest + step <= set).then_some(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_of_a_transaction_waits_for_what_is_left_of_the_timeout() {
+        let ms = Duration::from_millis;
+        assert_eq!(shortened(ms(200), ms(200), ms(5)), None);
+        assert_eq!(shortened(ms(200), ms(200), ms(50)), Some(ms(150)));
+        assert_eq!(shortened(ms(150), ms(200), ms(60)), None);
+        assert_eq!(shortened(ms(150), ms(200), ms(9000)), Some(ms(20)));
+        assert_eq!(shortened(ms(20), ms(200), ms(9000)), None);
+    }
 }

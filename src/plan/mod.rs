@@ -4,6 +4,7 @@ mod check;
 mod file;
 mod problem;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 pub use check::load;
@@ -76,6 +77,11 @@ impl Plan {
     /// The sides this plan connects to.
     pub fn sides(&self) -> impl Iterator<Item = Side> + '_ {
         [Side::Blue, Side::Green].into_iter().filter(|side| self.database(*side).is_some())
+    }
+
+    /// The sides where its steps keep notes in our own tables.
+    pub fn notes(&self) -> BTreeSet<Side> {
+        self.steps.iter().flat_map(|step| step.step.notes()).collect()
     }
 
     /// The safety limits.

@@ -58,6 +58,10 @@ impl Step for Copy {
         vec![Side::Blue, Side::Green]
     }
 
+    fn notes(&self) -> Vec<Side> {
+        vec![Side::Green]
+    }
+
     fn reversal(&self) -> Reversal {
         Reversal::Reversible
     }

@@ -139,7 +139,7 @@ impl ExplicitColumns {
         let mut findings = Vec::new();
         let mut sightings = Sightings::new();
         findings.extend(statements(&session, &watched, &mut sightings).await?);
-        activity(&session, &watched, &mut sightings).await?;
+        findings.extend(activity(&session, &watched, &mut sightings).await?);
         let mut unread = Vec::new();
         for folder in &self.source_folders {
             walk(
@@ -230,21 +230,27 @@ async fn statements(session: &Session, watched: &[Watched], sightings: &mut Sigh
 }
 
 /// What other sessions run now or ran last.
-async fn activity(session: &Session, watched: &[Watched], sightings: &mut Sightings) -> anyhow::Result<()> {
+async fn activity(session: &Session, watched: &[Watched], sightings: &mut Sightings) -> anyhow::Result<Option<Finding>> {
     let rows = session
         .query(
-            "SELECT DISTINCT query, coalesce(application_name, ''), usename::text FROM pg_stat_activity \
+            "SELECT query, coalesce(application_name, ''), usename::text, count(*) FROM pg_stat_activity \
              WHERE datname = current_database() AND pid <> pg_backend_pid() AND query <> '' \
-               AND coalesce(application_name, '') NOT LIKE 'crossfade/%' ORDER BY 2, 3",
+               AND coalesce(application_name, '') NOT LIKE 'crossfade/%' GROUP BY 1, 2, 3 ORDER BY 2, 3",
             &[],
         )
         .await?;
+    let mut hidden = 0;
     for row in rows {
         let (query, application, role): (String, String, Option<String>) = (row.get(0), row.get(1), row.get(2));
+        if query == HIDDEN {
+            hidden += row.get::<_, i64>(3);
+            continue;
+        }
         let place = format!("running or last run by application {application:?}, role {}", role.unwrap_or_default());
         sight(watched, &query, &place, sightings);
     }
-    Ok(())
+    let what = format!("what {hidden} sessions run is hidden from this role and was not searched");
+    Ok((hidden > 0).then(|| note("pg_stat_activity", &what, "grant pg_read_all_stats to this role")))
 }
 
 /// The largest source file that is read, in bytes: generated code beyond it.

@@ -88,6 +88,12 @@ pub trait Step: Send + Sync {
     /// The sides it works on.
     fn sides(&self) -> Vec<Side>;
 
+    /// The sides where it keeps notes in our own tables; on others nothing of ours is made. Default: those of a step that
+    /// changes something.
+    fn notes(&self) -> Vec<Side> {
+        if self.reads_only() { Vec::new() } else { self.sides() }
+    }
+
     /// Whether and how it can be taken back.
     fn reversal(&self) -> Reversal;
 

@@ -39,6 +39,10 @@ impl Step for Verify {
         vec![Side::Blue, Side::Green]
     }
 
+    fn notes(&self) -> Vec<Side> {
+        vec![Side::Green]
+    }
+
     fn reversal(&self) -> Reversal {
         Reversal::NothingToUndo("a comparison changes nothing".to_owned())
     }

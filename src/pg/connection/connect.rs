@@ -57,7 +57,7 @@ impl Database {
     }
 
     /// Opens a session that carries `application_name`, with the settings under which values have one text form
-    /// (PostgreSQL manual 20.11) and without time limits. Tries the servers of the connection string in order, each with or
+    /// (PostgreSQL manual 20.11), without time limits, and with commits that outlast a crash of the server. Tries the servers of the connection string in order, each with or
     /// without TLS as `sslmode` says.
     ///
     /// # Errors
@@ -70,8 +70,9 @@ impl Database {
                  SET extra_float_digits = 1; SET bytea_output = 'hex'; SET standard_conforming_strings = on; \
                  SET client_min_messages = warning; SET statement_timeout = 0; SET lock_timeout = 0; \
                  SET idle_in_transaction_session_timeout = 0; \
-                 SELECT CASE WHEN current_setting(name, true) IS NOT NULL THEN set_config(name, '0', false) END \
-                 FROM (VALUES ('idle_session_timeout'), ('transaction_timeout')) AS newer(name)", // PostgreSQL 14 and 17
+                 SELECT set_config(name, '0', false) FROM unnest(ARRAY['idle_session_timeout', 'transaction_timeout']) AS name \
+                  WHERE current_setting(name, true) IS NOT NULL; \
+                 SELECT set_config('synchronous_commit', 'local', false) WHERE current_setting('synchronous_commit') = 'off'",
             )
             .await
             .with_context(|| format!("cannot set up a session on {}", self.name))?;
