@@ -4,9 +4,14 @@
 //! by, so that a loop of resumes goes through a crash at every place. With `CROSSFADE_CRASH_AT=<place>` it dies there each time.
 
 use std::io::Write;
+use std::sync::{Mutex, PoisonError};
+
+/// Held while dying, so that one process dies at one place even when several threads come by at once.
+static DYING: Mutex<()> = Mutex::new(());
 
 /// Dies here, if the tests asked for it.
 pub fn point(place: &str) {
+    let _alone = DYING.lock().unwrap_or_else(PoisonError::into_inner);
     if !is_next(place) {
         return;
     }
