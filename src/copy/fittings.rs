@@ -26,7 +26,7 @@ pub struct Fittings {
     pub foreign_keys: Vec<Constraint>,
     /// Triggers that were enabled.
     pub triggers: Vec<Trigger>,
-    /// Sequences owned by columns of the tables.
+    /// Sequences that columns of the tables take values from.
     pub sequences: Vec<Sequence>,
 }
 

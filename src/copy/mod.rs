@@ -12,3 +12,4 @@ mod sequence;
 pub use fittings::{Fittings, Trigger};
 pub use load::{Load, Loaded, Moment};
 pub use rebuild::Rebuild;
+pub use sequence::Sequence;

@@ -1,16 +1,16 @@
-//! Sequences that belong to columns of copied tables.
+//! Sequences that give columns of copied tables their values.
 
 use serde::{Deserialize, Serialize};
 
 use crate::pg::Session;
 use crate::sql::{Ident, Literal, QualifiedName};
 
-/// A sequence owned by a column (serial or identity), with its value as it was.
+/// A sequence that a column takes its values from, with its value as it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sequence {
     /// Its name.
     pub name: QualifiedName,
-    /// The table whose column owns it.
+    /// The table of the column.
     pub table: QualifiedName,
     /// The column.
     pub column: Ident,
@@ -25,18 +25,7 @@ pub struct Sequence {
 impl Sequence {
     /// Reads those of these tables.
     pub(super) async fn read_all(session: &Session, tables: &[u32]) -> anyhow::Result<Vec<Self>> {
-        let rows = session
-            .query(
-                "SELECT sn.nspname, s.relname, tn.nspname, t.relname, a.attname, q.seqincrement < 0 \
-                 FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S' \
-                 JOIN pg_namespace sn ON sn.oid = s.relnamespace JOIN pg_sequence q ON q.seqrelid = s.oid \
-                 JOIN pg_class t ON t.oid = d.refobjid JOIN pg_namespace tn ON tn.oid = t.relnamespace \
-                 JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid \
-                 WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass \
-                   AND d.deptype IN ('a', 'i') AND d.refobjid = ANY ($1) ORDER BY sn.nspname, s.relname",
-                &[&tables],
-            )
-            .await?;
+        let rows = session.query(OF_TABLES, &[&tables]).await?;
         let mut sequences = Vec::new();
         for row in rows {
             let name = QualifiedName::new(row.get::<_, String>(0), row.get::<_, String>(1));
@@ -68,7 +57,9 @@ impl Sequence {
             (Some(rows), _) => Some((rows, true)),
             (None, blue) => blue,
         };
-        match set {
+        // Another table may use it too, and may have put it further.
+        let now = value(green, &self.name).await?;
+        match set.filter(|(value, called)| further(*value, now.0) || (*value == now.0 && *called)) {
             Some((value, called)) => Ok(green.batch_execute(&self.set(value, called)).await?),
             None => Ok(()),
         }
@@ -84,19 +75,41 @@ impl Sequence {
     }
 
     async fn of_blue(&self, blue: &Session) -> anyhow::Result<Option<(i64, bool)>> {
-        let row = blue
-            .query_opt(
-                "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-                 WHERE to_regclass($1::text) IS NOT NULL AND c.oid = pg_get_serial_sequence($1::text, $2::text)::regclass",
-                &[&self.table.to_string(), &self.column.as_str()],
-            )
-            .await?;
-        match row {
-            Some(row) => value(blue, &QualifiedName::new(row.get::<_, String>(0), row.get::<_, String>(1))).await.map(Some),
-            None => Ok(None),
-        }
+        let oid: Option<u32> = blue.query_one("SELECT to_regclass($1::text)::oid", &[&self.table.to_string()]).await?.get(0);
+        let there = Self::read_all(blue, oid.as_slice()).await?;
+        Ok(there.iter().find(|sequence| sequence.column == self.column).map(|there| (there.last_value, there.is_called)))
+    }
+
+    /// The sequences of these tables that our role may not read.
+    ///
+    /// # Errors
+    /// When the session is gone.
+    pub async fn unreadable(session: &Session, tables: &[QualifiedName]) -> anyhow::Result<Vec<QualifiedName>> {
+        let names: Vec<String> = tables.iter().map(QualifiedName::to_string).collect();
+        let sql = "SELECT array_agg(to_regclass(name)::oid) FILTER (WHERE to_regclass(name) IS NOT NULL) FROM unnest($1::text[]) AS name";
+        let oids: Option<Vec<u32>> = session.query_one(sql, &[&names]).await?.get(0);
+        let sql =
+            format!("SELECT DISTINCT o.schema, o.name FROM ({OF_TABLES}) AS o WHERE NOT has_sequence_privilege(o.oid, 'SELECT')");
+        let rows = session.query(&sql, &[&oids.unwrap_or_default()]).await?;
+        Ok(rows.iter().map(|row| QualifiedName::new(row.get::<_, String>(0), row.get::<_, String>(1))).collect())
     }
 }
+
+/// Sequences that a numeric column owns (serial, identity) or that its default takes values from.
+const OF_TABLES: &str = "\
+    SELECT sn.nspname AS schema, s.relname AS name, tn.nspname, t.relname, a.attname, q.seqincrement < 0, s.oid \
+    FROM (SELECT d.objid AS sequence, d.refobjid AS relation, d.refobjsubid::int AS place FROM pg_depend d \
+           WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') \
+             AND d.refobjid = ANY ($1) \
+          UNION SELECT d.refobjid, f.adrelid, f.adnum::int FROM pg_attrdef f \
+            JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid AND d.refclassid = 'pg_class'::regclass \
+           WHERE f.adrelid = ANY ($1)) AS o \
+    JOIN pg_class s ON s.oid = o.sequence AND s.relkind = 'S' \
+    JOIN pg_namespace sn ON sn.oid = s.relnamespace JOIN pg_sequence q ON q.seqrelid = s.oid \
+    JOIN pg_class t ON t.oid = o.relation JOIN pg_namespace tn ON tn.oid = t.relnamespace \
+    JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = o.place \
+    JOIN pg_type y ON y.oid = a.atttypid AND y.typcategory = 'N' \
+    ORDER BY sn.nspname, s.relname, tn.nspname, t.relname, a.attnum";
 
 async fn value(session: &Session, name: &QualifiedName) -> anyhow::Result<(i64, bool)> {
     let row = session.query_one(&format!("SELECT last_value, is_called FROM {name}"), &[]).await?;

@@ -46,6 +46,8 @@ pub struct Journal {
     path: PathBuf,
     lines: Vec<Line>,
     state: State,
+    /// Why an earlier append failed: what the file holds of it is not known, so nothing may follow.
+    broken: Option<String>,
 }
 
 impl Journal {
@@ -75,7 +77,7 @@ impl Journal {
         file.seek(SeekFrom::Start(whole as u64)).map_err(io)?;
         let lines = parse(&path, &bytes[..whole])?;
         let state = State::of(&lines).map_err(|why| JournalError::Damaged { path: path.clone(), line: lines.len(), why })?;
-        Ok(Self { file, path, lines, state })
+        Ok(Self { file, path, lines, state, broken: None })
     }
 
     /// Reads the lines of a journal that another process may be writing. A torn last line is left out.
@@ -97,6 +99,9 @@ impl Journal {
         let label = event.label();
         crash::point(&format!("before/{label}"));
         let io = |source| JournalError::Io { path: self.path.clone(), source };
+        if let Some(why) = &self.broken {
+            return Err(io(std::io::Error::other(format!("an earlier line could not be written ({why}); run again"))));
+        }
         self.state.take(&event).map_err(|why| JournalError::Damaged {
             path: self.path.clone(),
             line: self.lines.len() + 1,
@@ -110,8 +115,9 @@ impl Journal {
             self.file.write_all(&text[..text.len() / 2]).map_err(io)?;
             crash::point(&torn);
         }
-        self.file.write_all(&text).map_err(io)?;
-        self.file.sync_data().map_err(io)?;
+        let written = self.file.write_all(&text).and_then(|()| self.file.sync_data());
+        self.broken = written.as_ref().err().map(ToString::to_string);
+        written.map_err(io)?;
         crash::point(&format!("after/{label}"));
         self.lines.push(line);
         Ok(&self.lines[self.lines.len() - 1])
@@ -190,6 +196,19 @@ mod tests {
             journal.append(Event::RunDone).unwrap();
             assert!(journal.state().finished);
         }
+    }
+
+    #[test]
+    fn nothing_follows_a_line_that_could_not_be_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path()).unwrap();
+        journal.append(begin()).unwrap();
+        let good = std::mem::replace(&mut journal.file, File::open(journal.path()).unwrap());
+        assert!(journal.append(Event::RunDone).is_err(), "the file is open for reading only");
+        journal.file = good;
+        assert!(journal.append(Event::Stopped { exit: crate::terms::Exit::Stopped }).is_err());
+        drop(journal);
+        assert_eq!(Journal::open(dir.path()).unwrap().lines().len(), 1);
     }
 
     #[test]

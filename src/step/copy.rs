@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::projected::{Keys, Projected};
 use super::registry::{Kind, KindResult, Surroundings};
 use super::{Cx, Forecast, Reversal, Step, Summary, from_table};
-use crate::copy::{Fittings, Load, Moment, Rebuild};
+use crate::copy::{Fittings, Load, Moment, Rebuild, Sequence};
 use crate::pg::{Patience, Session, Snapshot, control_present, mark, marked, unmark};
 use crate::projection::{Bound, Target, TargetColumn};
 use crate::sql::{Literal, QualifiedName};
@@ -84,6 +84,8 @@ impl Step for Copy {
         let begun = marked(&green, &cx.run, &cx.step, TAKEN_OFF).await?;
         let binding = self.projected.bind(&blue, &green, !begun).await?;
         let mut findings = binding.findings;
+        let same: Vec<QualifiedName> = identical(&binding.bound);
+        findings.extend(Sequence::unreadable(&blue, &same).await?.iter().map(not_readable));
         for (_, target) in &binding.bound {
             findings.extend(not_ours(target));
             if !begun {
@@ -137,8 +139,8 @@ impl Step for Copy {
         if !binding.findings.is_empty() {
             return Err(Stop::Findings(binding.findings).into());
         }
+        let same = identical(&binding.bound);
         let bound: Vec<Bound> = binding.bound.into_iter().map(|(bound, _)| bound).collect();
-        let same: Vec<QualifiedName> = bound.iter().filter(|bound| bound.identity).map(|bound| bound.table.clone()).collect();
         if !marked(&green, &cx.run, &cx.step, LOADED).await? {
             begin_again(cx, &green, &fittings).await?;
             self.load(cx, &blue, bound).await?;
@@ -170,6 +172,11 @@ impl Step for Copy {
             return Ok(()); // every other effect comes after this marker
         }
         let Known { fittings } = before.read()?;
+        let strangers = strangers(cx, &green, &fittings).await?;
+        if !strangers.is_empty() {
+            let all = strangers.iter().map(|found| format!("{} {}; next: {}", found.object, found.what, found.next));
+            anyhow::bail!("{}", all.collect::<Vec<_>>().join("\n"));
+        }
         let rebuild = Rebuild { fittings, green: cx.opener(Side::Green)?, jobs: 1, told: Arc::new(|_| ()) };
         let mut statements = rebuild.back_to_empty(&green).await?;
         statements.extend([forget_parts(cx), unmark(&cx.run, &cx.step)]);
@@ -211,6 +218,10 @@ impl Copy {
 /// The snapshot of an earlier attempt is gone with its session, so its parts cannot be completed: the tables, found empty
 /// before this step, are emptied again.
 async fn begin_again(cx: &Cx, green: &Session, fittings: &Fittings) -> anyhow::Result<()> {
+    let strangers = strangers(cx, green, fittings).await?;
+    if !strangers.is_empty() {
+        return Err(Stop::Findings(strangers).into());
+    }
     let count = "SELECT count(*) FROM crossfade.copy_part WHERE run = $1 AND step = $2";
     let parts: i64 = green.query_one(count, &[&cx.run.as_str(), &cx.step.as_str()]).await?.get(0);
     if parts > 0 {
@@ -219,6 +230,45 @@ async fn begin_again(cx: &Cx, green: &Session, fittings: &Fittings) -> anyhow::R
         cx.crash_point("emptied");
     }
     Ok(())
+}
+
+/// Tables that hold other rows than the parts that are committed, by their number: what this step did not load it does not
+/// empty. A table without rows has nothing to lose.
+async fn strangers(cx: &Cx, green: &Session, fittings: &Fittings) -> anyhow::Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    for table in &fittings.tables {
+        let sql = format!(
+            "SELECT (SELECT count(*) FROM ONLY {table}), (SELECT coalesce(sum(rows), 0)::bigint FROM crossfade.copy_part \
+              WHERE run = $1 AND step = $2 AND projection = $3)"
+        );
+        let row = green.query_one(&sql, &[&cx.run.as_str(), &cx.step.as_str(), &table.plain()]).await?;
+        let (rows, loaded): (i64, i64) = (row.get(0), row.get(1));
+        if rows != 0 && rows != loaded {
+            findings.push(Finding {
+                severity: Severity::Blocks,
+                object: format!("table {} on green", table.plain()),
+                what: format!(
+                    "holds {rows} rows, the copy loaded {loaded}: somebody else writes to it, and its rows would be lost"
+                ),
+                next: format!("keep green as it is, or, if its rows may go, TRUNCATE {table} on green and do this again"),
+            });
+        }
+    }
+    Ok(findings)
+}
+
+/// The tables that are the same on both sides: their sequences are read on blue.
+fn identical(bound: &[(Bound, Target)]) -> Vec<QualifiedName> {
+    bound.iter().filter(|(bound, _)| bound.identity).map(|(bound, _)| bound.table.clone()).collect()
+}
+
+fn not_readable(sequence: &QualifiedName) -> Finding {
+    Finding {
+        severity: Severity::Blocks,
+        object: format!("sequence {} on blue", sequence.plain()),
+        what: "may not be read by this role: green's must go on where it stands".to_owned(),
+        next: format!("GRANT SELECT ON SEQUENCE {sequence} to this role on blue"),
+    }
 }
 
 /// After the first signal, between two phases that keep what is done.

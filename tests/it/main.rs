@@ -1,7 +1,9 @@
 //! The integration tests: one binary, real servers.
 
 mod bad_input;
+mod batches;
 mod contract;
+mod copies;
 mod ddl;
 mod demo;
 mod driver;
@@ -11,9 +13,11 @@ mod hydra;
 mod journeys;
 mod layers;
 mod privileges;
+mod projections;
 mod reference;
 mod secrecy;
 mod shadow;
+mod star_readers;
 mod support;
 mod tls;
 mod versions;
