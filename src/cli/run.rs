@@ -9,7 +9,7 @@ use comfy_table::{Table, presets};
 use super::databases::DatabaseArgs;
 use super::{Format, PlanArgs, print_json, text};
 use crate::engine::{self, Driver, Options, Outcome, RunChoice, Stop};
-use crate::journal::{Journal, State};
+use crate::journal::{Direction, Journal, State};
 use crate::plan;
 use crate::report::{Screen, summarize};
 use crate::step::{Cx, Interrupt, Reversal};
@@ -56,8 +56,22 @@ pub(super) async fn run(args: &RunArgs, format: Format, quiet: bool) -> Result<E
         notices,
     };
     let mut driver = engine::prepare(plan, options).await?;
+    not_taken_back(&driver)?;
     let outcome = engine::drive(&mut driver).await?;
     conclude(driver, screen, outcome, format).await
+}
+
+/// A run that goes back, or went back, does not go forward again: its end is not what `run` is asked for.
+fn not_taken_back(driver: &Driver) -> Result<(), Stop> {
+    let (run, state) = (driver.run(), driver.journal().state());
+    match (state.direction, state.finished) {
+        (Direction::Forward, _) => Ok(()),
+        (Direction::Back, true) => Err(Stop::Usage(format!("run {run} was rolled back; nothing was done: --new begins another"))),
+        (Direction::Back, false) => Err(Stop::Usage(format!(
+            "run {run} is being rolled back; `crossfade rollback {} --execute` goes on with that, --new begins another run",
+            driver.plan().path().display()
+        ))),
+    }
 }
 
 /// Prints what a run did and gives its exit code; shared with `rollback`.

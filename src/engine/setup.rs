@@ -155,7 +155,9 @@ pub async fn prepare(plan: Plan, options: Options) -> Result<Driver> {
         if journal.is_some() {
             orphans += end_orphans(&session, &run).await?;
         }
-        locks.push(DriverLock::take(session).await.map_err(usage)?);
+        let lock = DriverLock::take(session).await.map_err(usage)?;
+        orphans += lock.end_strays().await?;
+        locks.push(lock);
     }
 
     let mut journal = match journal {

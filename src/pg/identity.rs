@@ -100,6 +100,14 @@ impl DriverLock {
         )
     }
 
+    /// Ends the backends that drivers of any run left on this database when they were killed; gives their number.
+    ///
+    /// # Errors
+    /// When they do not end (see [`crate::pg::end_orphans`]).
+    pub async fn end_strays(&self) -> anyhow::Result<u64> {
+        crate::pg::orphan::end_strays(&self.session).await
+    }
+
     /// Makes sure of the lock: where its session is gone (a restart, an administrator), takes it again.
     ///
     /// # Errors

@@ -71,3 +71,51 @@ async fn a_step_that_never_took_effect_does_not_stand_in_the_way_of_a_rollback()
     workspace.run(&["rollback", "--execute"]).exits(0);
     assert_eq!(db.value(COLUMNS).await, "a");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_was_taken_back_is_not_taken_for_done() {
+    let db = database().await;
+    let workspace = Workspace::new(&format!("{HEAD}{}{}", add("one", "b"), add("two", "c")), &db, None);
+    workspace.run(&["run", "--execute"]).exits(0);
+    let killed = workspace.command(&["rollback", "--execute"]).env("CROSSFADE_CRASH_AT", "two/undone").output().unwrap();
+    assert_eq!(killed.status.code(), None, "it was to be killed");
+    let half = workspace.run(&["run", "--execute"]).exits(2);
+    assert!(half.stderr.contains("is being rolled back") && half.stderr.contains("crossfade rollback"), "{}", half.stderr);
+    assert_eq!(db.value(COLUMNS).await, "a,b", "`run` undid a step");
+    workspace.run(&["rollback", "--execute"]).exits(0);
+    workspace.run(&["rollback", "--execute"]).exits(0);
+    let whole = workspace.run(&["run", "--execute"]).exits(2);
+    assert!(whole.stderr.contains("was rolled back") && whole.stderr.contains("--new"), "{}", whole.stderr);
+    workspace.run(&["run", "--execute", "--new"]).exits(0);
+    assert_eq!(db.value(COLUMNS).await, "a,b,c");
+}
+
+/// Its journal is not asked: a new run, or one from another machine, finds what a killed one left at work.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_run_left_at_work_is_ended_by_the_next_run_too() {
+    let db = database().await;
+    let holder = db.session().await;
+    holder.batch_execute("BEGIN; INSERT INTO t VALUES (1)").await.unwrap();
+    let plan = format!(
+        "{HEAD}[[step]]\nid = \"build\"\nphase = \"expand\"\nkind = \"create_index\"\nside = \"blue\"\ntable = \"t\"\nname = \"t_a\"\ncolumns = [\"a\"]\n"
+    );
+    let builders = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name LIKE 'crossfade/%/build/%' \
+                    AND datname = current_database()";
+    let start = |workspace: &Workspace| {
+        workspace.command(&["run", "--execute"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let (first, second) = (Workspace::new(&plan, &db, None), Workspace::new(&plan, &db, None));
+    let mut killed = start(&first);
+    eventually("the first build waits", async || db.value(builders).await == "1").await;
+    let pids = "SELECT max(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name LIKE 'crossfade/%/build/%' \
+                AND datname = current_database()";
+    let orphan = db.value(pids).await;
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let child = start(&second);
+    let other = format!("SELECT count(*) FROM ({pids}) AS found(pid) WHERE pid <> {orphan}");
+    eventually("the second build waits, or is refused", async || db.value(&other).await == "1").await;
+    holder.batch_execute("COMMIT").await.unwrap();
+    Ran::of(tokio::task::spawn_blocking(|| child.wait_with_output().unwrap()).await.unwrap()).exits(0);
+    assert_eq!(db.value("SELECT indisvalid FROM pg_index WHERE indexrelid = 't_a'::regclass").await, "true");
+}

@@ -6,6 +6,7 @@ mod contract;
 mod copies;
 mod ddl;
 mod demo;
+mod differences;
 mod driver;
 mod fingerprint;
 mod hot_tables;
