@@ -19,9 +19,10 @@ pub(super) async fn check(args: &CheckArgs, format: Format) -> anyhow::Result<Ex
         (Ok(plan), Format::Text) => {
             let steps = plan.steps().len();
             text::print(&format!(
-                "{}: plan {} is right: {steps} steps, fingerprint {}\n",
+                "{0}: plan {1} is right: {steps} step{2}, fingerprint {3}\nnext: crossfade run {0}\n",
                 args.plan.display(),
                 plan.name(),
+                if steps == 1 { "" } else { "s" },
                 &plan.fingerprint().as_str()[..12]
             ))?;
             Ok(Exit::Done)

@@ -7,6 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Format, print_json, text};
 use crate::demo::{self, Demo, DemoReport, JourneyReport};
+use crate::report::{bytes, thousands, time};
 use crate::terms::Exit;
 
 #[derive(Debug, Args)]
@@ -64,10 +65,10 @@ fn render(report: &DemoReport) -> String {
         ("rows updated", |j| thousands(j.counters.rows_updated)),
         ("rows inserted", |j| thousands(j.counters.rows_inserted)),
         ("rows deleted", |j| thousands(j.counters.rows_deleted)),
-        ("temp bytes", |j| thousands(j.counters.temp_bytes)),
+        ("temp", |j| bytes(j.counters.temp_bytes)),
         ("transaction commits", |j| thousands(j.counters.transaction_commits)),
-        ("WAL bytes", |j| thousands(j.counters.wal_bytes)),
-        ("net runtime", |j| format!("{:.1} s", j.seconds)),
+        ("WAL", |j| bytes(j.counters.wal_bytes)),
+        ("net runtime", |j| time(j.seconds)),
         ("requests of live clients", |j| thousands(j.requests as i64)),
         ("requests failed", |j| thousands(j.requests_failed as i64)),
         ("longest stall of a request", |j| format!("{:.0} ms", j.longest_stall_ms)),
@@ -85,7 +86,8 @@ fn render(report: &DemoReport) -> String {
     }
     let mut out = format!(
         "Hydra 1.0.0 to 1.11.10 in place, then to 2.3.0 by blue-green: {} generated sessions, PostgreSQL {}\n\n{table}\n",
-        report.sessions, report.server_version
+        thousands(report.sessions.into()),
+        report.server_version
     );
     out += "Counters are the changed database's own (blue in place, green by blue-green), live traffic included.\n\n";
     for journey in &report.journeys {
@@ -99,23 +101,8 @@ fn render(report: &DemoReport) -> String {
     out
 }
 
-/// `1234567` → `1 234 567`.
-fn thousands(number: i64) -> String {
-    let digits = number.to_string();
-    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
-    groups.join(" ")
-}
-
 #[cfg(test)]
 mod tests {
-    #[test]
-    fn numbers_are_grouped() {
-        assert_eq!(
-            ["0", "999", "1 000", "12 345 678"],
-            [0, 999, 1000, 12_345_678].map(super::thousands).each_ref().map(|s| s.as_str())
-        );
-    }
-
     #[test]
     fn seeds_are_plain() {
         assert!(super::seed("demo-2").is_ok());

@@ -3,6 +3,7 @@
 mod check;
 mod databases;
 mod demo;
+mod preview;
 mod report;
 mod rollback;
 mod run;
@@ -40,16 +41,28 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Show both journeys of an OAuth database on throw-away servers, under live traffic
+    #[command(
+        after_help = "Examples:\n  crossfade demo                              both upgrades with 5000 sessions, about a minute\n  crossfade demo --sessions 20000 --keep      leave servers and journals to look at"
+    )]
     Demo(demo::DemoArgs),
     /// Check a plan: every problem at once
+    #[command(after_help = "Examples:\n  crossfade check plans/hydra-1x-in-place.toml")]
     Check(check::CheckArgs),
     /// Run or resume a plan; without --execute say what it would do
+    #[command(
+        after_help = "Examples:\n  crossfade run PLAN                          changes nothing: steps, rows, locks\n  crossfade run PLAN --execute                does it; the same command resumes\n  crossfade run PLAN --execute --approve ID   goes on past a step that waits for a person"
+    )]
     Run(run::RunArgs),
     /// Say where a run stands
+    #[command(after_help = "Examples:\n  crossfade status PLAN\n  crossfade status PLAN --format json")]
     Status(status::StatusArgs),
     /// Say what a run did
+    #[command(after_help = "Examples:\n  crossfade report PLAN\n  crossfade report PLAN --format json")]
     Report(report::ReportArgs),
     /// Undo a run, last step first
+    #[command(
+        after_help = "Examples:\n  crossfade rollback PLAN                     changes nothing: what would be undone\n  crossfade rollback PLAN --execute           does it; the same command resumes"
+    )]
     Rollback(rollback::RollbackArgs),
 }
 

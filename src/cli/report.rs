@@ -6,8 +6,9 @@ use comfy_table::{CellAlignment, Table, presets};
 use super::{Format, PlanArgs, print_json, text};
 use crate::engine::{self, Stop};
 use crate::journal::Journal;
+use crate::pg::Counters;
 use crate::plan;
-use crate::report::{JourneySummary, summarize};
+use crate::report::{JourneySummary, bytes, summarize, thousands, time};
 use crate::terms::Exit;
 
 #[derive(Debug, Args)]
@@ -35,47 +36,49 @@ pub(super) fn report(args: &ReportArgs, format: Format) -> anyhow::Result<Exit> 
     Ok(Exit::Done)
 }
 
-/// The summary as a table, one line per step and one for all.
+/// A column of counters: its header and the cell of a step.
+type Column = (&'static str, fn(&Counters) -> i64, fn(i64) -> String);
+
+const COLUMNS: [Column; 6] = [
+    ("rows\nupdated", |c| c.rows_updated, thousands),
+    ("rows\ninserted", |c| c.rows_inserted, thousands),
+    ("rows\ndeleted", |c| c.rows_deleted, thousands),
+    ("temp", |c| c.temp_bytes, bytes),
+    ("commits", |c| c.transaction_commits, thousands),
+    ("WAL", |c| c.wal_bytes, bytes),
+];
+
+/// The summary as a table, one line per step and one for all. A column that is 0 in every line is said below instead.
 pub(super) fn render(summary: &JourneySummary) -> String {
+    let total = summary.total();
+    let (columns, zero): (Vec<&Column>, Vec<&Column>) = COLUMNS.iter().partition(|(_, of, _)| of(&total) != 0);
     let mut table = Table::new();
-    table.load_style(presets::UTF8_FULL_CONDENSED).set_header([
-        "step",
-        "status",
-        "seconds",
-        "rows updated",
-        "rows inserted",
-        "rows deleted",
-        "temp bytes",
-        "commits",
-        "WAL bytes",
-        "longest lock wait",
-    ]);
-    let cells = |counters: &crate::pg::Counters| {
-        [
-            counters.rows_updated,
-            counters.rows_inserted,
-            counters.rows_deleted,
-            counters.temp_bytes,
-            counters.transaction_commits,
-            counters.wal_bytes,
-        ]
-        .map(|n| n.to_string())
+    let headers = columns.iter().map(|(name, ..)| *name);
+    table
+        .load_style(presets::UTF8_BORDERS_ONLY)
+        .set_header(["step", "status", "time"].into_iter().chain(headers).chain(["others\nwaited"]));
+    let mut line = |name: &str, status: String, seconds: f64, counters: &Counters, waited: f64| {
+        let mut row = vec![name.to_owned(), status, time(seconds)];
+        row.extend(columns.iter().map(|(_, of, show)| show(of(counters))));
+        row.push(format!("{waited:.0} ms"));
+        table.add_row(row);
     };
     for step in &summary.steps {
-        let sum = step.counters.values().fold(crate::pg::Counters::default(), |sum, counters| sum.plus(counters));
-        let mut row = vec![step.step.to_string(), format!("{:?}", step.status).to_lowercase(), format!("{:.1}", step.seconds)];
-        row.extend(cells(&sum));
-        row.push(format!("{:.0} ms", step.longest_lock_wait_ms));
-        table.add_row(row);
+        let sum = step.counters.values().fold(Counters::default(), |sum, counters| sum.plus(counters));
+        let status = format!("{:?}", step.status).to_lowercase();
+        line(step.step.as_str(), status, step.seconds, &sum, step.longest_lock_wait_ms);
     }
-    let mut total = vec!["all (net runtime)".to_owned(), summary.outcome.to_owned(), format!("{:.1}", summary.seconds)];
-    total.extend(cells(&summary.total()));
-    total.push(format!("{:.0} ms", summary.longest_lock_wait_ms));
-    table.add_row(total);
+    line("all (net time)", summary.outcome.replace('_', " "), summary.seconds, &total, summary.longest_lock_wait_ms);
     for column in table.column_iter_mut().skip(2) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    let mut out = format!("Plan {}: {}\n{table}\n", summary.plan, summary.outcome);
+    let mut out = format!("Plan {}: {}\n{table}\n", summary.plan, summary.outcome.replace('_', " "));
+    out += "others waited: the longest that another session waited for a lock because of the step";
+    if !zero.is_empty() {
+        let names: Vec<String> = zero.iter().map(|(name, ..)| name.replace('\n', " ")).collect();
+        out += &format!("; 0 in every step: {}", names.join(", "));
+    }
+    out.push('\n');
     for step in &summary.steps {
         for finding in &step.findings {
             out += &format!("{}: {finding}\n", step.step);

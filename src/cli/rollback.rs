@@ -11,7 +11,7 @@ use crate::journal::{Journal, State, StepStatus};
 use crate::plan;
 use crate::report::Screen;
 use crate::step::{Interrupt, Reversal};
-use crate::terms::Exit;
+use crate::terms::{Exit, RunId};
 
 #[derive(Debug, Args)]
 pub(super) struct RollbackArgs {
@@ -41,7 +41,8 @@ pub(super) async fn rollback(args: &RollbackArgs, format: Format, quiet: bool) -
     if !args.execute {
         let lines = Journal::read(&args.plan.state.join(plan.name()).join(run.as_str()))?;
         let state = State::of(&lines).map_err(|why| anyhow::anyhow!(why))?;
-        return text::print(&announce(&plan, &state)).map(|()| Exit::Done);
+        let next = format!("next: crossfade rollback {} --execute\n", args.plan.plan.display());
+        return text::print(&(announce(&plan, &run, &state) + &next)).map(|()| Exit::Done);
     }
     let interrupt = Interrupt::default();
     engine::listen(&interrupt)?;
@@ -56,13 +57,14 @@ pub(super) async fn rollback(args: &RollbackArgs, format: Format, quiet: bool) -
         notices,
     };
     let mut driver = engine::prepare(plan, options).await?;
+    super::run::begin(&driver, quiet);
     engine::turn_back(&mut driver)?;
     let outcome = engine::drive(&mut driver).await?;
-    super::run::conclude(driver, screen, outcome, format).await
+    super::run::conclude(driver, screen, outcome, &args.plan.plan, format).await
 }
 
-fn announce(plan: &plan::Plan, state: &State) -> String {
-    let mut out = "Nothing is changed without --execute. It would undo, in this order:\n".to_owned();
+fn announce(plan: &plan::Plan, run: &RunId, state: &State) -> String {
+    let mut out = format!("Nothing is changed without --execute. It would undo run {run}, in this order:\n");
     for step in plan.steps().iter().rev() {
         match (state.step(&step.id).status, step.step.reversal()) {
             (StepStatus::Pending | StepStatus::Undone, _) => {}

@@ -1,19 +1,20 @@
 //! `crossfade run PLAN`.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use anyhow::Result;
 use clap::Args;
-use comfy_table::{Table, presets};
 
 use super::databases::DatabaseArgs;
+use super::preview::{Asked, preview};
 use super::{Format, PlanArgs, print_json, text};
 use crate::engine::{self, Driver, Options, Outcome, RunChoice, Stop};
-use crate::journal::{Direction, Journal, State};
+use crate::journal::Direction;
 use crate::plan;
 use crate::report::{Screen, summarize};
-use crate::step::{Cx, Interrupt, Reversal};
-use crate::terms::{Exit, Extent, RunId, Side};
+use crate::step::Interrupt;
+use crate::terms::Exit;
 
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
@@ -41,7 +42,8 @@ pub(super) async fn run(args: &RunArgs, format: Format, quiet: bool) -> Result<E
     let interrupt = Interrupt::default();
     let (screen, notices) = Screen::start(quiet);
     if !args.execute {
-        let exit = preview(args, &plan, databases, notices, format).await;
+        let asked = Asked { plan_file: &args.plan.plan, state_dir: &args.plan.state, databases, allow_hooks: args.allow_hooks };
+        let exit = preview(&plan, asked, notices, format).await;
         screen.finish().await;
         return exit;
     }
@@ -57,8 +59,16 @@ pub(super) async fn run(args: &RunArgs, format: Format, quiet: bool) -> Result<E
     };
     let mut driver = engine::prepare(plan, options).await?;
     not_taken_back(&driver)?;
+    begin(&driver, quiet);
     let outcome = engine::drive(&mut driver).await?;
-    conclude(driver, screen, outcome, format).await
+    conclude(driver, screen, outcome, &args.plan.plan, format).await
+}
+
+/// Says which run it is and where its journal is; shared with `rollback`.
+pub(super) fn begin(driver: &Driver, quiet: bool) {
+    if !quiet {
+        eprintln!("run {} of {}; its journal: {}", driver.run(), driver.plan().name(), driver.journal().path().display());
+    }
 }
 
 /// A run that goes back, or went back, does not go forward again: its end is not what `run` is asked for.
@@ -75,7 +85,8 @@ fn not_taken_back(driver: &Driver) -> Result<(), Stop> {
 }
 
 /// Prints what a run did and gives its exit code; shared with `rollback`.
-pub(super) async fn conclude(driver: Driver, screen: Screen, outcome: Outcome, format: Format) -> Result<Exit> {
+pub(super) async fn conclude(driver: Driver, screen: Screen, outcome: Outcome, plan_file: &Path, format: Format) -> Result<Exit> {
+    let direction = driver.journal().state().direction;
     let (run, plan) = (driver.run().clone(), driver.plan().name().to_owned());
     let summary = summarize(driver.journal().lines()).map_err(|why| anyhow::anyhow!(why))?;
     let path = driver.journal().path().to_owned();
@@ -101,7 +112,7 @@ pub(super) async fn conclude(driver: Driver, screen: Screen, outcome: Outcome, f
                 for finding in findings {
                     eprintln!("{finding}");
                 }
-                eprintln!("journal: {}", path.display());
+                eprintln!("next: {}", next(exit, direction, plan_file));
             }
             Outcome::AlreadyOver => {
                 text::print(&format!("run {run} of {plan} was already over; nothing was done (--new begins another)\n"))?;
@@ -113,68 +124,22 @@ pub(super) async fn conclude(driver: Driver, screen: Screen, outcome: Outcome, f
     Ok(exit)
 }
 
-async fn preview(
-    args: &RunArgs,
-    plan: &plan::Plan,
-    databases: std::collections::BTreeMap<Side, crate::pg::Database>,
-    notices: crate::step::Outbound,
-    format: Format,
-) -> Result<Exit> {
-    let mut identities = std::collections::BTreeMap::new();
-    for (side, database) in &databases {
-        let session = database.connect("crossfade/preview").await?;
-        let identity = crate::pg::identify(&session).await?;
-        crate::pg::check_server(&session, &identity).await.map_err(|e| Stop::Usage(e.to_string()))?;
-        identities.insert(*side, identity);
-    }
-    engine::distinct(&identities).map_err(Stop::Usage)?;
-    let latest = engine::latest_run(&args.plan.state, plan.name())?;
-    let state = match &latest {
-        Some(run) => {
-            State::of(&Journal::read(&args.plan.state.join(plan.name()).join(run.as_str()))?).map_err(|e| anyhow::anyhow!(e))?
-        }
-        None => State::default(),
+/// What comes after a run that left before its end.
+fn next(exit: Exit, direction: Direction, plan_file: &Path) -> String {
+    let plan = plan_file.display();
+    let command = match direction {
+        Direction::Forward => format!("crossfade run {plan} --execute"),
+        Direction::Back => format!("crossfade rollback {plan} --execute"),
     };
-    let run = latest.unwrap_or_else(|| RunId::existing("preview"));
-    let by_side = [databases.get(&Side::Blue).cloned(), databases.get(&Side::Green).cloned()];
-    let cx = |step: &crate::terms::StepId| {
-        let mut cx = Cx::new(run.clone(), step.clone(), plan.limits().clone(), by_side.clone(), notices.clone());
-        cx.allow_hooks = args.allow_hooks;
-        cx
+    let undo = match direction {
+        Direction::Forward => format!("; to take back what was done: crossfade rollback {plan}"),
+        Direction::Back => String::new(),
     };
-    let previews = engine::preview(plan, &state, cx).await?;
-    if format == Format::Json {
-        print_json(&serde_json::json!({"plan": plan.name(), "executed": false, "steps": previews}))?;
-        return Ok(Exit::Done);
+    match exit {
+        Exit::Waiting => format!("{command} --approve STEP, when a person agrees{undo}"),
+        Exit::Findings => format!("do what the findings say, then: {command}{undo}"),
+        Exit::Divergence => format!("look at the keys that differ, mend their cause, then: {command}{undo}"),
+        Exit::UndoFailed => format!("a person has to look: crossfade status {plan}; when the cause is gone: {command}"),
+        _ => format!("{command}{undo}"),
     }
-    let mut out = format!("Plan {}: {}\nNothing is changed without --execute. It would do:\n\n", plan.name(), plan.description());
-    for (number, step) in previews.iter().enumerate() {
-        let state = match &step.extent {
-            Some(Extent::Complete) => " [already complete]".to_owned(),
-            Some(Extent::Partial(what)) => format!(" [partly there: {what}]"),
-            _ => String::new(),
-        };
-        out += &format!("{}. {} ({}, {}): {}{state}\n", number + 1, step.step, step.phase, step.kind, step.summary.effect);
-        out += &format!("   lock: {}\n", step.summary.lock);
-        match &step.reversal {
-            Reversal::Reversible => {}
-            Reversal::NothingToUndo(_) => {}
-            Reversal::Irreversible(why) => out += &format!("   cannot be undone: {why}\n"),
-        }
-        if let Some(why) = &step.unknown {
-            out += &format!("   not known yet: {why}\n");
-        }
-        if !step.forecast.is_empty() {
-            let mut table = Table::new();
-            table.load_style(presets::NOTHING).set_header(["   object", "what", "rows (est.)", "lock"]);
-            for line in &step.forecast {
-                let rows = line.rows.map_or(String::new(), |rows| rows.to_string());
-                table.add_row([format!("   {}", line.object), line.what.clone(), rows, line.lock.clone()]);
-            }
-            out += &format!("{table}\n");
-        }
-    }
-    out += "\nnext: the same command with --execute\n";
-    text::print(&out)?;
-    Ok(Exit::Done)
 }

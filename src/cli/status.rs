@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::{Format, PlanArgs, print_json, text};
 use crate::engine;
-use crate::journal::{Journal, State};
+use crate::journal::{Direction, Journal, State};
 use crate::plan;
 use crate::terms::Exit;
 
@@ -17,7 +17,15 @@ pub(super) struct StatusArgs {
 pub(super) fn status(args: &StatusArgs, format: Format) -> anyhow::Result<Exit> {
     let plan = plan::load(&args.plan.plan)?;
     let Some(run) = engine::latest_run(&args.plan.state, plan.name())? else {
-        text::print(&format!("plan {} has no run in {}\n", plan.name(), args.plan.state.display()))?;
+        match format {
+            Format::Json => print_json(&serde_json::json!({"run": null, "plan": plan.name()}))?,
+            Format::Text => text::print(&format!(
+                "plan {} has no run in {}\nnext: crossfade run {}\n",
+                plan.name(),
+                args.plan.state.display(),
+                args.plan.plan.display()
+            ))?,
+        }
         return Ok(Exit::Done);
     };
     let lines = Journal::read(&args.plan.state.join(plan.name()).join(run.as_str()))?;
@@ -38,10 +46,10 @@ pub(super) fn status(args: &StatusArgs, format: Format) -> anyhow::Result<Exit> 
         return Ok(Exit::Done);
     }
     let ended = match (state.finished, state.direction) {
-        (true, crate::journal::Direction::Forward) => "done",
-        (true, crate::journal::Direction::Back) => "rolled back",
-        (false, crate::journal::Direction::Forward) => "not finished",
-        (false, crate::journal::Direction::Back) => "rolling back",
+        (true, Direction::Forward) => "done",
+        (true, Direction::Back) => "rolled back",
+        (false, Direction::Forward) => "not finished",
+        (false, Direction::Back) => "rolling back",
     };
     let mut out = format!("run {run} of {}: {ended}\n", plan.name());
     for step in plan.steps() {
@@ -54,6 +62,14 @@ pub(super) fn status(args: &StatusArgs, format: Format) -> anyhow::Result<Exit> 
     for change in engine::plan_changes(&state, &plan) {
         out += &format!("the plan has changed since: {change}\n");
     }
+    out += &match (state.finished, state.direction) {
+        (false, Direction::Forward) => {
+            let plan = args.plan.plan.display();
+            format!("next: crossfade run {plan} --execute; to take back what was done: crossfade rollback {plan}\n")
+        }
+        (false, Direction::Back) => format!("next: crossfade rollback {} --execute\n", args.plan.plan.display()),
+        (true, _) => String::new(),
+    };
     text::print(&out)?;
     Ok(Exit::Done)
 }

@@ -13,4 +13,4 @@ pub use interrupt::listen;
 pub use next::{Next, next};
 pub use preview::{StepPreview, preview};
 pub use settle::{distinct, plan_changes};
-pub use setup::{Driver, Options, RunChoice, latest_run, list_runs, prepare};
+pub use setup::{Driver, Options, RunChoice, latest_run, list_runs, prepare, reach};

@@ -9,7 +9,9 @@ use anyhow::{Context, Result};
 use super::Stop;
 use super::settle::{distinct, other_databases, plan_changes};
 use crate::journal::{Event, Journal, State};
-use crate::pg::{Database, DriverLock, Identity, check_control, check_server, end_orphans, ensure_control, identify};
+use crate::pg::{
+    Database, DriverLock, Identity, Session, check_control, check_server, end_orphans, ensure_control, explain, identify,
+};
 use crate::plan::Plan;
 use crate::step::{Cx, Interrupt, Outbound};
 use crate::terms::{RunId, Side, StepId};
@@ -109,6 +111,14 @@ pub fn latest_run(state_dir: &Path, plan: &str) -> Result<Option<RunId>> {
     Ok(list_runs(state_dir, plan)?.pop())
 }
 
+/// The first session on a database.
+///
+/// # Errors
+/// [`Stop::Unreachable`], which names the servers tried, why, and the next command.
+pub async fn reach(database: &Database, application_name: &str) -> Result<Session> {
+    database.connect(application_name).await.map_err(|error| Stop::Unreachable(explain(&error)).into())
+}
+
 /// Chooses or creates the run, takes every lock, ends orphan backends, creates our own tables, and begins or resumes the journal.
 ///
 /// # Errors
@@ -125,7 +135,7 @@ pub async fn prepare(plan: Plan, options: Options) -> Result<Driver> {
     let mut run = existing.clone().unwrap_or_else(RunId::fresh);
     for side in plan.sides() {
         let database = databases.get(&side).with_context(|| format!("no connection string for {side}"))?;
-        let session = database.connect(&format!("crossfade/{run}/lock")).await?;
+        let session = reach(database, &format!("crossfade/{run}/lock")).await?;
         let identity = identify(&session).await?;
         check_server(&session, &identity).await.map_err(usage)?;
         if plan.notes().contains(&side) {

@@ -203,7 +203,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(dir.path()).unwrap();
         journal.append(begin()).unwrap();
-        let good = std::mem::replace(&mut journal.file, File::open(journal.path()).unwrap());
+        let read_only = File::open(journal.path()).unwrap();
+        let good = std::mem::replace(&mut journal.file, read_only);
         assert!(journal.append(Event::RunDone).is_err(), "the file is open for reading only");
         journal.file = good;
         assert!(journal.append(Event::Stopped { exit: crate::terms::Exit::Stopped }).is_err());

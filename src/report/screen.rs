@@ -3,9 +3,10 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::{bytes, thousands, time};
 use crate::journal::Event;
 use crate::pg::Counters;
 use crate::step::Notice;
@@ -76,7 +77,7 @@ impl View {
             }
             Event::StepDone { step, seconds, findings, .. } => {
                 self.clear();
-                self.say(&format!("{step}: done in {seconds:.1} s"));
+                self.say(&format!("{step}: done in {}", time(*seconds)));
                 for finding in findings {
                     self.say(&format!("{step}: {finding}"));
                 }
@@ -112,8 +113,8 @@ impl View {
         } else if self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
             match total {
-                0 => eprintln!("{step}: {done} {unit}"),
-                _ => eprintln!("{step}: {done} of {total} {unit} ({} %)", done * 100 / total),
+                0 => eprintln!("{step}: {} {unit}", count(done)),
+                _ => eprintln!("{step}: {} of {} {unit} ({} %)", count(done), count(total), done * 100 / total),
             }
         }
     }
@@ -121,12 +122,12 @@ impl View {
     fn counters(&mut self, step: &str, side: Side, counters: &Counters) {
         let did = format!(
             "{side}: {} rows inserted, {} updated, {} deleted, {} commits, temp {}, WAL {}",
-            counters.rows_inserted,
-            counters.rows_updated,
-            counters.rows_deleted,
-            counters.transaction_commits,
-            HumanBytes(counters.temp_bytes.unsigned_abs()),
-            HumanBytes(counters.wal_bytes.unsigned_abs()),
+            thousands(counters.rows_inserted),
+            thousands(counters.rows_updated),
+            thousands(counters.rows_deleted),
+            thousands(counters.transaction_commits),
+            bytes(counters.temp_bytes),
+            bytes(counters.wal_bytes),
         );
         match &self.bar {
             Some(bar) => bar.set_message(format!("{} {did}", self.unit)),
@@ -152,4 +153,8 @@ impl View {
             self.unit.clear();
         }
     }
+}
+
+fn count(number: u64) -> String {
+    thousands(i64::try_from(number).unwrap_or(i64::MAX))
 }

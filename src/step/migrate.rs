@@ -20,7 +20,7 @@ use self::pass::{Hands, Pass};
 use super::registry::{Kind, KindResult, Surroundings};
 use super::{Cx, Forecast, Reversal, Step, Summary, from_table};
 use crate::pg::Session;
-use crate::sql::{QualifiedName, Statement, Touch};
+use crate::sql::{QualifiedName, Statement};
 use crate::terms::{Before, Extent, Side};
 
 /// The table entry of this kind.
@@ -97,7 +97,11 @@ impl Step for Migrate {
         let new = self.created();
         let locks = statements().filter_map(|statement| statement.strongest_beside(&new));
         let strongest = locks.reduce(|strong, touch| if touch.lock > strong.lock { touch } else { strong });
-        let mut lock = strongest.map_or("none".to_owned(), Touch::to_string);
+        let mut lock = match strongest {
+            Some(touch) if touch.lock.stops_traffic() => format!("{touch}; a try waits at most lock_timeout for it"),
+            Some(touch) => touch.to_string(),
+            None => "none".to_owned(),
+        };
         if statements().any(|statement| statement.touches().is_none()) {
             lock += "; not known for some statements";
         }

@@ -30,6 +30,9 @@ pub enum Stop {
         /// Why, without values.
         reason: String,
     },
+    /// A server could not be reached before anything began; the same command takes it up.
+    #[error("{0}")]
+    Unreachable(String),
     /// The command or the plan cannot be used like this.
     #[error("{0}")]
     Usage(String),
@@ -44,6 +47,7 @@ impl Stop {
             Stop::Waiting { .. } => Exit::Waiting,
             Stop::Interrupted => Exit::Interrupted,
             Stop::UndoFailed { .. } => Exit::UndoFailed,
+            Stop::Unreachable(_) => Exit::Stopped,
             Stop::Usage(_) => Exit::Usage,
         }
     }

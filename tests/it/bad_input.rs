@@ -108,7 +108,7 @@ async fn an_unreachable_server_is_named() {
     let db = database().await;
     let mut workspace = Workspace::new(&format!("{HEAD}{ADD}"), &db, None);
     workspace.env[0].1 = "postgresql://postgres@/x?host=/nowhere".to_owned();
-    refused(&workspace, &db, 1, &["cannot connect to blue", "/nowhere", "next: "]).await;
+    refused(&workspace, &db, 11, &["cannot connect to blue", "/nowhere", "next: "]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

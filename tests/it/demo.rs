@@ -14,7 +14,7 @@ use crossfade::demo::{
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{Ran, TestDb, crossfade, entries, eventually, processes_that_name};
+use crate::support::{Ran, TestDb, crossfade, entries, eventually, nothing_left};
 
 const SEED: &str = "test";
 
@@ -216,14 +216,13 @@ async fn a_demo_that_ends_early_leaves_nothing() {
         eventually(what, async || count() == times).await;
         kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
         assert_eq!(child.wait().unwrap().code(), code);
-        let name = folder.path().to_str().unwrap();
-        eventually("nothing left", async || entries(folder.path()).is_empty() && processes_that_name(name).is_empty()).await;
+        nothing_left(folder.path(), &format!("{signal} when {what} is there {times} times")).await;
     }
 }
 
 /// What `--keep` says is enough to go on, and to remove everything.
-#[test]
-fn a_kept_demo_says_how_to_go_on_and_how_to_remove_it() {
+#[tokio::test]
+async fn a_kept_demo_says_how_to_go_on_and_how_to_remove_it() {
     let folder = tempfile::Builder::new().permissions(Permissions::from_mode(0o755)).tempdir().unwrap();
     let ran = Ran::of(
         crossfade()
@@ -244,8 +243,7 @@ fn a_kept_demo_says_how_to_go_on_and_how_to_remove_it() {
     assert!(again.stdout.contains("hydra-2x-blue-green: done"), "{}", again.stdout);
     assert_eq!(entries(folder.path()).len(), 3);
     shell(&lines("  remove: "));
-    assert!(entries(folder.path()).is_empty(), "{:?}", entries(folder.path()));
-    assert!(processes_that_name(folder.path().to_str().unwrap()).is_empty());
+    nothing_left(folder.path(), "what --keep says").await;
 }
 
 #[test]

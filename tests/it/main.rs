@@ -9,6 +9,7 @@ mod demo;
 mod differences;
 mod driver;
 mod fingerprint;
+mod golden;
 mod hot_tables;
 mod hydra;
 mod journeys;

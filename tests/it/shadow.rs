@@ -11,7 +11,7 @@ use crossfade::shadow::{Binaries, Cluster};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
-use crate::support::{TestDb, cluster, entries, eventually, processes_that_name};
+use crate::support::{TestDb, cluster, entries, eventually, nothing_left};
 
 #[tokio::test]
 async fn a_throw_away_server_serves() {
@@ -51,11 +51,7 @@ async fn a_killed_process_leaves_no_process_and_no_folder() {
         }
         starter.kill().unwrap(); // SIGKILL
         starter.wait().unwrap();
-        let name = room.path().to_str().unwrap();
-        eventually(&format!("nothing left after a kill at {stage:?}"), async || {
-            entries(room.path()).is_empty() && processes_that_name(name).is_empty()
-        })
-        .await;
+        nothing_left(room.path(), &format!("a kill at {stage:?}")).await;
     }
 }
 

@@ -219,8 +219,26 @@ pub fn entries(folder: &Path) -> Vec<PathBuf> {
     std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 
+/// Waits until a folder is empty and no process names it.
+#[track_caller]
+pub fn nothing_left<'a>(folder: &'a Path, after: &'a str) -> impl Future<Output = ()> + 'a {
+    let place = std::panic::Location::caller();
+    async move {
+        let mut left = Vec::new();
+        for _ in 0..300 {
+            let files = entries(folder).into_iter().map(|path| path.display().to_string());
+            left = files.chain(processes_that_name(folder.to_str().unwrap())).collect::<Vec<_>>();
+            if left.is_empty() {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+        panic!("{place}: {after} leaves, for a minute:\n{}", left.join("\n"));
+    }
+}
+
 /// The processes with this text in their command line.
-pub fn processes_that_name(text: &str) -> Vec<String> {
+fn processes_that_name(text: &str) -> Vec<String> {
     let output = Command::new("ps").args(["-A", "-ww", "-o", "pid=,args="]).output().unwrap();
     let lines = String::from_utf8_lossy(&output.stdout).into_owned();
     lines.lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
