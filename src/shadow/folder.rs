@@ -20,7 +20,11 @@ pub struct Folder {
 const KEEPER: &str = r#"
 trap : HUP INT TERM
 trap '' PIPE
-why=$(mkdir -m 700 "$1" 2>&1) && echo made || { echo "$why"; exit 1; }
+if ! why=$(mkdir -m 700 "$1" 2>&1); then
+    echo "$why"
+    exit 1
+fi
+echo made
 word=
 read -r word
 [ "$word" = keep ] || rm -rf "$1"
