@@ -75,7 +75,7 @@ async fn what_the_catalogs_refuse_is_said_at_once() {
     ];
     let ran = refused(&workspace, &green, 10, &said).await;
     assert_eq!(ran.stderr.matches("blocks: ").count(), said.len(), "{}", ran.stderr);
-    assert_eq!(ran.stderr.matches("next: ").count(), said.len(), "{}", ran.stderr);
+    assert_eq!(ran.stderr.matches("\n  next: ").count(), said.len(), "{}", ran.stderr);
     let parts = "SELECT count(*) FROM (SELECT FROM crossfade.copy_part UNION ALL SELECT FROM crossfade.step_marker) s";
     assert_eq!(green.value(parts).await, "0", "the journal says that nothing was begun");
 }
