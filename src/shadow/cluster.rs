@@ -29,7 +29,8 @@ pub struct Cluster {
 
 /// Starts the server, waits for its own standard input to end, which happens when the process that started it is gone,
 /// and stops the server. The word `keep` lets it run on. A server that is only just starting still ignores QUIT (the shell's
-/// background processes do) and would live on: TERM ends that one.
+/// background processes do) and would live on: TERM ends that one. Both come again until it has ended: one that arrives while
+/// the shell becomes the server is lost.
 const GUARDIAN: &str = r#"
 trap : HUP INT TERM
 postgres=$1; folder=$2; shift 2
@@ -38,9 +39,9 @@ pid=$!
 word=
 read -r word
 if [ "$word" != keep ]; then
-    kill -TERM "$pid" 2>/dev/null
-    kill -QUIT "$pid" 2>/dev/null
+    while kill -TERM "$pid" 2>/dev/null && kill -QUIT "$pid" 2>/dev/null; do sleep 0.2; done &
     wait "$pid"
+    wait
 fi
 "#;
 
