@@ -10,7 +10,7 @@ use super::ddl::index::{IndexSpec, TRIAL_NEEDS, counted, drop_index, missing_tab
 use super::ddl::patient::{count, in_turn, patiently};
 use super::drop_index::rebuild;
 use super::registry::{Fault, Kind, KindResult, Surroundings};
-use super::{Cx, Forecast, Reversal, Step, Summary, from_table};
+use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
 use crate::pg::{ConstraintState, Session, column_state, constraint_state, explain, sqlstate, table_state};
 use crate::sql::{Ident, QualifiedName};
 use crate::terms::{Before, Extent, Finding, Severity, Side};
@@ -122,6 +122,14 @@ impl Step for AddConstraint {
 
     fn sides(&self) -> Vec<Side> {
         vec![self.side]
+    }
+
+    fn touches(&self) -> Vec<Touched> {
+        let mut touched = vec![Touched::new(self.side, &self.table, Use::Alters)];
+        if let Rule::ForeignKey(key) = &self.rule {
+            touched.push(Touched::new(self.side, &key.references, Use::Reads));
+        }
+        touched
     }
 
     fn reversal(&self) -> Reversal {

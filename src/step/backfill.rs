@@ -14,7 +14,7 @@ use super::rows::batches::Batches;
 use super::rows::key_walk::{FORWARD, KeyWalk, UNDO, extent, forget};
 use super::rows::keyed_table::KeyedTable;
 use super::rows::set_aside::{Back, assignments, changing, restore};
-use super::{Cx, Fault, Forecast, Reversal, Step, Summary, from_table};
+use super::{Cx, Fault, Forecast, Reversal, SetAside, Step, Summary, Touched, Use, from_table};
 use crate::sql::{Ident, QualifiedName};
 use crate::terms::{Before, Extent, Finding, Severity, Side};
 
@@ -118,6 +118,17 @@ impl Step for Backfill {
         vec![self.side]
     }
 
+    fn set_aside(&self, before: &Before) -> anyhow::Result<Vec<SetAside>> {
+        match &self.undo {
+            Undo::SetAside => Ok(vec![SetAside::new(self.side, before.read()?, self.back())]),
+            Undo::Write { .. } => Ok(Vec::new()),
+        }
+    }
+
+    fn touches(&self) -> Vec<Touched> {
+        vec![Touched::new(self.side, &self.table, Use::Walks)]
+    }
+
     fn reversal(&self) -> Reversal {
         Reversal::Reversible
     }
@@ -188,8 +199,7 @@ impl Step for Backfill {
         let mut batches = Batches::open(cx, self.side).await?;
         match &self.undo {
             Undo::SetAside => {
-                let columns = self.set.iter().map(|(column, _)| column.clone()).collect();
-                let (_, left) = restore(cx, &mut batches, &table, &Back::Update(columns)).await?;
+                let (_, left) = restore(cx, &mut batches, &table, &self.back()).await?;
                 if left > 0 {
                     cx.remark(format!(
                         "{left} rows of {} were changed or removed since and stay as they are",
@@ -207,6 +217,11 @@ impl Step for Backfill {
 }
 
 impl Backfill {
+    /// How rows that were set aside go back.
+    fn back(&self) -> Back {
+        Back::Update(self.set.iter().map(|(column, _)| column.clone()).collect())
+    }
+
     fn walk<'a>(
         &self,
         cx: &'a Cx,

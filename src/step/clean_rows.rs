@@ -9,8 +9,8 @@ use super::rows::batches::Batches;
 use super::rows::dependent::{self, Dependent};
 use super::rows::key_walk::{FORWARD, KeyWalk, extent, forget, rows_done};
 use super::rows::keyed_table::KeyedTable;
-use super::rows::set_aside::{Back, changing, removing, restore};
-use super::{Cx, Fault, Forecast, Reversal, Step, Summary, from_table};
+use super::rows::set_aside::{Back, changing, removing};
+use super::{Cx, Fault, Forecast, Reversal, SetAside, Step, Summary, Touched, Use, from_table};
 use crate::pg::Session;
 use crate::sql::{Ident, QualifiedName};
 use crate::terms::{Before, Extent, Finding, Severity, Side};
@@ -113,6 +113,20 @@ impl Step for CleanRows {
         vec![self.side]
     }
 
+    fn set_aside(&self, before: &Before) -> anyhow::Result<Vec<SetAside>> {
+        let Tables { table, dependents } = before.read()?;
+        // First the rows, then those that refer to them.
+        let dependents = dependents.into_iter().map(|dependent| {
+            let back = dependent.back();
+            SetAside::new(self.side, dependent.table, back)
+        });
+        Ok([SetAside::new(self.side, table, self.back())].into_iter().chain(dependents).collect())
+    }
+
+    fn touches(&self) -> Vec<Touched> {
+        vec![Touched::new(self.side, &self.table, Use::Walks)]
+    }
+
     fn reversal(&self) -> Reversal {
         Reversal::Reversible
     }
@@ -190,20 +204,13 @@ impl Step for CleanRows {
     }
 
     async fn undo(&self, cx: &Cx, before: &Before) -> anyhow::Result<()> {
-        let Tables { table, dependents } = before.read()?;
         let mut batches = Batches::open(cx, self.side).await?;
-        let back = match &self.action {
-            Action::Delete { .. } => Back::Insert,
-            Action::Mend(set) => Back::Update(set.iter().map(|(column, _)| column.clone()).collect()),
-        };
-        // First the rows, then those that refer to them.
-        let dependents = dependents.iter().map(|dependent| (&dependent.table, dependent.back()));
-        for (table, back) in [(&table, back)].into_iter().chain(dependents) {
-            let (_, left) = restore(cx, &mut batches, table, &back).await?;
+        for set_aside in self.set_aside(before)? {
+            let (_, left) = set_aside.put_back_in(cx, &mut batches).await?;
             if left > 0 {
                 cx.remark(format!(
                     "{left} rows of {} stay set aside in crossfade.quarantine: their place was taken or changed since",
-                    table.name.plain()
+                    set_aside.table().plain()
                 ));
             }
         }
@@ -212,6 +219,14 @@ impl Step for CleanRows {
 }
 
 impl CleanRows {
+    /// How rows that were set aside go back.
+    fn back(&self) -> Back {
+        match &self.action {
+            Action::Delete { .. } => Back::Insert,
+            Action::Mend(set) => Back::Update(set.iter().map(|(column, _)| column.clone()).collect()),
+        }
+    }
+
     async fn read(&self, session: &Session) -> anyhow::Result<KeyedTable> {
         KeyedTable::read(session, &self.table, self.key.as_deref()).await
     }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::projected::{Keys, Projected};
 use super::registry::{Kind, KindResult, Surroundings};
-use super::{Cx, Forecast, Reversal, Step, Summary, from_table};
+use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
 use crate::copy::{Fittings, Load, Moment, Rebuild, Sequence};
 use crate::pg::{Patience, Session, Snapshot, control_present, mark, marked, unmark};
 use crate::projection::{Bound, Target, TargetColumn};
@@ -60,6 +60,10 @@ impl Step for Copy {
 
     fn notes(&self) -> Vec<Side> {
         vec![Side::Green]
+    }
+
+    fn touches(&self) -> Vec<Touched> {
+        self.projected.touches(Use::Fills)
     }
 
     fn reversal(&self) -> Reversal {

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 
 use super::ddl::index::IndexSpec;
 use super::registry::{Fault, Kind, KindResult, Surroundings};
-use super::{Cx, Forecast, Reversal, Step, Summary, from_table};
+use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
 use crate::pg::table_state;
 use crate::terms::{Before, Extent, Finding, Side};
 
@@ -39,6 +39,10 @@ impl Step for CreateIndex {
 
     fn sides(&self) -> Vec<Side> {
         vec![self.0.side]
+    }
+
+    fn touches(&self) -> Vec<Touched> {
+        vec![Touched::new(self.0.side, &self.0.table, Use::Alters)]
     }
 
     fn reversal(&self) -> Reversal {

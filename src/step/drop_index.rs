@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::ddl::index::{concurrently, drop_index};
 use super::ddl::patient::patiently;
 use super::registry::{Kind, KindResult, Surroundings};
-use super::{Cx, Forecast, Reversal, Step, Summary, from_table};
+use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
 use crate::pg::{index_state, table_state};
 use crate::sql::QualifiedName;
 use crate::terms::{Before, Extent, Finding, Severity, Side};
@@ -47,6 +47,10 @@ impl Step for DropIndex {
 
     fn sides(&self) -> Vec<Side> {
         vec![self.side]
+    }
+
+    fn touches(&self) -> Vec<Touched> {
+        vec![Touched::new(self.side, &self.name, Use::Alters)]
     }
 
     fn reversal(&self) -> Reversal {

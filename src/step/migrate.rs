@@ -18,7 +18,7 @@ use self::folder::Migration;
 use self::history::{History, Marks};
 use self::pass::{Hands, Pass};
 use super::registry::{Kind, KindResult, Surroundings};
-use super::{Cx, Forecast, Reversal, Step, Summary, from_table};
+use super::{Cx, Forecast, Reversal, Step, Summary, Touched, from_table};
 use crate::pg::Session;
 use crate::sql::{QualifiedName, Statement};
 use crate::terms::{Before, Extent, Side};
@@ -110,6 +110,13 @@ impl Step for Migrate {
 
     fn sides(&self) -> Vec<Side> {
         vec![self.side]
+    }
+
+    fn touches(&self) -> Vec<Touched> {
+        let new = self.created();
+        let statements = self.migrations.iter().flat_map(|migration| migration.up.statements());
+        let touched = statements.flat_map(|statement| Touched::by(self.side, statement));
+        touched.filter(|touched| !new.contains(&touched.relation)).collect()
     }
 
     fn reversal(&self) -> Reversal {

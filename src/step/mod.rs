@@ -24,13 +24,16 @@ mod run_hook;
 mod run_sql;
 mod set_not_null;
 mod stop;
+mod touched;
 mod verify;
 
 use async_trait::async_trait;
 
 pub use context::{Cx, Interrupt, Notice, Outbound};
 pub use registry::{Fault, KINDS, Parsed, Surroundings, from_table, parse};
+pub use rows::quarantine::{SetAside, Waiting};
 pub use stop::Stop;
+pub use touched::{Touched, Use};
 
 use crate::terms::{Before, Extent, Finding, Severity, Side};
 
@@ -92,6 +95,21 @@ pub trait Step: Send + Sync {
     /// changes something.
     fn notes(&self) -> Vec<Side> {
         if self.reads_only() { Vec::new() } else { self.sides() }
+    }
+
+    /// The tables it works on and how, as far as its keys and statements say; what it creates itself is left out.
+    fn touches(&self) -> Vec<Touched> {
+        Vec::new()
+    }
+
+    /// The rows it sets aside in `crossfade.quarantine`, by table in the order in which they go back. `before` is what
+    /// [`Step::before`] gave.
+    ///
+    /// # Errors
+    /// When `before` has another form.
+    fn set_aside(&self, before: &Before) -> anyhow::Result<Vec<SetAside>> {
+        let _ = before;
+        Ok(Vec::new())
     }
 
     /// Whether and how it can be taken back.

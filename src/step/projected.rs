@@ -3,10 +3,11 @@
 use serde::Deserialize;
 
 use super::registry::Surroundings;
-use super::{Fault, Forecast};
+use super::{Fault, Forecast, Touched, Use};
 use crate::pg::Session;
 use crate::projection::{Binding, ProjectionSet, Target, bind, cut, identity, load, read_target};
 use crate::sql::QualifiedName;
+use crate::terms::Side;
 
 /// The two keys as written.
 #[derive(Debug, Default, Deserialize)]
@@ -64,6 +65,31 @@ impl Projected {
         let mut binding = bind(blue, green, &set, keys_indexed).await?;
         binding.findings.splice(0..0, findings);
         Ok(binding)
+    }
+
+    /// Every table the projections read on blue, and those they speak of on green, used there as `green` says.
+    pub(super) fn touches(&self, green: Use) -> Vec<Touched> {
+        let mut touched = Vec::new();
+        for projection in &self.set.projections {
+            touched.push(Touched::new(Side::Green, &projection.table, green));
+            for source in &projection.sources {
+                touched.push(Touched::new(Side::Blue, &source.drives, Use::Carries));
+                let expressions: Vec<&str> = source.columns.iter().map(|(_, text)| text.as_str()).collect();
+                let filter = source.filter.as_deref().unwrap_or("true");
+                let query = format!("SELECT {} FROM {} WHERE {filter}", expressions.join(", "), source.from);
+                let read = Touched::by_text(Side::Blue, &query).into_iter();
+                // The constants' relation is a part of the statement that crossfade composes.
+                touched.extend(
+                    read.filter(|read| read.relation != QualifiedName::bare("green"))
+                        .map(|read| Touched { how: Use::Carries, ..read }),
+                );
+            }
+        }
+        for table in &self.tables {
+            touched.push(Touched::new(Side::Blue, table, Use::Carries));
+            touched.push(Touched::new(Side::Green, table, green));
+        }
+        touched
     }
 
     /// The green tables, as far as they are there.

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 
 use super::registry::{Fault, Kind, KindResult, Surroundings};
-use super::{Cx, Forecast, Reversal, Step, Stop, Summary, from_table};
+use super::{Cx, Forecast, Reversal, Step, Stop, Summary, Touched, from_table};
 use crate::terms::{Before, Extent, Finding, Severity, Side};
 
 /// The table entry of this kind.
@@ -54,6 +54,10 @@ impl Step for Require {
 
     fn sides(&self) -> Vec<Side> {
         vec![self.side]
+    }
+
+    fn touches(&self) -> Vec<Touched> {
+        Touched::by_text(self.side, &self.sql)
     }
 
     fn reversal(&self) -> Reversal {

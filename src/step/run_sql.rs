@@ -4,8 +4,9 @@ use async_trait::async_trait;
 use serde::Deserialize;
 
 use super::registry::{Kind, KindResult, Surroundings};
-use super::{Cx, Forecast, Reversal, Step, Summary, from_table};
+use super::{Cx, Forecast, Reversal, Step, Summary, Touched, from_table};
 use crate::pg::{Patience, mark, marked, unmark};
+use crate::sql::{Statement, split};
 use crate::terms::{Before, Extent, Side};
 
 /// The table entry of this kind.
@@ -36,6 +37,13 @@ impl Step for RunSql {
 
     fn sides(&self) -> Vec<Side> {
         vec![self.side]
+    }
+
+    fn touches(&self) -> Vec<Touched> {
+        let created: Vec<_> = self.sql.iter().flat_map(|sql| split(sql).unwrap_or_default()).collect();
+        let created: Vec<_> = created.iter().filter_map(Statement::creates).collect();
+        let touched = self.sql.iter().flat_map(|sql| Touched::by_text(self.side, sql));
+        touched.filter(|touched| !created.contains(&&touched.relation)).collect()
     }
 
     fn reversal(&self) -> Reversal {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::ddl::index::{counted, missing_table};
 use super::ddl::patient::{count, in_turn, patiently};
 use super::registry::{Kind, KindResult, Surroundings};
-use super::{Cx, Forecast, Reversal, Step, Summary, from_table};
+use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
 use crate::pg::{ConstraintState, column_state, constraint_state, table_state};
 use crate::sql::{Ident, QualifiedName};
 use crate::terms::{Before, Extent, Finding, Severity, Side, key_digest};
@@ -57,6 +57,10 @@ impl Step for SetNotNull {
 
     fn sides(&self) -> Vec<Side> {
         vec![self.side]
+    }
+
+    fn touches(&self) -> Vec<Touched> {
+        vec![Touched::new(self.side, &self.table, Use::Alters)]
     }
 
     fn reversal(&self) -> Reversal {

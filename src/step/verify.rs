@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::projected::{Keys, Projected};
 use super::registry::{Kind, KindResult, Surroundings};
-use super::{Cx, Forecast, Reversal, Step, Summary, from_table};
+use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
 use crate::pg::Snapshot;
 use crate::projection::Bound;
 use crate::step::Stop;
@@ -41,6 +41,10 @@ impl Step for Verify {
 
     fn notes(&self) -> Vec<Side> {
         vec![Side::Green]
+    }
+
+    fn touches(&self) -> Vec<Touched> {
+        self.projected.touches(Use::Carries)
     }
 
     fn reversal(&self) -> Reversal {

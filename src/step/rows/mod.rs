@@ -5,5 +5,6 @@ pub(super) mod batches;
 pub(super) mod dependent;
 pub(super) mod key_walk;
 pub(super) mod keyed_table;
+pub(super) mod quarantine;
 pub(super) mod set_aside;
 pub(super) mod throttle;

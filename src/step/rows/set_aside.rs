@@ -6,7 +6,7 @@ use tokio_postgres::Transaction;
 
 use super::batches::{Batch, Batches, Moved};
 use super::keyed_table::{KeyedTable, list};
-use crate::pg::control_present;
+use crate::pg::{Session, control_present};
 use crate::sql::{Ident, Literal};
 use crate::step::Cx;
 
@@ -86,7 +86,25 @@ struct Restore<'a> {
 
 /// A type of this session with the columns the table had when its rows were set aside, so that columns added since are no
 /// trouble.
-const ROW_TYPE: &str = "pg_temp.crossfade_row";
+pub(super) const ROW_TYPE: &str = "pg_temp.crossfade_row";
+
+/// Makes [`ROW_TYPE`] for this table.
+///
+/// # Errors
+/// When the role may not create temporary objects, or a column's type is gone.
+pub(super) async fn make_row_type(session: &Session, table: &KeyedTable) -> anyhow::Result<()> {
+    let columns = list(table.columns.iter().map(|column| format!("{} {}", column.name, column.sql_type)));
+    session
+        .batch_execute(&format!("DROP TYPE IF EXISTS {ROW_TYPE}; CREATE TYPE {ROW_TYPE} AS ({columns})"))
+        .await
+        .with_context(|| format!("cannot read the rows of {} that were set aside", table.name.plain()))
+}
+
+/// The key under the prefix `left` is that of the old row.
+pub(super) fn same_key(table: &KeyedTable, left: &str) -> String {
+    let pairs = table.key.iter().map(|column| format!("{left}{name} = (due.old).{name}", name = column.name));
+    pairs.collect::<Vec<_>>().join(" AND ")
+}
 
 /// Puts back every row of `table` that the step set aside and that is still as the step left it. Returns how many, and how
 /// many stay set aside.
@@ -102,12 +120,7 @@ pub(in crate::step) async fn restore(
     if !control_present(&batches.session).await? {
         return Ok((0, 0));
     }
-    let columns = list(table.columns.iter().map(|column| format!("{} {}", column.name, column.sql_type)));
-    batches
-        .session
-        .batch_execute(&format!("DROP TYPE IF EXISTS {ROW_TYPE}; CREATE TYPE {ROW_TYPE} AS ({columns})"))
-        .await
-        .with_context(|| format!("cannot read the rows of {} that were set aside", table.name.plain()))?;
+    make_row_type(&batches.session, table).await?;
     let count =
         "SELECT count(*) FROM crossfade.quarantine WHERE run = $1 AND step = $2 AND table_name = $3 AND restored_at IS NULL";
     let name = table.name.plain();
@@ -125,10 +138,6 @@ pub(in crate::step) async fn restore(
 
 /// Takes `$1` (rows at most) and `$2` (below which id); gives the lowest id looked at, the rows looked at and put back.
 fn statement(cx: &Cx, table: &KeyedTable, back: &Back) -> String {
-    let same = |left: &str| {
-        let pairs = table.key.iter().map(|column| format!("{left}{name} = (due.old).{name}", name = column.name));
-        pairs.collect::<Vec<_>>().join(" AND ")
-    };
     let here = format!("{}.", table.name.name());
     let back = match back {
         Back::Insert => {
@@ -146,7 +155,7 @@ fn statement(cx: &Cx, table: &KeyedTable, back: &Back) -> String {
             "UPDATE {name} SET {set} FROM due WHERE {same} AND ROW({now})::text = due.written RETURNING {key}",
             name = table.name,
             set = list(columns.iter().map(|column| format!("{column} = (due.old).{column}"))),
-            same = same(&here),
+            same = same_key(table, &here),
             now = list(columns.iter().map(|column| format!("{here}{column}"))),
             key = list(table.key.iter().map(|column| format!("{here}{}", column.name))),
         ),
@@ -164,7 +173,7 @@ fn statement(cx: &Cx, table: &KeyedTable, back: &Back) -> String {
         run = Literal::new(cx.run.as_str()),
         step = Literal::new(cx.step.as_str()),
         table_name = Literal::new(table.name.plain()),
-        same = same("back."),
+        same = same_key(table, "back."),
     )
 }
 
