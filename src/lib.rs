@@ -22,6 +22,7 @@ pub mod journal;
 pub mod limits;
 pub mod pg;
 pub mod plan;
+pub mod preflight;
 pub mod projection;
 pub mod report;
 pub mod shadow;

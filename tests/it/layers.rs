@@ -22,18 +22,19 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("copy", "crash limits pg projection sql terms"),
     ("follow", "capture limits pg projection sql terms"),
     ("verify", "limits pg projection sql terms"),
-    ("preflight", "limits pg projection sql terms"),
     ("cutover", "limits pg projection sql terms"),
     ("router", "capture terms"),
     // A notice carries the journal line it is about.
-    ("step", "capture copy crash cutover follow journal limits pg preflight projection sql terms verify"),
+    ("step", "capture copy crash cutover follow journal limits pg projection sql terms verify"),
     ("plan", "limits lint sql step terms"),
+    // What must be true before a plan begins: asked for its steps, before any of them runs.
+    ("preflight", "limits pg plan projection sql step terms"),
     // The screen listens to the notices of a step; the sampler watches its databases.
     ("report", "journal pg step terms"),
     // The engine samples while it drives.
     ("engine", "journal limits pg plan report step terms"),
     ("demo", "engine journal pg plan projection report router shadow sql step terms"),
-    ("cli", "demo engine journal limits lint pg plan projection report router shadow sql step terms"),
+    ("cli", "demo engine journal limits lint pg plan preflight projection report router shadow sql step terms"),
 ];
 
 #[test]
