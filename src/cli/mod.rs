@@ -4,6 +4,7 @@ mod check;
 mod databases;
 mod demo;
 mod preview;
+mod quarantine;
 mod report;
 mod rollback;
 mod run;
@@ -64,6 +65,11 @@ enum Command {
         after_help = "Examples:\n  crossfade rollback PLAN                     changes nothing: what would be undone\n  crossfade rollback PLAN --execute           does it; the same command resumes"
     )]
     Rollback(rollback::RollbackArgs),
+    /// The rows that steps set aside: list, show, or put them back
+    #[command(
+        after_help = "Examples:\n  crossfade quarantine list PLAN                 by run, step, table and reason\n  crossfade quarantine restore PLAN --execute    puts the rows of the latest run back"
+    )]
+    Quarantine(quarantine::QuarantineArgs),
 }
 
 /// How results are printed.
@@ -118,6 +124,7 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Status(args) => status::status(args, cli.format),
         Command::Report(args) => report::report(args, cli.format),
         Command::Rollback(args) => rollback::rollback(args, cli.format, cli.quiet).await,
+        Command::Quarantine(args) => quarantine::quarantine(args, cli.format).await,
     }
 }
 

@@ -23,11 +23,13 @@ impl Topic for Connections {
         // Our own sessions of now are gone when the plan begins. `reserved_connections` came with PostgreSQL 16.
         let sql = "SELECT r.rolsuper, current_setting('max_connections')::bigint, \
                           current_setting('superuser_reserved_connections')::bigint + coalesce(current_setting('reserved_connections', true), '0')::bigint, \
-                          (SELECT coalesce(sum(numbackends), 0)::bigint FROM pg_stat_database) - ours.count, \
-                          r.rolconnlimit::bigint, (SELECT count(*) FROM pg_stat_activity WHERE usesysid = r.oid) - ours.count, \
-                          d.datconnlimit::bigint, pg_stat_get_db_numbackends(d.oid)::bigint - ours.count \
-                   FROM pg_roles r, pg_database d, \
-                        (SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'crossfade/%') AS ours \
+                          (SELECT coalesce(sum(numbackends), 0)::bigint FROM pg_stat_database) - ours.on_server, \
+                          r.rolconnlimit::bigint, (SELECT count(*) FROM pg_stat_activity WHERE usesysid = r.oid) - ours.of_role, \
+                          d.datconnlimit::bigint, pg_stat_get_db_numbackends(d.oid)::bigint - ours.on_database \
+                   FROM pg_roles r, pg_database d, LATERAL ( \
+                        SELECT count(*) AS on_server, count(*) FILTER (WHERE a.usesysid = r.oid) AS of_role, \
+                               count(*) FILTER (WHERE a.datid = d.oid) AS on_database \
+                        FROM pg_stat_activity a WHERE a.application_name LIKE 'crossfade/%') AS ours \
                    WHERE r.rolname = current_user AND d.datname = current_database()";
         let row = ground.session.query_one(sql, &[]).await?;
         let superuser: bool = row.get(0);

@@ -27,6 +27,7 @@ mod vacuum;
 mod wal;
 mod wraparound;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ struct Needs {
     touched: Vec<Touched>,
     /// Whether it has a green side.
     two_sides: bool,
+    /// Where steps keep notes in our own tables.
+    notes: BTreeSet<Side>,
     limits: Limits,
     thresholds: Thresholds,
 }
@@ -67,7 +70,13 @@ impl Needs {
         let mut touched: Vec<Touched> = plan.steps().iter().flat_map(|step| step.step.touches()).collect();
         touched.sort();
         touched.dedup();
-        Self { touched, two_sides: plan.database(Side::Green).is_some(), limits: plan.limits().clone(), thresholds }
+        Self {
+            touched,
+            two_sides: plan.database(Side::Green).is_some(),
+            notes: plan.notes(),
+            limits: plan.limits().clone(),
+            thresholds,
+        }
     }
 
     /// Whether a step uses any table of this side so.

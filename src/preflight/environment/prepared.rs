@@ -18,8 +18,9 @@ impl Topic for Prepared {
 
     async fn ask(&self, ground: &Ground<'_>) -> anyhow::Result<Vec<Finding>> {
         let sql = "SELECT p.gid, extract(epoch FROM clock_timestamp() - p.prepared)::float8, \
-                          coalesce((SELECT array_agg(DISTINCT c.oid::regclass::text) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation \
-                            WHERE l.pid IS NULL AND l.virtualtransaction = '-1/' || p.transaction AND c.oid = ANY($1)), '{}') \
+                          coalesce((SELECT array_agg(DISTINCT l.relation::regclass::text) FROM pg_locks own \
+                            JOIN pg_locks l ON l.pid IS NULL AND l.virtualtransaction = own.virtualtransaction \
+                            WHERE own.pid IS NULL AND own.transactionid = p.transaction AND l.relation = ANY($1)), '{}') \
                    FROM pg_prepared_xacts p WHERE p.database = current_database() AND p.prepared < clock_timestamp() - $2 * interval '1 s' \
                    ORDER BY p.prepared";
         let older = ground.needs.thresholds.old_transaction.as_secs_f64();

@@ -35,7 +35,7 @@ async fn on_database(ground: &Ground<'_>, role: &str, database: &str) -> anyhow:
                FROM (SELECT) AS one LEFT JOIN pg_namespace s ON s.nspname = 'crossfade'";
     let row = ground.session.query_one(sql, &[]).await?;
     let mut findings = Vec::new();
-    if !row.get::<_, bool>(0) {
+    if ground.needs.notes.contains(&ground.side) && !row.get::<_, bool>(0) {
         let (what, next) = match row.get(2) {
             true => ("may not use and create in it", format!("GRANT USAGE, CREATE ON SCHEMA crossfade TO {role}")),
             false => ("may not create it", format!("GRANT CREATE ON DATABASE {database} TO {role}")),
@@ -54,7 +54,10 @@ async fn on_database(ground: &Ground<'_>, role: &str, database: &str) -> anyhow:
 /// USAGE to reach a table; CREATE for new tables and indexes.
 async fn on_schemas(ground: &Ground<'_>, role: &str, tables: &[Table]) -> anyhow::Result<Vec<Finding>> {
     let oids = |how: &[Use]| tables.iter().filter(|table| table.is_used(how)).map(|table| table.oid).collect::<Vec<u32>>();
-    let creates = ground.needs.uses(ground.side, &[Use::Alters, Use::Fills]);
+    // What has no schema in the plan is made in the first of the search path.
+    let creates = ground.needs.touched.iter().any(|touched| {
+        touched.side == ground.side && matches!(touched.how, Use::Alters | Use::Fills) && touched.relation.schema().is_none()
+    });
     let sql = "SELECT quote_ident(n.nspname), has_schema_privilege(n.oid, 'USAGE'), has_schema_privilege(n.oid, 'CREATE'), \
                       $3 AND n.nspname = current_schema() OR n.oid IN (SELECT relnamespace FROM pg_class WHERE oid = ANY($2)) \
                FROM pg_namespace n WHERE n.oid IN (SELECT relnamespace FROM pg_class WHERE oid = ANY($1)) \
