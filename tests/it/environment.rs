@@ -1,5 +1,6 @@
 //! The checks of what surrounds the rows: each is provoked and found, and a plain database is left in peace.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crossfade::pg::Database;
@@ -63,7 +64,11 @@ async fn ask_from(plan: &str, blue: &Database, green: Option<&Database>, thresho
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("plan.toml");
     std::fs::write(&path, plan).unwrap();
-    let plan = crossfade::plan::load(&path).unwrap();
+    ask_file(&path, blue, green, thresholds).await
+}
+
+async fn ask_file(path: &Path, blue: &Database, green: Option<&Database>, thresholds: Thresholds) -> Vec<Finding> {
+    let plan = crossfade::plan::load(path).unwrap();
     let (notices, _kept) = tokio::sync::mpsc::unbounded_channel();
     let databases = [Some(blue.clone()), green.cloned()];
     let cx = Cx::new(RunId::fresh(), StepId::new("preflight").unwrap(), plan.limits().clone(), databases, notices);
@@ -270,6 +275,21 @@ async fn transactions_that_were_left_open() {
     assert_eq!(serious(ask(IN_PLACE, &db.database(), None).await), []); // not a minute old
     db.sql("ROLLBACK PREPARED 'left behind'").await;
     db.sql("ROLLBACK PREPARED 'also left'").await;
+}
+
+/// The tables come from projections and from statements of files.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_plans_that_ship_are_asked_about_their_tables() {
+    let (blue, green) = (TestDb::empty().await, TestDb::empty().await);
+    crate::hydra::make_1_11_10(&blue).await;
+    let plan = |name| Path::new(env!("CARGO_MANIFEST_DIR")).join("plans").join(name);
+    let plan = plan("hydra-2x-blue-green.toml");
+    let (on_blue, on_green) = (blue.database(), green.database());
+    assert_eq!(serious(ask_file(&plan, &on_blue, Some(&on_green), Thresholds::default()).await), []);
+    blue.sql("ALTER TABLE hydra_oauth2_refresh SET UNLOGGED; ALTER TABLE hydra_client SET (autovacuum_enabled = false)").await;
+    let findings = ask_file(&plan, &on_blue, Some(&on_green), Thresholds::default()).await;
+    holds(&findings, Severity::Warning, "table public.hydra_oauth2_refresh on blue", "is unlogged");
+    holds(&findings, Severity::Warning, "table public.hydra_client on blue", "autovacuum is off");
 }
 
 /// Blue is only read by such a plan: a role that may read its tables is enough there.

@@ -165,6 +165,18 @@ async fn rows_whose_place_is_taken_are_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rows_that_break_a_constraint_added_since_stay_and_the_others_go_back() {
+    let cleaned = Cleaned::new().await;
+    cleaned.db.sql("ALTER TABLE note ADD CONSTRAINT harmless CHECK (text NOT LIKE 'secret%')").await;
+    let said = cleaned.quarantine(&["restore", "--execute"]).exits(10).stdout;
+    assert!(said.contains("public.note on blue: 0 rows restored, 5 left") && said.contains("harmless"), "{said}");
+    assert!(said.contains("public.t on blue: 10 rows restored, 0 left") && !said.contains("secret "), "{said}");
+    cleaned.db.sql("ALTER TABLE note DROP CONSTRAINT harmless").await;
+    cleaned.quarantine(&["restore", "--execute"]).exits(0);
+    assert_same("restored", std::slice::from_ref(&cleaned.before), &[fingerprint(&cleaned.db).await]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restore_needs_the_run_its_plan_and_its_database() {
     let cleaned = Cleaned::new().await;
     let said = cleaned.quarantine(&["restore", "--run", "nobody", "--execute"]).exits(2).stderr;

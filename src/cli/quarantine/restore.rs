@@ -8,7 +8,7 @@ use super::{Chosen, counted};
 use crate::cli::{Format, print_json, text};
 use crate::engine::{self, Stop};
 use crate::journal::{Journal, State, StepStatus};
-use crate::pg::{Database, DriverLock, identify};
+use crate::pg::{Database, DriverLock, explain, identify, sqlstate};
 use crate::plan::{self, Plan};
 use crate::step::{Cx, SetAside, Waiting};
 use crate::terms::{Exit, RunId, Side, StepId};
@@ -20,6 +20,8 @@ struct Restored {
     step: StepId,
     table: String,
     restored: u64,
+    /// Why the server refused a batch, without values: a constraint that was added since.
+    refused: Option<String>,
     #[serde(flatten)]
     left: Waiting,
 }
@@ -33,12 +35,19 @@ pub(super) async fn restore(chosen: &Chosen, execute: bool, format: Format) -> a
     let mut told = Vec::new();
     for (step, set_aside) in &work {
         let cx = cx(&run, step, &plan, &databases);
-        let before = set_aside.waiting(&cx).await?;
-        let (restored, left) = match execute && before.rows > 0 {
-            true => (set_aside.put_back(&cx).await?, set_aside.waiting(&cx).await?),
-            false => (0, before),
-        };
-        told.push(Restored { side: set_aside.side(), step: step.clone(), table: set_aside.table().plain(), restored, left });
+        let mut left = set_aside.waiting(&cx).await?;
+        let due = left.rows;
+        let mut refused = None;
+        if execute && due > 0 {
+            match set_aside.put_back(&cx).await {
+                Ok(_) => {}
+                Err(error) if breaks_a_constraint(&error) => refused = Some(explain(&error)),
+                Err(error) => return Err(error),
+            }
+            left = set_aside.waiting(&cx).await?;
+        }
+        let (table, restored) = (set_aside.table().plain(), due.saturating_sub(left.rows));
+        told.push(Restored { side: set_aside.side(), step: step.clone(), table, restored, refused, left });
     }
     if format == Format::Json {
         print_json(&serde_json::json!({ "run": run, "executed": execute, "tables": told }))?;
@@ -49,12 +58,17 @@ pub(super) async fn restore(chosen: &Chosen, execute: bool, format: Format) -> a
     Ok(if stays { Exit::Findings } else { Exit::Done })
 }
 
+/// Class 23: integrity constraint violation.
+fn breaks_a_constraint(error: &anyhow::Error) -> bool {
+    error.chain().filter_map(|cause| cause.downcast_ref::<tokio_postgres::Error>()).any(|error| sqlstate(error).starts_with("23"))
+}
+
 fn tell(run: &RunId, execute: bool, told: &[Restored]) -> String {
     let mut out = match execute {
         true => format!("run {run}\n"),
         false => format!("run {run}: nothing is changed without --execute\n"),
     };
-    for Restored { side, step, table, restored, left } in told {
+    for Restored { side, step, table, restored, refused, left } in told {
         out += &format!("  {step}, {table} on {side}: ");
         out += &match execute {
             true => format!("{} restored, {} left\n", counted(*restored), left.rows),
@@ -69,7 +83,12 @@ fn tell(run: &RunId, execute: bool, told: &[Restored]) -> String {
                 counted(left.barred)
             );
         }
-        if execute && left.rows > left.barred {
+        if let Some(why) = refused {
+            out += &format!(
+                "    the server refuses a batch of them: {why}\n    \
+                 next: drop that constraint, or undo the step that added it (`crossfade rollback`); then restore again\n"
+            );
+        } else if execute && left.rows > left.barred {
             out += &format!(
                 "    {} did not go back: another unique key of {table} refuses them\n    \
                  next: `crossfade quarantine show --rows` prints them; free the value first\n",
