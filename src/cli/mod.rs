@@ -3,6 +3,7 @@
 mod check;
 mod databases;
 mod demo;
+mod preflight;
 mod preview;
 mod quarantine;
 mod report;
@@ -49,6 +50,8 @@ enum Command {
     /// Check a plan: every problem at once
     #[command(after_help = "Examples:\n  crossfade check plans/hydra-1x-in-place.toml")]
     Check(check::CheckArgs),
+    /// Say which rows break the constraints to come, and what else would stop the plan; only reads
+    Preflight(preflight::PreflightArgs),
     /// Run or resume a plan; without --execute say what it would do
     #[command(
         after_help = "Examples:\n  crossfade run PLAN                          changes nothing: steps, rows, locks\n  crossfade run PLAN --execute                does it; the same command resumes\n  crossfade run PLAN --execute --approve ID   goes on past a step that waits for a person"
@@ -79,6 +82,8 @@ enum Format {
     Text,
     /// One JSON document.
     Json,
+    /// SARIF 2.1.0, for code review tools; `preflight` alone.
+    Sarif,
 }
 
 /// The plan and where its runs are kept.
@@ -117,9 +122,13 @@ pub fn main() -> ExitCode {
 }
 
 async fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
+    if cli.format == Format::Sarif && !matches!(cli.command, Command::Preflight(_)) {
+        return Err(Stop::Usage("--format sarif belongs to `crossfade preflight`".to_owned()).into());
+    }
     match &cli.command {
         Command::Demo(args) => demo::demo(args, cli.format, cli.quiet).await,
         Command::Check(args) => check::check(args, cli.format).await,
+        Command::Preflight(args) => preflight::preflight(args, cli.format, cli.quiet).await,
         Command::Run(args) => run::run(args, cli.format, cli.quiet).await,
         Command::Status(args) => status::status(args, cli.format),
         Command::Report(args) => report::report(args, cli.format),

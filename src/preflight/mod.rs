@@ -1,21 +1,71 @@
-//! What must be true before a plan begins, asked of the databases without changing them.
+//! What would stop a plan, before it begins: rows that break the constraints to come, and surroundings that do not fit.
+//! Everything here only reads.
 
+pub mod derived;
 pub mod environment;
+mod violation;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
+pub use violation::{Counted, Violation};
+
+use crate::pg::explain;
+use crate::plan::Plan;
 use crate::step::Cx;
-use crate::terms::Finding;
+use crate::terms::{Finding, Severity};
 
-/// One read-only question to the databases.
+/// One thing preflight looks at.
 #[async_trait]
 pub trait Check: Send + Sync {
-    /// What it asks, in a few words.
+    /// What it looks at, in a few words.
     fn name(&self) -> String;
 
-    /// Asks. Changes nothing.
-    ///
-    /// # Errors
-    /// When the question cannot be asked: the server is gone, or the role may not ask.
+    /// Looks. Changes nothing.
     async fn run(&self, cx: &Cx) -> anyhow::Result<Vec<Finding>>;
+
+    /// The same with everything that is known about the rows, for a check that looks at rows.
+    async fn look(&self, cx: &Cx) -> anyhow::Result<Vec<Violation>> {
+        Ok(self.run(cx).await?.into_iter().map(Violation::from).collect())
+    }
+}
+
+/// Runs every check, as many at once as the plan allows sessions; what blocks comes first.
+///
+/// # Errors
+/// When the checks cannot be made out because a server cannot be reached. A check that fails becomes a finding.
+pub async fn run(plan: &Plan, cx: &Cx) -> anyhow::Result<Vec<Violation>> {
+    let mut checks = environment::checks(plan, cx).await?;
+    checks.extend(derived::checks(plan, cx).await?);
+    let places = Arc::new(Semaphore::new(cx.limits.jobs));
+    let mut running = JoinSet::new();
+    for (number, check) in checks.into_iter().enumerate() {
+        let (cx, places) = (cx.clone(), Arc::clone(&places));
+        running.spawn(async move {
+            let _place = places.acquire_owned().await;
+            let found = check.look(&cx).await;
+            (number, found.unwrap_or_else(|error| vec![failed(&check.name(), &error)]))
+        });
+    }
+    let mut found = Vec::new();
+    while let Some(ended) = running.join_next().await {
+        found.push(ended?);
+    }
+    found.sort_by_key(|(number, _)| *number);
+    let mut violations: Vec<Violation> = found.into_iter().flat_map(|(_, violations)| violations).collect();
+    violations.sort_by_key(|violation| std::cmp::Reverse(violation.finding.severity));
+    Ok(violations)
+}
+
+/// A check that could not look: nothing is known, which is no all-clear.
+fn failed(name: &str, error: &anyhow::Error) -> Violation {
+    Violation::from(Finding {
+        severity: Severity::Blocks,
+        object: name.to_owned(),
+        what: format!("could not be checked: {}", explain(error)),
+        next: "correct that and run preflight again".to_owned(),
+    })
 }

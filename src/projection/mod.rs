@@ -3,6 +3,7 @@
 //! The journey: files → [`load`] (syntax, every flaw at once) → [`ProjectionSet`] → [`bind`] (both catalogs, every
 //! finding at once) → [`Bound`], from which copy, verify and later follow and repair compose their statements.
 
+mod anatomy;
 mod bind;
 mod expression;
 mod file;
@@ -11,6 +12,7 @@ mod parts;
 mod statement;
 mod target;
 
+pub use anatomy::{Anatomy, Reference, anatomy, conditions, plain_column, reads_json};
 pub use bind::{Binding, bind};
 pub use file::{Flaw, load};
 pub use identity::identity;

@@ -1,5 +1,6 @@
 //! SQL text: quoting, splitting into statements, and what each statement does. Pure.
 
+mod demand;
 mod ident;
 mod lock;
 mod parser;
@@ -9,9 +10,10 @@ mod star;
 mod statement;
 mod touch;
 
+pub use demand::{Demand, Rule};
 pub use ident::{Ident, Literal, QualifiedName};
 pub use lock::LockMode;
 pub use split::{Comment, SyntaxFault, comments, split};
 pub use star::{Reads, Star, stars};
-pub use statement::{Block, Effect, Statement};
+pub use statement::{Block, Effect, Statement, written};
 pub use touch::Touch;

@@ -6,7 +6,8 @@ use std::ops::Range;
 use squawk_syntax::ast::{self, AlterTableAction, AstNode};
 use squawk_syntax::{SyntaxElement, SyntaxKind, SyntaxNode};
 
-use super::parser::{find, ident_in, line_of, name_in, words};
+use super::demand::{self, Demand};
+use super::parser::{find, ident_in, line_of, name_in, parsed, words};
 use super::touch::{self, Touch};
 use super::{Ident, LockMode, QualifiedName};
 
@@ -105,6 +106,11 @@ impl Statement {
         self.touches.as_deref()
     }
 
+    /// What it demands of the rows that are already there.
+    pub fn demands(&self) -> Vec<Demand> {
+        parsed(&self.text, |parse| parse.tree().stmts().flat_map(|stmt| demand::demands(&stmt)).collect()).unwrap_or_default()
+    }
+
     /// Its strongest lock; `None` when it is not known or there is none.
     pub fn strongest(&self) -> Option<&Touch> {
         self.strongest_beside(&BTreeSet::new())
@@ -126,6 +132,12 @@ impl Statement {
             _ => self.block == Block::Outside && self.strongest().is_some_and(weak),
         }
     }
+}
+
+/// The tables whose rows a statement changes.
+pub fn written(statement: &Statement) -> Vec<QualifiedName> {
+    let touches = statement.touches().unwrap_or_default().iter();
+    touches.filter(|touch| touch.lock == LockMode::RowExclusive).map(|touch| touch.relation.clone()).collect()
 }
 
 /// Reads a parsed statement of `text`.

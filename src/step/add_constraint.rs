@@ -12,7 +12,7 @@ use super::drop_index::rebuild;
 use super::registry::{Fault, Kind, KindResult, Surroundings};
 use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
 use crate::pg::{ConstraintState, Session, column_state, constraint_state, explain, sqlstate, table_state};
-use crate::sql::{Ident, QualifiedName};
+use crate::sql::{self, Demand, Ident, QualifiedName};
 use crate::terms::{Before, Extent, Finding, Severity, Side};
 
 /// The table entry of this kind.
@@ -220,6 +220,16 @@ impl Step for AddConstraint {
                 }
                 Ok(findings)
             }
+        }
+    }
+
+    fn demands(&self) -> Vec<Demand> {
+        let demand =
+            |rule| Demand { table: self.table.clone(), name: self.name.as_str().to_owned(), rule, checked: self.validate };
+        match &self.rule {
+            Rule::Check(expression) => vec![demand(sql::Rule::Check(expression.clone()))],
+            Rule::ForeignKey(key) => vec![demand(key.rule())],
+            Rule::Key(_, index) => index.demands(),
         }
     }
 

@@ -14,7 +14,7 @@ use super::rows::batches::Batches;
 use super::rows::key_walk::{FORWARD, KeyWalk, UNDO, extent, forget};
 use super::rows::keyed_table::KeyedTable;
 use super::rows::set_aside::{Back, assignments, changing, restore};
-use super::{Cx, Fault, Forecast, Reversal, SetAside, Step, Summary, Touched, Use, from_table};
+use super::{Becomes, Cx, Fault, Forecast, Reversal, RowChange, SetAside, Step, Summary, Touched, Use, from_table};
 use crate::sql::{Ident, QualifiedName};
 use crate::terms::{Before, Extent, Finding, Severity, Side};
 
@@ -156,6 +156,11 @@ impl Step for Backfill {
             findings.extend(assignment::check(&session, &table, set).await?);
         }
         Ok(findings)
+    }
+
+    fn row_changes(&self) -> Vec<RowChange> {
+        let known = Some((self.condition.clone(), Becomes::Set(self.set.clone())));
+        vec![RowChange { table: self.table.clone(), known }]
     }
 
     async fn observe(&self, cx: &Cx) -> anyhow::Result<Extent> {

@@ -10,7 +10,7 @@ use super::rows::dependent::{self, Dependent};
 use super::rows::key_walk::{FORWARD, KeyWalk, extent, forget, rows_done};
 use super::rows::keyed_table::KeyedTable;
 use super::rows::set_aside::{Back, changing, removing};
-use super::{Cx, Fault, Forecast, Reversal, SetAside, Step, Summary, Touched, Use, from_table};
+use super::{Becomes, Cx, Fault, Forecast, Reversal, RowChange, SetAside, Step, Summary, Touched, Use, from_table};
 use crate::pg::Session;
 use crate::sql::{Ident, QualifiedName};
 use crate::terms::{Before, Extent, Finding, Severity, Side};
@@ -172,6 +172,14 @@ impl Step for CleanRows {
             });
         }
         Ok(findings)
+    }
+
+    fn row_changes(&self) -> Vec<RowChange> {
+        let becomes = match &self.action {
+            Action::Delete { .. } => Becomes::Gone,
+            Action::Mend(set) => Becomes::Set(set.clone()),
+        };
+        vec![RowChange { table: self.table.clone(), known: Some((self.condition.clone(), becomes)) }]
     }
 
     async fn observe(&self, cx: &Cx) -> anyhow::Result<Extent> {

@@ -80,6 +80,8 @@ pub struct Cx {
     pub approvals: Arc<BTreeSet<String>>,
     /// Whether a person allowed the plan's own programs with `--allow-hooks`.
     pub allow_hooks: bool,
+    /// Of huge tables look only at this percentage of the blocks, where that tells something.
+    pub sample: Option<f64>,
     /// Requests to stop.
     pub interrupt: Interrupt,
     /// Where progress and remarks go.
@@ -98,6 +100,7 @@ impl Cx {
             limits,
             approvals: Arc::default(),
             allow_hooks: false,
+            sample: None,
             interrupt: Interrupt::default(),
             notices,
             databases,

@@ -99,6 +99,10 @@ impl Step for Copy {
         Ok(findings)
     }
 
+    fn brings(&self) -> Option<&Projected> {
+        Some(&self.projected)
+    }
+
     async fn observe(&self, cx: &Cx) -> anyhow::Result<Extent> {
         let green = cx.connect(Side::Green).await?;
         if !control_present(&green).await? {

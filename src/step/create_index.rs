@@ -7,6 +7,7 @@ use super::ddl::index::IndexSpec;
 use super::registry::{Fault, Kind, KindResult, Surroundings};
 use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
 use crate::pg::table_state;
+use crate::sql::Demand;
 use crate::terms::{Before, Extent, Finding, Side};
 
 /// The table entry of this kind.
@@ -62,6 +63,10 @@ impl Step for CreateIndex {
 
     async fn preconditions(&self, cx: &Cx) -> anyhow::Result<Vec<Finding>> {
         self.0.obstacles(cx).await
+    }
+
+    fn demands(&self) -> Vec<Demand> {
+        self.0.demands()
     }
 
     async fn observe(&self, cx: &Cx) -> anyhow::Result<Extent> {

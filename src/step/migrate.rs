@@ -18,9 +18,9 @@ use self::folder::Migration;
 use self::history::{History, Marks};
 use self::pass::{Hands, Pass};
 use super::registry::{Kind, KindResult, Surroundings};
-use super::{Cx, Forecast, Reversal, Step, Summary, Touched, from_table};
+use super::{Cx, Forecast, Reversal, RowChange, Step, Summary, Touched, from_table};
 use crate::pg::Session;
-use crate::sql::{QualifiedName, Statement};
+use crate::sql::{Demand, QualifiedName, Statement, written};
 use crate::terms::{Before, Extent, Side};
 
 /// The table entry of this kind.
@@ -157,6 +157,17 @@ impl Step for Migrate {
             }
         }
         Ok(lines)
+    }
+
+    fn demands(&self) -> Vec<Demand> {
+        let statements = || self.migrations.iter().flat_map(|migration| migration.up.statements());
+        let new = self.created();
+        statements().flat_map(Statement::demands).filter(|demand| !new.contains(&demand.table)).collect()
+    }
+
+    fn row_changes(&self) -> Vec<RowChange> {
+        let statements = self.migrations.iter().flat_map(|migration| migration.up.statements());
+        statements.flat_map(written).map(|table| RowChange { table, known: None }).collect()
     }
 
     async fn observe(&self, cx: &Cx) -> anyhow::Result<Extent> {

@@ -20,6 +20,7 @@ mod projected;
 mod registry;
 mod require;
 mod rows;
+mod rows_ahead;
 mod run_hook;
 mod run_sql;
 mod set_not_null;
@@ -30,11 +31,14 @@ mod verify;
 use async_trait::async_trait;
 
 pub use context::{Cx, Interrupt, Notice, Outbound};
+pub use projected::Projected;
 pub use registry::{Fault, KINDS, Parsed, Surroundings, from_table, parse};
 pub use rows::quarantine::{SetAside, Waiting};
+pub use rows_ahead::{Becomes, RowChange};
 pub use stop::Stop;
 pub use touched::{Touched, Use};
 
+use crate::sql::Demand;
 use crate::terms::{Before, Extent, Finding, Severity, Side};
 
 /// One line for the reviewer.
@@ -127,6 +131,21 @@ pub trait Step: Send + Sync {
     async fn preconditions(&self, cx: &Cx) -> anyhow::Result<Vec<Finding>> {
         let _ = cx;
         Ok(Vec::new())
+    }
+
+    /// What it demands of the rows that are already on its side.
+    fn demands(&self) -> Vec<Demand> {
+        Vec::new()
+    }
+
+    /// How it changes rows that are already on its side, before the steps that follow.
+    fn row_changes(&self) -> Vec<RowChange> {
+        Vec::new()
+    }
+
+    /// The rows it brings to green, for a kind that does.
+    fn brings(&self) -> Option<&Projected> {
+        None
     }
 
     /// How much of the effect is there, asked of the systems.

@@ -22,7 +22,7 @@ pub(super) struct Keys {
 
 /// Projections from files and from the catalogs.
 #[derive(Debug)]
-pub(super) struct Projected {
+pub struct Projected {
     set: ProjectionSet,
     tables: Vec<QualifiedName>,
 }
@@ -52,6 +52,16 @@ impl Keys {
 }
 
 impl Projected {
+    /// The projections that are written in files.
+    pub fn set(&self) -> &ProjectionSet {
+        &self.set
+    }
+
+    /// The tables that are the same on both sides.
+    pub fn tables(&self) -> &[QualifiedName] {
+        &self.tables
+    }
+
     /// How many tables.
     pub(super) fn len(&self) -> usize {
         self.set.projections.len() + self.tables.len()

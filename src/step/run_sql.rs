@@ -4,9 +4,9 @@ use async_trait::async_trait;
 use serde::Deserialize;
 
 use super::registry::{Kind, KindResult, Surroundings};
-use super::{Cx, Forecast, Reversal, Step, Summary, Touched, from_table};
+use super::{Cx, Forecast, Reversal, RowChange, Step, Summary, Touched, from_table};
 use crate::pg::{Patience, mark, marked, unmark};
-use crate::sql::{Statement, split};
+use crate::sql::{Demand, Statement, split, written};
 use crate::terms::{Before, Extent, Side};
 
 /// The table entry of this kind.
@@ -25,6 +25,13 @@ struct RunSql {
 fn parse(table: toml::Table, _: &Surroundings) -> KindResult {
     let step: RunSql = from_table(table)?;
     Ok((Box::new(step), Vec::new()))
+}
+
+impl RunSql {
+    /// The statements as far as they can be read.
+    fn statements(&self) -> Vec<Statement> {
+        self.sql.iter().flat_map(|text| split(text).unwrap_or_default()).collect()
+    }
 }
 
 #[async_trait]
@@ -59,6 +66,14 @@ impl Step for RunSql {
             .iter()
             .map(|sql| Forecast { object: self.side.to_string(), what: sql.trim().to_owned(), rows: None, lock: String::new() })
             .collect())
+    }
+
+    fn demands(&self) -> Vec<Demand> {
+        self.statements().iter().flat_map(Statement::demands).collect()
+    }
+
+    fn row_changes(&self) -> Vec<RowChange> {
+        self.statements().iter().flat_map(written).map(|table| RowChange { table, known: None }).collect()
     }
 
     async fn observe(&self, cx: &Cx) -> anyhow::Result<Extent> {

@@ -9,7 +9,7 @@ use super::ddl::patient::{count, in_turn, patiently};
 use super::registry::{Kind, KindResult, Surroundings};
 use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
 use crate::pg::{ConstraintState, column_state, constraint_state, table_state};
-use crate::sql::{Ident, QualifiedName};
+use crate::sql::{Demand, Ident, QualifiedName, Rule};
 use crate::terms::{Before, Extent, Finding, Severity, Side, key_digest};
 
 /// The table entry of this kind.
@@ -106,6 +106,11 @@ impl Step for SetNotNull {
             format!("is NULL in {}", counted(nulls, "row", "rows")),
             "fill it first (backfill or clean_rows), then run again",
         ))
+    }
+
+    fn demands(&self) -> Vec<Demand> {
+        let (name, rule) = (self.column.as_str().to_owned(), Rule::NotNull(self.column.clone()));
+        vec![Demand { table: self.table.clone(), name, rule, checked: true }]
     }
 
     async fn observe(&self, cx: &Cx) -> anyhow::Result<Extent> {

@@ -6,9 +6,10 @@ use tokio::sync::OnceCell;
 
 use crate::support::{Ran, TestDb, Workspace};
 
-/// Sessions of the generated data, and rows of each kind that breaks a 2.x migration.
+/// Sessions of the generated data.
 const SESSIONS: u32 = 300;
-const PLANTED: u32 = 5;
+/// Rows of each kind that breaks a 2.x migration.
+pub const PLANTED: u32 = 5;
 
 /// A plan of this repository.
 pub fn plan(name: &str) -> PathBuf {

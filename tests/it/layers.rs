@@ -27,8 +27,8 @@ const MAY_NAME: &[(&str, &str)] = &[
     // A notice carries the journal line it is about.
     ("step", "capture copy crash cutover follow journal limits pg projection sql terms verify"),
     ("plan", "limits lint sql step terms"),
-    // What must be true before a plan begins: asked for its steps, before any of them runs.
-    ("preflight", "limits pg plan projection sql step terms"),
+    // It looks at what the steps of a plan ask of rows, on throw-away servers where green is not there yet.
+    ("preflight", "limits pg plan projection shadow sql step terms"),
     // The screen listens to the notices of a step; the sampler watches its databases.
     ("report", "journal pg step terms"),
     // The engine samples while it drives.

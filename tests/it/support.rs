@@ -50,6 +50,11 @@ impl TestDb {
         Self::empty_on(cluster()).await
     }
 
+    /// A new, empty database in this encoding.
+    pub async fn in_encoding(encoding: &str) -> Self {
+        Self::from_template(&format!("template0 ENCODING '{encoding}'")).await
+    }
+
     /// A new, empty database of this cluster.
     pub async fn empty_on(cluster: &Arc<Cluster>) -> Self {
         Self::made(cluster, "template0").await

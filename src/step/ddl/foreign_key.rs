@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::pg::ConstraintState;
-use crate::sql::{Ident, QualifiedName};
+use crate::sql::{Ident, QualifiedName, Rule};
 
 /// A foreign key with MATCH SIMPLE.
 #[derive(Debug, Deserialize)]
@@ -58,6 +58,16 @@ impl ForeignKey {
             self.on_update.forms().0,
             if self.deferrable { " DEFERRABLE" } else { "" }
         )
+    }
+
+    /// What it demands of rows.
+    pub(in crate::step) fn rule(&self) -> Rule {
+        Rule::ForeignKey {
+            columns: self.columns.clone(),
+            references: self.references.clone(),
+            referenced: self.referenced_columns.clone(),
+            full: false,
+        }
     }
 
     /// The rows of `table` that point nowhere, as a FROM clause. A key with a NULL in it points nowhere rightly.

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::patient::{count, patiently};
 use crate::pg::{IndexState, Session, explain, index_state, sqlstate, table_state};
-use crate::sql::{Ident, QualifiedName};
+use crate::sql::{Demand, Ident, QualifiedName, Statement, split};
 use crate::step::Cx;
 use crate::terms::{Extent, Finding, Severity, Side};
 
@@ -64,6 +64,12 @@ impl IndexSpec {
             sql += &format!(" WHERE {predicate}");
         }
         sql
+    }
+
+    /// What it demands of rows.
+    pub(in crate::step) fn demands(&self) -> Vec<Demand> {
+        let statements = split(&self.statement(false, &self.table)).unwrap_or_default();
+        statements.iter().flat_map(Statement::demands).collect()
     }
 
     /// What is there under the index's name, which is looked for in the schema of the table.

@@ -1,0 +1,142 @@
+//! The checks of a copy: its projections bound to both catalogs, with what green's tables demand.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::dangling::Dangling;
+use super::definitions::{self, key_of};
+use super::green::green;
+use super::inspect::Parents;
+use super::projected::{Brought, ProjectedCheck, Table};
+use super::rows::Rows;
+use super::{Check, Known};
+use crate::pg::Session;
+use crate::plan::{Plan, PlannedStep};
+use crate::projection::{Projection, anatomy, bind, identity, read_target};
+use crate::sql::{Ident, Literal, QualifiedName, Rule};
+use crate::step::{Cx, Projected};
+use crate::terms::Side;
+
+/// The most rows of a table outside the copy that are held against a foreign key.
+const MOST_KEPT: usize = 10_000;
+
+/// The checks of the copy step. `seen` are blue tables whose foreign keys are looked at already.
+pub(super) async fn checks(
+    plan: &Plan,
+    cx: &Cx,
+    step: &PlannedStep,
+    projected: &Projected,
+    seen: &mut BTreeSet<QualifiedName>,
+) -> anyhow::Result<Vec<Box<dyn Check>>> {
+    let schema = green(plan, cx, step).await?;
+    let (blue, on_green) = (cx.connect(Side::Blue).await?, schema.database.connect("crossfade/preflight").await?);
+    let (same, mut findings) = identity(&blue, &on_green, projected.tables()).await?;
+    let mut set = projected.set().clone();
+    set.projections.extend(same.iter().cloned());
+    findings.extend(bind(&blue, &on_green, &set, true).await?.findings);
+    set.projections.truncate(projected.set().projections.len());
+    for projection in same {
+        set.projections.push(with_casts(&blue, &on_green, projection).await?);
+    }
+    let binding = bind(&blue, &on_green, &set, true).await?;
+    let mut checks: Vec<Box<dyn Check>> = vec![Box::new(Known(format!("step {}", step.id), findings))];
+    let mut tables = Vec::new();
+    for (bound, target) in binding.bound {
+        let mut keys = Vec::new();
+        let mut estimate = 0;
+        for source in &bound.sources {
+            keys.push(key_of(&blue, &source.drives).await?);
+            let driving = read_target(&blue, &source.drives).await?;
+            estimate += driving.map_or(0, |target| target.estimated_rows.max(0).unsigned_abs());
+            for relation in anatomy(&source.from).relations {
+                if !bound.identity && seen.insert(relation.table.clone()) {
+                    checks.push(Box::new(Dangling { table: relation.table }));
+                }
+            }
+        }
+        let definitions = definitions::read(&on_green, &target).await?;
+        let left: Vec<(Ident, String)> = definitions
+            .defaults
+            .iter()
+            .filter(|(name, _)| !bound.columns.iter().any(|column| column.name == *name))
+            .filter(|(name, _)| target.column(name).is_some_and(|column| column.built_in())) // blue knows no other type
+            .cloned()
+            .collect();
+        let rows = Rows::of_projection(&bound, &target, &keys, &left);
+        let same = bound.identity.then(|| keys.first().cloned().unwrap_or_default());
+        tables.push(Table { rows, bound, target, definitions, same, estimate });
+    }
+    let kept = kept(&on_green, &tables).await?;
+    let encoding = encoding(&blue, &cx.connect(Side::Green).await?).await?;
+    let count = tables.len();
+    let brought = Arc::new(Brought { tables, kept, encoding });
+    checks.extend((0..count).map(|number| Box::new(ProjectedCheck { brought: Arc::clone(&brought), number }) as Box<dyn Check>));
+    Ok(checks)
+}
+
+/// The projection of a table that is the same on both sides, with a cast where the types are not.
+async fn with_casts(blue: &Session, green: &Session, mut projection: Projection) -> anyhow::Result<Projection> {
+    let (Some(old), Some(new)) = (read_target(blue, &projection.table).await?, read_target(green, &projection.table).await?)
+    else {
+        return Ok(projection);
+    };
+    for source in &mut projection.sources {
+        for (name, expression) in &mut source.columns {
+            if let (Some(from), Some(to)) = (old.column(name), new.column(name))
+                && from.type_oid != to.type_oid
+                && to.built_in()
+            {
+                *expression = format!("({expression})::{}", if to.cast_cuts() { &to.bare_type } else { &to.full_type });
+            }
+        }
+    }
+    Ok(projection)
+}
+
+/// The rows of green tables outside the copy that its foreign keys point to.
+async fn kept(green: &Session, tables: &[Table]) -> anyhow::Result<Vec<(QualifiedName, Vec<Ident>, Parents)>> {
+    let mut kept: Vec<(QualifiedName, Vec<Ident>, Parents)> = Vec::new();
+    for demand in tables.iter().flat_map(|table| &table.definitions.demands) {
+        let Rule::ForeignKey { references, referenced, .. } = &demand.rule else { continue };
+        let known = tables.iter().any(|table| table.target.table == *references)
+            || kept.iter().any(|(table, columns, _)| table == references && columns == referenced);
+        if !known {
+            kept.push((references.clone(), referenced.clone(), values(green, references, referenced).await?));
+        }
+    }
+    Ok(kept)
+}
+
+async fn values(green: &Session, table: &QualifiedName, columns: &[Ident]) -> anyhow::Result<Parents> {
+    let Some(target) = read_target(green, table).await? else { return Ok(Err(format!("{} is not there", table.plain()))) };
+    let types: Vec<&str> = columns.iter().filter_map(|name| target.column(name)).map(|c| c.full_type.as_str()).collect();
+    let texts = columns.iter().map(|column| format!("{column}::text")).collect::<Vec<_>>().join(", ");
+    let rows = green.query(&format!("SELECT ARRAY[{texts}] FROM {table} LIMIT {}", MOST_KEPT + 1), &[]).await?;
+    if rows.len() > MOST_KEPT || types.len() != columns.len() {
+        return Ok(Err(format!("{} has more than {MOST_KEPT} rows and is not part of the copy", table.plain())));
+    }
+    let value = |(value, of): (&Option<String>, &&str)| {
+        let text = value.as_ref().map_or("NULL".to_owned(), |value| Literal::new(value.as_str()).to_string());
+        format!("{text}::{of}")
+    };
+    let row = |values: Vec<Option<String>>| format!("({})", values.iter().zip(&types).map(value).collect::<Vec<_>>().join(", "));
+    let names = columns.iter().map(Ident::to_string).collect::<Vec<_>>().join(", ");
+    let nothing = types.iter().map(|of| format!("NULL::{of}")).collect::<Vec<_>>().join(", ");
+    let lines: Vec<String> = rows.iter().map(|found| row(found.get(0))).collect();
+    let select = match lines.is_empty() {
+        true => format!("SELECT * FROM (VALUES ({nothing})) AS kept ({names}) WHERE false"),
+        false => format!("SELECT * FROM (VALUES {}) AS kept ({names})", lines.join(", ")),
+    };
+    Ok(Ok((select, columns.to_vec())))
+}
+
+/// What shows whether a text of blue has a form in green's encoding, when the encodings differ.
+async fn encoding(blue: &Session, green: &Session) -> anyhow::Result<Option<(String, String)>> {
+    let sql = "SELECT current_setting('server_encoding')";
+    let [from, to]: [String; 2] = [blue.query_one(sql, &[]).await?.get(0), green.query_one(sql, &[]).await?.get(0)];
+    Ok(match (from.as_str(), to.as_str()) {
+        (from, to) if from == to || to == "SQL_ASCII" => None,
+        ("SQL_ASCII", to) => Some(("convert_from(textsend(".to_owned(), format!("), {})", Literal::new(to)))),
+        (_, to) => Some(("convert_to(".to_owned(), format!(", {})", Literal::new(to)))),
+    })
+}

@@ -1,0 +1,101 @@
+//! What existing rows must keep to, derived from the plan: from its steps' own demands, from the statements of its migrations,
+//! and, for a copy, from green's schema held against the rows that the projections give. Nobody writes SQL for it.
+
+mod ask;
+mod brought;
+mod dangling;
+mod definitions;
+mod green;
+mod inspect;
+mod left_out;
+mod projected;
+mod raw;
+mod reader;
+mod rows;
+mod several;
+mod suggest;
+mod table;
+mod tally;
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+
+use super::{Check, Violation};
+use crate::plan::{Plan, PlannedStep};
+use crate::sql::QualifiedName;
+use crate::step::{Cx, RowChange};
+use crate::terms::{Extent, Finding, Side};
+
+/// Every derived check of a plan, one per step and table. Steps whose effect is there already demand nothing more.
+///
+/// # Errors
+/// When a server cannot be reached, or green's schema can neither be read nor be made on a throw-away server.
+pub async fn checks(plan: &Plan, cx: &Cx) -> anyhow::Result<Vec<Box<dyn Check>>> {
+    let mut checks: Vec<Box<dyn Check>> = Vec::new();
+    let mut changes: Vec<(Side, String, RowChange)> = Vec::new();
+    let mut copied = BTreeSet::new();
+    let blue_green = plan.steps().iter().any(|step| step.step.brings().is_some());
+    for step in plan.steps() {
+        if let Some(projected) = step.step.brings() {
+            let made = brought::checks(plan, cx, step, projected, &mut copied).await?;
+            checks.extend(made);
+            continue;
+        }
+        let [side] = step.step.sides()[..] else { continue };
+        let mut own = cx.clone();
+        own.step = step.id.clone();
+        if step.step.reads_only() || matches!(step.step.observe(&own).await, Ok(Extent::Complete)) {
+            continue;
+        }
+        // What a blue-green plan asks of green's rows is asked of the rows that the copy brings.
+        if !(blue_green && side == Side::Green) {
+            checks.extend(of_step(step, side, &changes));
+        }
+        changes.extend(step.step.row_changes().into_iter().map(|change| (side, step.id.to_string(), change)));
+    }
+    Ok(checks)
+}
+
+fn of_step(step: &PlannedStep, side: Side, changes: &[(Side, String, RowChange)]) -> Vec<Box<dyn Check>> {
+    let demands = step.step.demands();
+    let tables: BTreeSet<&QualifiedName> = demands.iter().map(|demand| &demand.table).collect();
+    let own = step.step.row_changes();
+    let check = |table: &QualifiedName| {
+        let ahead = changes.iter().filter(|(of, _, change)| *of == side && same_table(&change.table, table));
+        let unknown = ahead.clone().find(|(_, _, change)| change.known.is_none()).map(|(_, step, _)| step.clone());
+        let within = own.iter().any(|change| same_table(&change.table, table)).then(|| step.id.to_string());
+        table::TableCheck {
+            step: step.id.to_string(),
+            side,
+            table: table.clone(),
+            demands: demands.iter().filter(|demand| demand.table == *table).cloned().collect(),
+            changes: ahead.map(|(_, _, change)| change.clone()).collect(),
+            pending: unknown.or(within),
+        }
+    };
+    tables.into_iter().map(|table| Box::new(check(table)) as Box<dyn Check>).collect()
+}
+
+/// Whether two names may mean the same table: a name without a schema means any.
+fn same_table(one: &QualifiedName, other: &QualifiedName) -> bool {
+    one.name() == other.name() && (one.schema().is_none() || other.schema().is_none() || one.schema() == other.schema())
+}
+
+/// Findings that are known already.
+struct Known(String, Vec<Finding>);
+
+#[async_trait]
+impl Check for Known {
+    fn name(&self) -> String {
+        self.0.clone()
+    }
+
+    async fn run(&self, _: &Cx) -> anyhow::Result<Vec<Finding>> {
+        Ok(self.1.clone())
+    }
+
+    async fn look(&self, _: &Cx) -> anyhow::Result<Vec<Violation>> {
+        Ok(self.1.iter().cloned().map(Violation::from).collect())
+    }
+}
