@@ -130,3 +130,17 @@ impl Event {
         }
     }
 }
+
+#[cfg(test)]
+impl Event {
+    /// The first line of a journal, for the tests of this module.
+    pub(super) fn run_started_example() -> Self {
+        Event::RunStarted {
+            plan: "p".to_owned(),
+            fingerprint: Fingerprint::of([b"p".as_slice()]),
+            steps: Vec::new(),
+            databases: BTreeMap::new(),
+            version: "0".to_owned(),
+        }
+    }
+}

@@ -165,26 +165,13 @@ fn sync_directory(directory: &Path) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-    use crate::terms::Fingerprint;
-
-    fn begin() -> Event {
-        Event::RunStarted {
-            plan: "p".to_owned(),
-            fingerprint: Fingerprint::of([b"p".as_slice()]),
-            steps: Vec::new(),
-            databases: BTreeMap::new(),
-            version: "0".to_owned(),
-        }
-    }
 
     #[test]
     fn a_torn_tail_is_cut_and_the_rest_is_kept() {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(dir.path()).unwrap();
-        journal.append(begin()).unwrap();
+        journal.append(Event::run_started_example()).unwrap();
         journal.append(Event::RunDone).unwrap();
         drop(journal);
         let path = dir.path().join("journal.jsonl");
@@ -202,7 +189,7 @@ mod tests {
     fn nothing_follows_a_line_that_could_not_be_written() {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(dir.path()).unwrap();
-        journal.append(begin()).unwrap();
+        journal.append(Event::run_started_example()).unwrap();
         let read_only = File::open(journal.path()).unwrap();
         let good = std::mem::replace(&mut journal.file, read_only);
         assert!(journal.append(Event::RunDone).is_err(), "the file is open for reading only");
@@ -223,7 +210,7 @@ mod tests {
     fn a_changed_line_is_refused_with_its_number() {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(dir.path()).unwrap();
-        journal.append(begin()).unwrap();
+        journal.append(Event::run_started_example()).unwrap();
         drop(journal);
         let path = dir.path().join("journal.jsonl");
         let text = std::fs::read_to_string(&path).unwrap();

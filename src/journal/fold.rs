@@ -154,16 +154,6 @@ mod tests {
     use super::*;
     use crate::terms::Extent;
 
-    fn run_started() -> Event {
-        Event::RunStarted {
-            plan: "p".to_owned(),
-            fingerprint: Fingerprint::of([b"p".as_slice()]),
-            steps: Vec::new(),
-            databases: BTreeMap::new(),
-            version: "0".to_owned(),
-        }
-    }
-
     fn started(step: &StepId, attempt: u32, before: i32) -> Event {
         Event::StepStarted { step: step.clone(), attempt, found: Extent::Absent, before: Before::of(&before).unwrap() }
     }
@@ -172,7 +162,7 @@ mod tests {
     fn the_first_attempt_alone_says_what_was_before() {
         let step = StepId::new("a").unwrap();
         let mut state = State::default();
-        for event in [run_started(), started(&step, 1, 1), started(&step, 2, 2)] {
+        for event in [Event::run_started_example(), started(&step, 1, 1), started(&step, 2, 2)] {
             state.take(&event).unwrap();
         }
         let known = state.step(&step);
@@ -183,7 +173,7 @@ mod tests {
     fn an_adopted_step_is_never_undone() {
         let step = StepId::new("a").unwrap();
         let mut state = State::default();
-        state.take(&run_started()).unwrap();
+        state.take(&Event::run_started_example()).unwrap();
         state.take(&Event::StepAdopted { step: step.clone() }).unwrap();
         assert!(state.take(&Event::UndoStarted { step }).is_err());
     }
@@ -192,7 +182,7 @@ mod tests {
     fn nothing_comes_before_the_start() {
         assert!(State::default().take(&Event::RunDone).is_err());
         let mut state = State::default();
-        state.take(&run_started()).unwrap();
-        assert!(state.take(&run_started()).is_err());
+        state.take(&Event::run_started_example()).unwrap();
+        assert!(state.take(&Event::run_started_example()).is_err());
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Context as _;
 use tokio::sync::mpsc::UnboundedSender;
@@ -87,7 +86,6 @@ pub struct Cx {
     /// Where progress and remarks go.
     pub notices: Outbound,
     databases: [Option<Database>; 2],
-    sessions: Arc<AtomicU32>,
 }
 
 impl Cx {
@@ -104,7 +102,6 @@ impl Cx {
             interrupt: Interrupt::default(),
             notices,
             databases,
-            sessions: Arc::default(),
         }
     }
 
@@ -122,7 +119,6 @@ impl Cx {
     /// # Errors
     /// When the server cannot be reached.
     pub async fn connect(&self, side: Side) -> anyhow::Result<Session> {
-        self.sessions.fetch_add(1, Ordering::Relaxed);
         self.opener(side)?.open().await
     }
 

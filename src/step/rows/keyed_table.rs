@@ -5,7 +5,7 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::types::ToSql;
 
-use crate::pg::Session;
+use crate::pg::{Session, table_state};
 use crate::sql::{Ident, Literal, QualifiedName};
 
 /// A column of a table.
@@ -162,9 +162,7 @@ impl KeyedTable {
     /// # Errors
     /// When the session is gone.
     pub async fn rows(&self, session: &Session) -> anyhow::Result<u64> {
-        let sql = "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = to_regclass($1)";
-        let row = session.query_opt(sql, &[&self.name.to_string()]).await?;
-        Ok(row.map_or(0, |row| row.get::<_, i64>(0).unsigned_abs()))
+        Ok(table_state(session, &self.name).await?.map_or(0, |table| table.rows.unsigned_abs()))
     }
 
     /// Whether any row meets `condition`.
