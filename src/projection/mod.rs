@@ -5,7 +5,6 @@
 
 mod anatomy;
 mod bind;
-mod captured;
 mod expression;
 mod file;
 mod identity;
@@ -15,7 +14,6 @@ mod target;
 
 pub use anatomy::{Anatomy, Reference, anatomy, conditions, plain_column, reads_json};
 pub use bind::{Binding, bind};
-pub use captured::{Captured, captured};
 pub use file::{Flaw, load};
 pub use identity::identity;
 pub use parts::{Part, cut};
