@@ -17,7 +17,7 @@ pub use bind::{Binding, bind};
 pub use file::{Flaw, load};
 pub use identity::identity;
 pub use parts::{Part, cut};
-pub use statement::{Blocks, Bound, BoundColumn, BoundSource};
+pub use statement::{AsBefore, Blocks, Bound, BoundColumn, BoundSource};
 pub use target::{Target, TargetColumn, read_target};
 
 use crate::sql::{Ident, QualifiedName};

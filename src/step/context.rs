@@ -1,7 +1,7 @@
 //! What a step has in its hands while it runs.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 use tokio::sync::mpsc::UnboundedSender;
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::limits::Limits;
 use crate::pg::{Blocker, Database, Opener, Session};
-use crate::terms::{RunId, Side, StepId};
+use crate::terms::{Account, RunId, Side, StepId};
 
 /// What a run says while it goes on; the screen and the metrics listen.
 #[derive(Debug, Clone)]
@@ -85,6 +85,7 @@ pub struct Cx {
     pub interrupt: Interrupt,
     /// Where progress and remarks go.
     pub notices: Outbound,
+    accounts: Arc<Mutex<Vec<Account>>>,
     databases: [Option<Database>; 2],
 }
 
@@ -101,6 +102,7 @@ impl Cx {
             sample: None,
             interrupt: Interrupt::default(),
             notices,
+            accounts: Arc::default(),
             databases,
         }
     }
@@ -144,6 +146,16 @@ impl Cx {
     /// Says one line to the person who watches.
     pub fn remark(&self, text: impl Into<String>) {
         let _ = self.notices.send(Notice::Remark { step: self.step.clone(), text: text.into() });
+    }
+
+    /// Keeps what the step counted, for the journal.
+    pub fn account(&self, accounts: Vec<Account>) {
+        *self.accounts.lock().unwrap_or_else(PoisonError::into_inner) = accounts;
+    }
+
+    /// Takes what the step counted.
+    pub fn accounts(&self) -> Vec<Account> {
+        std::mem::take(&mut *self.accounts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether a person approved this step.

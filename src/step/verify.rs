@@ -8,8 +8,8 @@ use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
 use crate::pg::Snapshot;
 use crate::projection::Bound;
 use crate::step::Stop;
-use crate::terms::{Before, Extent, Finding, Severity, Side};
-use crate::verify::{Class, Comparison, compare};
+use crate::terms::{Account, Before, Extent, Finding, Severity, Side};
+use crate::verify::{Class, Comparison, accounts, compare};
 
 /// The table entry of this kind.
 pub(super) const KIND: Kind =
@@ -99,10 +99,13 @@ impl Step for Verify {
         cx.crash_point("snapshots");
         let told = cx.clone();
         let compared =
-            compare(&bound, &of_blue, &of_green, cx.limits.jobs, move |done, total| told.progress(done, total, "parts")).await?;
+            compare(&bound, &of_blue, &of_green, cx.limits.jobs, &cx.run, move |done, total| told.progress(done, total, "parts"))
+                .await?;
+        let accounts = accounts(&bound, &compared, &of_blue, &of_green, cx.limits.jobs, &cx.run).await?;
         drop((of_blue, of_green));
         cx.crash_point("compared");
-        let mut findings = Vec::new();
+        let mut findings: Vec<Finding> = accounts.iter().flat_map(Account::contradictions).map(contradiction).collect();
+        cx.account(accounts);
         for comparison in &compared {
             if comparison.differences.total() == 0 {
                 cx.remark(format!("{}: {} rows equal", comparison.table.plain(), comparison.rows));
@@ -116,6 +119,15 @@ impl Step for Verify {
 
     async fn undo(&self, _: &Cx, _: &Before) -> anyhow::Result<()> {
         Ok(())
+    }
+}
+
+fn contradiction((object, what): (String, String)) -> Finding {
+    Finding {
+        severity: Severity::Blocks,
+        object,
+        what: format!("rows are not accounted for: {what}"),
+        next: "see the keys that differ, if any; otherwise REINDEX the table and look for writes during the comparison".to_owned(),
     }
 }
 
