@@ -1,9 +1,13 @@
 //! The words every part of crossfade shares. One word, one meaning (the glossary is in the README).
 
+mod account;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+pub use account::{Account, Origin};
 
 /// One of the two databases of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

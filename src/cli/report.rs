@@ -8,8 +8,8 @@ use crate::engine::{self, Stop};
 use crate::journal::Journal;
 use crate::pg::Counters;
 use crate::plan;
-use crate::report::{JourneySummary, bytes, summarize, thousands, time};
-use crate::terms::Exit;
+use crate::report::{JourneySummary, Restore, bytes, summarize, thousands, time};
+use crate::terms::{Account, Exit};
 
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
@@ -87,6 +87,53 @@ pub(super) fn render(summary: &JourneySummary) -> String {
         for finding in &step.findings {
             out += &format!("{}: {finding}\n", step.step);
         }
+        if !step.accounts.is_empty() {
+            out += &format!("\nWhere every row is, counted by {}:\n{}\n", step.step, accounts(&step.accounts));
+        }
+    }
+    for Restore { at, step, side, table, waiting, outcome } in &summary.restores {
+        let what = match outcome {
+            Some((rows, left)) => format!("{rows} put back, {left} left"),
+            None => "cut short: `crossfade quarantine list` says how many went back".to_owned(),
+        };
+        out += &format!("restore of {step} at {at:.0}, {table} on {side}: of {waiting} rows set aside {what}\n");
     }
     out
+}
+
+/// One line per green table, with what is on green, and one per blue table it comes from, with what is left out.
+fn accounts(accounts: &[Account]) -> Table {
+    let count = |number: u64| thousands(i64::try_from(number).unwrap_or(i64::MAX));
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY).set_header([
+        "table",
+        "rows",
+        "brought\nto green",
+        "left out of\nprojection",
+        "set aside",
+        "mended",
+        "",
+    ]);
+    for account in accounts {
+        for from in &account.from {
+            let right = if from.rows == from.brought + from.left_out { "adds up" } else { "DOES NOT ADD UP" };
+            let numbers = [from.rows, from.brought, from.left_out, from.set_aside, from.mended].map(count);
+            let row = [format!("{} on blue", from.table)].into_iter().chain(numbers).chain([right.to_owned()]);
+            table.add_row(row);
+        }
+        let right = if account.projected == account.held + account.set_aside { "adds up" } else { "DOES NOT ADD UP" };
+        table.add_row([
+            format!("→ {} on green", account.table),
+            count(account.projected),
+            count(account.held),
+            "-".to_owned(),
+            count(account.set_aside),
+            count(account.mended),
+            right.to_owned(),
+        ]);
+    }
+    for column in table.column_iter_mut().skip(1).take(5) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
 }

@@ -107,6 +107,10 @@ async fn apply(driver: &mut Driver, index: usize) -> Result<()> {
     let watch = Sampler::start(&cx, &counters_before).await?;
     let outcome = attempt_step(driver, index, &cx, known.status, known.before).await;
     let longest_wait = watch.finish().await;
+    let accounts = cx.accounts();
+    if !accounts.is_empty() {
+        write(driver, Event::Accounted { step: id.clone(), accounts })?;
+    }
     match outcome {
         Ok(Some(findings)) => {
             let counters_after = counters(&cx, driver).await?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::pg::{Counters, Identity};
-use crate::terms::{Before, Exit, Extent, Finding, Fingerprint, Side, StepId};
+use crate::terms::{Account, Before, Exit, Extent, Finding, Fingerprint, Side, StepId};
 
 /// Version of the line format, on every line.
 pub const FORMAT: u32 = 1;
@@ -66,6 +66,37 @@ pub enum Event {
         found: Extent,
         /// What an undo will need.
         before: Before,
+    },
+    /// A step counted where every row is.
+    Accounted {
+        /// The step.
+        step: StepId,
+        /// One for each green table.
+        accounts: Vec<Account>,
+    },
+    /// A person put rows back that a step had set aside (`crossfade quarantine restore`): it begins.
+    Restoring {
+        /// The step.
+        step: StepId,
+        /// The side.
+        side: Side,
+        /// The table.
+        table: String,
+        /// Rows that were set aside and not put back.
+        waiting: u64,
+    },
+    /// What came of it.
+    Restored {
+        /// The step.
+        step: StepId,
+        /// The side.
+        side: Side,
+        /// The table.
+        table: String,
+        /// Rows that went back.
+        rows: u64,
+        /// Rows that stay set aside.
+        left: u64,
     },
     /// A step is complete and verified.
     StepDone {

@@ -104,7 +104,8 @@ impl State {
                 self.databases.clone_from(databases);
             }
             _ if self.fingerprint.is_none() => return Err("the first event is run_started".to_owned()),
-            Event::RunResumed { .. } | Event::Stopped { .. } => {}
+            Event::RunResumed { .. } | Event::Stopped { .. } | Event::Restoring { .. } | Event::Restored { .. } => {}
+            Event::Accounted { step, .. } => self.go(step, &[StepStatus::Started], StepStatus::Started)?,
             Event::Approved { step } => {
                 self.approvals.insert(step.to_string());
             }

@@ -20,7 +20,7 @@ pub use dirty::{BoundRule, Captured, DirtyEffect, DirtyRule, TypedColumn, captur
 pub use file::{Flaw, load};
 pub use identity::identity;
 pub use parts::{Part, cut};
-pub use statement::{Blocks, Bound, BoundColumn, BoundSource};
+pub use statement::{AsBefore, Blocks, Bound, BoundColumn, BoundSource};
 pub use target::{Target, TargetColumn, read_target};
 
 use crate::sql::{Ident, QualifiedName};

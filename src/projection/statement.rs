@@ -122,6 +122,20 @@ impl Bound {
         keys("", &self.hashed(&self.green_rows(Blocks::ALL)))
     }
 
+    /// A projection whose rows on green are not those of the table alone: the rows of `changed` are not taken from it, the rows
+    /// of `before` come in addition. Both are `SELECT`s of whole rows.
+    pub fn with_rows_as_before(&self, before: &str, changed: &str) -> AsBefore<'_> {
+        let same: Vec<String> = self.key.iter().map(|key| format!("changed.{key} = t.{key}")).collect();
+        let unchanged = format!("NOT EXISTS (SELECT FROM (\n{changed}\n) AS changed WHERE {})", same.join(" AND "));
+        let columns: Vec<String> = self.columns.iter().map(|column| format!("t.{}", column.name)).collect();
+        let columns = columns.join(", ");
+        let rows = format!(
+            "SELECT {columns}\nFROM {} AS t\nWHERE {unchanged}\nUNION ALL\nSELECT {columns}\nFROM (\n{before}\n) AS t",
+            self.table
+        );
+        AsBefore { bound: self, rows }
+    }
+
     fn compared(&self, source: &BoundSource, blocks: Blocks) -> String {
         let rows = self.select(source, blocks, |index| self.columns[index].compared_as.as_deref());
         rows.strip_prefix(&self.prelude).map(str::to_owned).unwrap_or(rows)
@@ -177,6 +191,25 @@ impl Bound {
              hashtextextended(ROW({all})::text, 0) AS hash\nFROM (\n{rows}) AS p OFFSET 0",
             mask = BUCKETS - 1
         )
+    }
+}
+
+/// See [`Bound::with_rows_as_before`].
+#[derive(Debug)]
+pub struct AsBefore<'a> {
+    bound: &'a Bound,
+    rows: String,
+}
+
+impl AsBefore<'_> {
+    /// As [`Bound::green_sums`].
+    pub fn green_sums(&self) -> String {
+        sums("", &self.bound.hashed(&self.rows))
+    }
+
+    /// As [`Bound::green_keys`].
+    pub fn green_keys(&self) -> String {
+        keys("", &self.bound.hashed(&self.rows))
     }
 }
 

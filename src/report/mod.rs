@@ -8,4 +8,4 @@ mod summary;
 pub use figures::{bytes, thousands, time};
 pub use sampler::Sampler;
 pub use screen::Screen;
-pub use summary::{JourneySummary, StepSummary, summarize};
+pub use summary::{JourneySummary, Restore, StepSummary, summarize};

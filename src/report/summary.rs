@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::journal::{Event, Line, State, StepStatus};
 use crate::pg::Counters;
-use crate::terms::{Finding, Side, StepId};
+use crate::terms::{Account, Finding, Side, StepId};
 
 /// What a run did.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -23,6 +23,25 @@ pub struct JourneySummary {
     pub longest_lock_wait_ms: f64,
     /// Each step in the order of its first event.
     pub steps: Vec<StepSummary>,
+    /// What `crossfade quarantine restore` did for the run, in order.
+    pub restores: Vec<Restore>,
+}
+
+/// One call of `crossfade quarantine restore` for one table.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Restore {
+    /// When it began.
+    pub at: jiff::Timestamp,
+    /// The step that had set the rows aside.
+    pub step: StepId,
+    /// The side.
+    pub side: Side,
+    /// The table.
+    pub table: String,
+    /// Rows that were set aside.
+    pub waiting: u64,
+    /// Rows that went back, and rows that stay set aside; none: it was cut short.
+    pub outcome: Option<(u64, u64)>,
 }
 
 /// What one step did.
@@ -45,6 +64,8 @@ pub struct StepSummary {
     /// Numbers of its own, each name with its unit.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub figures: BTreeMap<String, u64>,
+    /// Where every row is, as it counted last.
+    pub accounts: Vec<Account>,
     /// Why it stopped last, when it did.
     pub failure: Option<String>,
 }
@@ -64,6 +85,7 @@ pub fn summarize(lines: &[Line]) -> Result<JourneySummary, String> {
     let state = State::of(lines)?;
     let mut steps: Vec<StepSummary> = state.steps_as_begun.iter().map(|(step, _)| empty(step, &state)).collect();
     let mut rolled_back = false;
+    let mut restores: Vec<Restore> = Vec::new();
     for line in lines {
         match &line.event {
             Event::StepDone { step, seconds, counters, longest_lock_wait_ms, findings, figures } => {
@@ -78,6 +100,25 @@ pub fn summarize(lines: &[Line]) -> Result<JourneySummary, String> {
             Event::StepFailed { step, findings, .. } => {
                 if let Some(summary) = steps.iter_mut().find(|summary| summary.step == *step) {
                     summary.findings.clone_from(findings);
+                }
+            }
+            Event::Accounted { step, accounts } => {
+                if let Some(summary) = steps.iter_mut().find(|summary| summary.step == *step) {
+                    summary.accounts.clone_from(accounts);
+                }
+            }
+            Event::Restoring { step, side, table, waiting } => restores.push(Restore {
+                at: line.at,
+                step: step.clone(),
+                side: *side,
+                table: table.clone(),
+                waiting: *waiting,
+                outcome: None,
+            }),
+            Event::Restored { step, side, table, rows, left } => {
+                let same = |one: &&mut Restore| one.step == *step && one.side == *side && one.table == *table;
+                if let Some(restore) = restores.iter_mut().rev().find(same) {
+                    restore.outcome = Some((*rows, *left));
                 }
             }
             Event::RolledBack => rolled_back = true,
@@ -100,6 +141,7 @@ pub fn summarize(lines: &[Line]) -> Result<JourneySummary, String> {
         longest_lock_wait_ms: steps.iter().map(|step| step.longest_lock_wait_ms).fold(0.0, f64::max),
         counters,
         steps,
+        restores,
     })
 }
 
@@ -114,6 +156,7 @@ fn empty(step: &StepId, state: &State) -> StepSummary {
         longest_lock_wait_ms: 0.0,
         findings: Vec::new(),
         figures: BTreeMap::new(),
+        accounts: Vec::new(),
         failure: known.failure,
     }
 }

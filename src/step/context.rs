@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::limits::Limits;
 use crate::pg::{Blocker, Database, Opener, Session};
-use crate::terms::{RunId, Side, StepId};
+use crate::terms::{Account, RunId, Side, StepId};
 
 /// What a run says while it goes on; the screen and the metrics listen.
 #[derive(Debug, Clone)]
@@ -85,6 +85,7 @@ pub struct Cx {
     pub interrupt: Interrupt,
     /// Where progress and remarks go.
     pub notices: Outbound,
+    accounts: Arc<Mutex<Vec<Account>>>,
     databases: [Option<Database>; 2],
     figures: Arc<Mutex<BTreeMap<String, u64>>>,
     beside: bool,
@@ -103,6 +104,7 @@ impl Cx {
             sample: None,
             interrupt: Interrupt::default(),
             notices,
+            accounts: Arc::default(),
             databases,
             figures: Arc::default(),
             beside: false,
@@ -168,6 +170,16 @@ impl Cx {
     /// The numbers kept so far.
     pub fn figures(&self) -> BTreeMap<String, u64> {
         self.figures.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps what the step counted, for the journal.
+    pub fn account(&self, accounts: Vec<Account>) {
+        *self.accounts.lock().unwrap_or_else(PoisonError::into_inner) = accounts;
+    }
+
+    /// Takes what the step counted.
+    pub fn accounts(&self) -> Vec<Account> {
+        std::mem::take(&mut *self.accounts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether a person approved this step.

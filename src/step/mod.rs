@@ -39,6 +39,7 @@ pub use rows::quarantine::{SetAside, Waiting};
 pub use rows_ahead::{Becomes, RowChange};
 pub use stop::Stop;
 pub use touched::{Touched, Use};
+pub use verify::compare_now;
 
 use crate::sql::Demand;
 use crate::terms::{Before, Extent, Finding, Severity, Side};

@@ -11,8 +11,8 @@ use crate::follow::{Follower, uncovered};
 use crate::pg::{Session, Snapshot};
 use crate::projection::Bound;
 use crate::step::Stop;
-use crate::terms::{Before, Extent, Finding, Severity, Side};
-use crate::verify::{Class, Comparison, compare};
+use crate::terms::{Account, Before, Extent, Finding, Severity, Side};
+use crate::verify::{Class, Comparison, accounts, compare};
 
 /// The table entry of this kind.
 pub(super) const KIND: Kind =
@@ -89,27 +89,13 @@ impl Step for Verify {
     }
 
     async fn apply(&self, cx: &Cx, _: &Extent, _: &Before) -> anyhow::Result<()> {
-        let (blue, green) = (cx.connect(Side::Blue).await?, cx.connect(Side::Green).await?);
+        let green = cx.connect(Side::Green).await?;
         let forget = "DELETE FROM crossfade.divergence WHERE run = $1 AND step = $2";
         green.execute(forget, &[&cx.run.as_str(), &cx.step.as_str()]).await?;
-        let binding = self.projected.bind(&blue, &green, true).await?;
-        if !binding.findings.is_empty() {
-            return Err(Stop::Findings(binding.findings).into());
-        }
-        let bound: Vec<Bound> = binding.bound.into_iter().map(|(bound, _)| bound).collect();
-        let follower = self.follower(cx, &green, &bound).await?;
-        let (of_blue, _follower) = match follower {
-            Some(mut follower) => (follower.batch().await.map_err(as_stop)?.at, Some(follower)),
-            None => (Snapshot::export(cx.opener(Side::Blue)?).await?, None),
-        };
-        let of_green = Snapshot::export(cx.opener(Side::Green)?).await?;
-        cx.crash_point("snapshots");
-        let told = cx.clone();
-        let compared =
-            compare(&bound, &of_blue, &of_green, cx.limits.jobs, move |done, total| told.progress(done, total, "parts")).await?;
-        drop((of_blue, of_green));
+        let (compared, accounts) = compare_now(cx, &self.projected).await?;
         cx.crash_point("compared");
-        let mut findings = Vec::new();
+        let mut findings: Vec<Finding> = accounts.iter().flat_map(Account::contradictions).map(contradiction).collect();
+        cx.account(accounts);
         for comparison in &compared {
             if comparison.differences.total() == 0 {
                 cx.remark(format!("{}: {} rows equal", comparison.table.plain(), comparison.rows));
@@ -126,26 +112,57 @@ impl Step for Verify {
     }
 }
 
-impl Verify {
-    /// The follower that brings green to blue's snapshot first, when the run captures changes. While it lives no other one moves
-    /// green.
-    async fn follower(&self, cx: &Cx, green: &Session, bound: &[Bound]) -> anyhow::Result<Option<Follower>> {
-        if Outbox::open(cx.opener(Side::Blue)?, &cx.run).await?.is_none() {
-            return Ok(None);
-        }
-        let begun = "SELECT EXISTS (SELECT FROM crossfade.watermark WHERE run = $1)";
-        if !green.query_one(begun, &[&cx.run.as_str()]).await?.get::<_, bool>(0) {
-            return Ok(None);
-        }
-        let left_out = uncovered(green, &cx.run, bound).await?;
-        if !left_out.is_empty() {
-            cx.remark(format!(
-                "compares as things are: the run copied {} too, so these tables alone cannot be brought to one snapshot",
-                left_out.join(", ")
-            ));
-            return Ok(None);
-        }
-        Ok(Some(open(cx, &[&self.projected]).await?.0))
+/// Compares green with what the projections give, and counts where every row is. Where the run captures changes green is first
+/// brought to blue's snapshot, so that the answer is exact under traffic; otherwise both sides are compared as they are.
+///
+/// # Errors
+/// [`Stop::Findings`] when the projections do not fit the databases; otherwise when a session is gone or a row cannot be derived.
+pub async fn compare_now(cx: &Cx, projected: &Projected) -> anyhow::Result<(Vec<Comparison>, Vec<Account>)> {
+    let (blue, green) = (cx.connect(Side::Blue).await?, cx.connect(Side::Green).await?);
+    let binding = projected.bind(&blue, &green, true).await?;
+    if !binding.findings.is_empty() {
+        return Err(Stop::Findings(binding.findings).into());
+    }
+    let bound: Vec<Bound> = binding.bound.into_iter().map(|(bound, _)| bound).collect();
+    let (of_blue, _follower) = match follower(cx, &green, projected, &bound).await? {
+        Some(mut follower) => (follower.batch().await.map_err(as_stop)?.at, Some(follower)),
+        None => (Snapshot::export(cx.opener(Side::Blue)?).await?, None),
+    };
+    let of_green = Snapshot::export(cx.opener(Side::Green)?).await?;
+    cx.crash_point("snapshots");
+    let (told, jobs) = (cx.clone(), cx.limits.jobs);
+    let told = move |done, total| told.progress(done, total, "parts");
+    let compared = compare(&bound, &of_blue, &of_green, jobs, &cx.run, told).await?;
+    let accounts = accounts(&bound, &compared, &of_blue, &of_green, jobs, &cx.run).await?;
+    Ok((compared, accounts))
+}
+
+/// The follower that brings green to blue's snapshot first, when the run captures changes. While it lives no other one moves green.
+async fn follower(cx: &Cx, green: &Session, projected: &Projected, bound: &[Bound]) -> anyhow::Result<Option<Follower>> {
+    if Outbox::open(cx.opener(Side::Blue)?, &cx.run).await?.is_none() {
+        return Ok(None);
+    }
+    let begun = "SELECT EXISTS (SELECT FROM crossfade.watermark WHERE run = $1)";
+    if !green.query_one(begun, &[&cx.run.as_str()]).await?.get::<_, bool>(0) {
+        return Ok(None);
+    }
+    let left_out = uncovered(green, &cx.run, bound).await?;
+    if !left_out.is_empty() {
+        cx.remark(format!(
+            "compares as things are: the run copied {} too, so these tables alone cannot be brought to one snapshot",
+            left_out.join(", ")
+        ));
+        return Ok(None);
+    }
+    Ok(Some(open(cx, &[projected]).await?.0))
+}
+
+fn contradiction((object, what): (String, String)) -> Finding {
+    Finding {
+        severity: Severity::Blocks,
+        object,
+        what: format!("rows are not accounted for: {what}"),
+        next: "see the keys that differ, if any; otherwise REINDEX the table and look for writes during the comparison".to_owned(),
     }
 }
 

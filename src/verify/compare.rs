@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context;
 use futures_util::TryStreamExt;
 
+use super::aside::Aside;
 use super::difference::{Differences, Rows, key_json};
 use super::{Class, Key, Sums};
 use crate::pg::{Session, Snapshot, on_threads};
@@ -35,7 +36,8 @@ struct Reading {
     sql: String,
 }
 
-/// Compares every projection with its table, with up to `jobs` sessions per side. `told` hears how many of how many parts are read.
+/// Compares every projection with its table, with up to `jobs` sessions per side. Rows that `clean_rows` steps of the run removed
+/// from green or changed there are compared as they were before. `told` hears how many of how many parts are read.
 ///
 /// # Errors
 /// When a session is gone or a projection fails on a row: names the table and the side.
@@ -44,18 +46,27 @@ pub async fn compare(
     blue: &Snapshot,
     green: &Snapshot,
     jobs: usize,
+    run: &RunId,
     told: impl Fn(u64, u64) + Send + Sync + 'static,
 ) -> anyhow::Result<Vec<Comparison>> {
-    let sums = sums(bound, blue, green, jobs, told).await?;
+    let mut asides = Vec::new();
+    for one in bound {
+        asides.push(Aside::read(green.session(), run, &one.table).await?);
+    }
+    let sums = sums(bound, &asides, blue, green, jobs, told).await?;
     let mut comparisons = Vec::new();
-    for (bound, [on_blue, on_green]) in bound.iter().zip(sums) {
+    for ((bound, aside), [on_blue, on_green]) in bound.iter().zip(&asides).zip(sums) {
         let mut differences = Differences::default();
         for buckets in on_blue.differing(&on_green, HELD) {
             let (mut projected, mut held) = (Rows::default(), Rows::default());
             for source in &bound.sources {
                 keys(blue.session(), &bound.blue_keys(source), &buckets, &mut projected).await?;
             }
-            keys(green.session(), &bound.green_keys(), &buckets, &mut held).await?;
+            let on_green = match aside {
+                Some(aside) => bound.with_rows_as_before(&aside.before, &aside.changed).green_keys(),
+                None => bound.green_keys(),
+            };
+            keys(green.session(), &on_green, &buckets, &mut held).await?;
             differences.classify(projected, held);
         }
         comparisons.push(Comparison { table: bound.table.clone(), key: bound.key.clone(), rows: on_blue.rows(), differences });
@@ -66,12 +77,13 @@ pub async fn compare(
 /// Per table the sums of blue and of green.
 async fn sums(
     bound: &[Bound],
+    asides: &[Option<Aside>],
     blue: &Snapshot,
     green: &Snapshot,
     jobs: usize,
     told: impl Fn(u64, u64) + Send + Sync + 'static,
 ) -> anyhow::Result<Vec<[Sums; 2]>> {
-    let readings = plan(bound, blue, green, jobs).await?;
+    let readings = plan(bound, asides, blue, green, jobs).await?;
     let (total, names) = (readings.len() as u64, bound.iter().map(|bound| bound.table.plain()).collect::<Vec<_>>());
     let state = Arc::new((Mutex::new((0, vec![[Sums::default(), Sums::default()]; bound.len()])), names, told));
     let (shared, tickets) = (Arc::clone(&state), (blue.ticket(), green.ticket()));
@@ -100,7 +112,13 @@ async fn sums(
     Ok(std::mem::take(&mut found.1))
 }
 
-async fn plan(bound: &[Bound], blue: &Snapshot, green: &Snapshot, jobs: usize) -> anyhow::Result<Vec<Reading>> {
+async fn plan(
+    bound: &[Bound],
+    asides: &[Option<Aside>],
+    blue: &Snapshot,
+    green: &Snapshot,
+    jobs: usize,
+) -> anyhow::Result<Vec<Reading>> {
     let size = async |session: &Session, name: &QualifiedName| {
         let table = read_target(session, name).await?;
         anyhow::Ok(table.with_context(|| format!("table {} is gone from {}", name.plain(), session.database().name()))?.blocks)
@@ -111,15 +129,22 @@ async fn plan(bound: &[Bound], blue: &Snapshot, green: &Snapshot, jobs: usize) -
             blocks.push(size(blue.session(), &source.drives).await?);
             from.push((table, Some(source)));
         }
-        blocks.push(size(green.session(), &one.table).await?);
-        from.push((table, None));
+        if asides[table].is_none() {
+            blocks.push(size(green.session(), &one.table).await?);
+            from.push((table, None));
+        }
     }
     let ranges = blue.reads_block_ranges().await? && green.reads_block_ranges().await?;
     let reading = |table: usize, source: Option<&_>, blocks: Blocks| match source {
         Some(source) => Reading { table, side: Side::Blue, sql: bound[table].blue_sums(source, blocks) },
         None => Reading { table, side: Side::Green, sql: bound[table].green_sums(blocks) },
     };
-    Ok(cut(&blocks, 8192, jobs, ranges).iter().map(|part| reading(from[part.of].0, from[part.of].1, part.blocks)).collect())
+    let whole = bound.iter().zip(asides).enumerate().filter_map(|(table, (bound, aside))| {
+        let aside = aside.as_ref()?;
+        Some(Reading { table, side: Side::Green, sql: bound.with_rows_as_before(&aside.before, &aside.changed).green_sums() })
+    });
+    let parts = cut(&blocks, 8192, jobs, ranges);
+    Ok(whole.chain(parts.iter().map(|part| reading(from[part.of].0, from[part.of].1, part.blocks))).collect())
 }
 
 async fn keys(session: &Session, sql: &str, buckets: &[i32], into: &mut Rows) -> anyhow::Result<()> {

@@ -9,7 +9,7 @@ use crate::support::{Ran, TestDb, Workspace};
 /// Sessions of the generated data.
 const SESSIONS: u32 = 300;
 /// Rows of each kind that breaks a 2.x migration.
-pub const PLANTED: u32 = 5;
+pub const PLANTED: u32 = 20;
 
 /// A plan of this repository.
 pub fn plan(name: &str) -> PathBuf {

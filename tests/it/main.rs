@@ -1,5 +1,6 @@
 //! The integration tests: one binary, real servers.
 
+mod accounts;
 mod bad_input;
 mod batches;
 mod contract;

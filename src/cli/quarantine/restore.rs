@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Chosen, counted};
 use crate::cli::{Format, print_json, text};
 use crate::engine::{self, Stop};
-use crate::journal::{Journal, State, StepStatus};
+use crate::journal::{Event, Journal, State, StepStatus};
 use crate::pg::{Database, DriverLock, explain, identify, sqlstate};
 use crate::plan::{self, Plan};
 use crate::step::{Cx, SetAside, Waiting};
@@ -29,9 +29,13 @@ struct Restored {
 pub(super) async fn restore(chosen: &Chosen, execute: bool, format: Format) -> anyhow::Result<Exit> {
     let plan = plan::load(&chosen.plan.plan)?;
     let databases = chosen.databases.resolve(&plan)?;
-    let (run, state) = journal(chosen, &plan)?;
+    let (run, state) = known(chosen, &plan)?;
     let work = due(chosen, &plan, &run, &state)?;
     let _locks = ours(&run, &state, &databases, execute).await?;
+    let mut journal = match execute {
+        true => Some(Journal::open(&chosen.plan.state.join(plan.name()).join(run.as_str()))?),
+        false => None,
+    };
     let mut told = Vec::new();
     for (step, set_aside) in &work {
         let cx = cx(&run, step, &plan, &databases);
@@ -39,12 +43,20 @@ pub(super) async fn restore(chosen: &Chosen, execute: bool, format: Format) -> a
         let due = left.rows;
         let mut refused = None;
         if execute && due > 0 {
+            let (side, table) = (set_aside.side(), set_aside.table().plain());
+            if let Some(journal) = &mut journal {
+                journal.append(Event::Restoring { step: step.clone(), side, table, waiting: due })?;
+            }
             match set_aside.put_back(&cx).await {
                 Ok(_) => {}
                 Err(error) if breaks_a_constraint(&error) => refused = Some(explain(&error)),
                 Err(error) => return Err(error),
             }
             left = set_aside.waiting(&cx).await?;
+            let (table, rows) = (set_aside.table().plain(), due.saturating_sub(left.rows));
+            if let Some(journal) = &mut journal {
+                journal.append(Event::Restored { step: step.clone(), side, table, rows, left: left.rows })?;
+            }
         }
         let (table, restored) = (set_aside.table().plain(), due.saturating_sub(left.rows));
         told.push(Restored { side: set_aside.side(), step: step.clone(), table, restored, refused, left });
@@ -103,7 +115,7 @@ fn tell(run: &RunId, execute: bool, told: &[Restored]) -> String {
 }
 
 /// The journal of the run: it knows how the tables were when their rows were set aside.
-fn journal(chosen: &Chosen, plan: &Plan) -> anyhow::Result<(RunId, State)> {
+fn known(chosen: &Chosen, plan: &Plan) -> anyhow::Result<(RunId, State)> {
     let runs = engine::list_runs(&chosen.plan.state, plan.name())?;
     let run = match &chosen.run {
         Some(wanted) => runs.into_iter().find(|run| run.as_str() == wanted),
