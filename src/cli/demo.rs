@@ -6,7 +6,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Format, print_json, text};
-use crate::demo::{self, Demo, DemoReport, JourneyReport};
+use crate::demo::{self, Demo, DemoReport, Followed, JourneyReport, Revocations};
 use crate::report::{bytes, thousands, time};
 use crate::terms::Exit;
 
@@ -60,7 +60,7 @@ fn render(report: &DemoReport) -> String {
     let header = std::iter::once(String::new()).chain(report.journeys.iter().map(|journey| journey.plan.clone()));
     table.set_header(header);
     type Cell = fn(&JourneyReport) -> String;
-    let lines: [(&str, Cell); 16] = [
+    let lines: [(&str, Cell); 21] = [
         ("outcome", |j| j.outcome.to_owned()),
         ("rows updated", |j| thousands(j.counters.rows_updated)),
         ("rows inserted", |j| thousands(j.counters.rows_inserted)),
@@ -77,6 +77,14 @@ fn render(report: &DemoReport) -> String {
         ("of these valid after", |j| thousands(j.sessions_valid_after as i64)),
         ("begun / revoked by live clients", |j| format!("{} / {}", j.sessions_created, j.sessions_revoked)),
         ("divergences", |j| thousands(j.divergences as i64)),
+        ("changes captured", |j| followed(j, |f| f.changes_captured)),
+        ("rows changed on green for them", |j| followed(j, |f| f.changes_applied)),
+        ("99 % of the batches within", |j| j.followed.map_or(String::new(), |f| format!("{} ms", f.follow_lag_ms_p99))),
+        ("lost writes", |j| followed(j, |f| f.lost_writes)),
+        ("revocations captured / proved / restored", |j| {
+            let of = |r: Revocations| format!("{} / {} / {}", r.captured, r.proved, r.restored_access);
+            j.followed.map_or(String::new(), |f| of(f.revocations))
+        }),
     ];
     for (name, cell) in lines {
         table.add_row(std::iter::once(name.to_owned()).chain(report.journeys.iter().map(cell)));
@@ -99,6 +107,11 @@ fn render(report: &DemoReport) -> String {
         false => "NOT everything is as it must be; see the lines on stderr.\n",
     };
     out
+}
+
+/// A number of a journey that has a green side to follow with.
+fn followed(journey: &JourneyReport, of: fn(&Followed) -> u64) -> String {
+    journey.followed.as_ref().map_or(String::new(), |followed| thousands(of(followed) as i64))
 }
 
 #[cfg(test)]

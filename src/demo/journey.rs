@@ -8,17 +8,18 @@ use std::time::Duration;
 use anyhow::Result;
 use sha2::{Digest, Sha256};
 
+use super::last_batch::last_batch;
 use super::{
     App, Balance, Census, DemoReport, Held, JourneyReport, Load, Mix, OAuthClient, Pool, SESSIONS_1X, SESSIONS_2X, STORE_1X,
     STORE_2X, Service, Worker, World, balance, create_1x, unpack,
 };
 use crate::engine::{self, Options, Outcome, RunChoice};
 use crate::pg::Database;
-use crate::plan;
+use crate::plan::{self, Plan};
 use crate::report::{JourneySummary, Screen, summarize};
 use crate::shadow::{Binaries, Cluster, Folder, Settings, install};
-use crate::step::Interrupt;
-use crate::terms::{Severity, Side};
+use crate::step::{Cx, Interrupt};
+use crate::terms::{RunId, Severity, Side, StepId};
 
 /// What to show.
 #[derive(Debug, Clone)]
@@ -60,6 +61,7 @@ struct Stage<'a> {
 
 /// A plan's run.
 struct Ran {
+    run: RunId,
     summary: JourneySummary,
     reason: Option<String>,
 }
@@ -137,13 +139,13 @@ impl Stage<'_> {
         Ok((JourneyReport::new(ran.summary, ran.reason, Side::Blue, &measured, &[sessions]), workers))
     }
 
-    /// 1.11.10 to 2.3.0 on green: the service is read-only on blue, then moves to green and writes again.
+    /// 1.11.10 to 2.3.0 on green. The service goes on writing on blue until green has everything but the last moments; then nobody
+    /// writes for as long as the last batch takes, and the service moves.
     async fn blue_green(&self, workers: Vec<Worker>) -> Result<JourneyReport> {
         let rate = self.demo.rate;
-        self.demo.say("demo: journey 2, blue-green; the service answers from blue, read-only");
-        self.service.set_read_only(true);
+        self.demo.say("demo: journey 2, blue-green; the service writes on blue all the while");
         let before = self.census(Side::Blue, SESSIONS_1X).await?;
-        let load = Load::start(workers, Mix::READ_ONLY, rate);
+        let load = Load::start(workers, Mix::READ_WRITE, rate);
         tokio::time::sleep(SETTLE).await;
         let ran = self.run_plan("hydra-2x-blue-green.toml").await?;
         if ran.summary.outcome != "done" {
@@ -153,11 +155,19 @@ impl Stage<'_> {
             let sessions = self.balance(&before, &workers, &reached);
             return Ok(JourneyReport::new(ran.summary, ran.reason, Side::Green, &measured, &[sessions]));
         }
+        tokio::time::sleep(SETTLE).await;
+        self.demo.say("demo: nobody writes for a moment: the last batch, and every row compared");
+        let (workers, mut measured) = load.finish().await?;
+        self.service.set_read_only(true);
+        let load = Load::start(workers, Mix::READ_ONLY, rate);
+        let plan = plan::load(&self.folder.join("plans").join("hydra-2x-blue-green.toml"))?;
+        let last = last_batch(&self.beside(&ran.run, &plan)?, &plan).await?;
         let copied = self.census(Side::Green, SESSIONS_2X).await?;
         self.demo.say("demo: the service moves to green; then everything is allowed again");
         self.service.switch(Pool::open(&self.databases[&Side::Green], POOL).await?, &STORE_2X);
         tokio::time::sleep(SETTLE).await;
-        let (mut workers, mut measured) = load.finish().await?;
+        let (mut workers, reading) = load.finish().await?;
+        measured.add(reading);
         let journey = self.balance(&before, &workers, &copied);
 
         self.service.set_read_only(false);
@@ -168,7 +178,15 @@ impl Stage<'_> {
         measured.add(on_green);
         let after = self.census(Side::Green, SESSIONS_2X).await?;
         let proof = self.balance(&copied, &workers, &after);
-        Ok(JourneyReport::new(ran.summary, ran.reason, Side::Green, &measured, &[journey, proof]))
+        Ok(JourneyReport::new(ran.summary, ran.reason, Side::Green, &measured, &[journey, proof]).followed(&last))
+    }
+
+    /// What is done for a run while no driver is at work.
+    fn beside(&self, run: &RunId, plan: &Plan) -> Result<Cx> {
+        let (notices, _) = tokio::sync::mpsc::unbounded_channel();
+        let databases = [Side::Blue, Side::Green].map(|side| self.databases.get(&side).cloned());
+        let step = StepId::new("last-batch").map_err(anyhow::Error::msg)?;
+        Ok(Cx::new(run.clone(), step, plan.limits().clone(), databases, notices).beside())
     }
 
     /// Runs a plan by the engine, as `crossfade run --execute` does.
@@ -188,6 +206,7 @@ impl Stage<'_> {
         let mut driver = engine::prepare(plan, options).await?;
         let outcome = engine::drive(&mut driver).await?;
         let summary = summarize(driver.journal().lines()).map_err(|why| anyhow::anyhow!(why))?;
+        let run = driver.run().clone();
         drop(driver);
         screen.finish().await;
         let reason = match outcome {
@@ -197,7 +216,7 @@ impl Stage<'_> {
             }
             _ => None,
         };
-        Ok(Ran { summary, reason })
+        Ok(Ran { run, summary, reason })
     }
 
     async fn census(&self, side: Side, sql: &str) -> Result<Census> {

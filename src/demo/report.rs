@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Balance, Measured};
+use super::{Balance, LastBatch, Measured};
 use crate::pg::Counters;
 use crate::report::JourneySummary;
 use crate::terms::{Exit, Severity, Side};
@@ -63,8 +63,39 @@ pub struct JourneyReport {
     pub sessions_differing: usize,
     /// What verification found, and the differing sessions.
     pub divergences: usize,
+    /// What green followed, in a journey where blue is written to all the while.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub followed: Option<Followed>,
     /// The run itself, step by step.
     pub run: JourneySummary,
+}
+
+/// What was written on blue while green was made, and what became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Followed {
+    /// Changed keys that capture wrote down.
+    pub changes_captured: u64,
+    /// Rows that were inserted, updated and deleted on green for them.
+    pub changes_applied: u64,
+    /// 99 of 100 batches had everything on green within this.
+    pub follow_lag_ms_p99: u64,
+    /// Rows of green that were not what blue said when nobody wrote any more.
+    pub lost_writes: u64,
+    /// Revocations among the changes.
+    pub revocations: Revocations,
+}
+
+/// What became of the revocations made on blue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Revocations {
+    /// Written down.
+    pub captured: u64,
+    /// Taken away on green ahead of the batch.
+    pub replayed: u64,
+    /// Shown to have no access on green.
+    pub proved: u64,
+    /// Shown to have access on green all the same.
+    pub restored_access: u64,
 }
 
 impl JourneyReport {
@@ -94,8 +125,22 @@ impl JourneyReport {
             sessions_revoked: sum(|balance| balance.revoked),
             sessions_differing: differing,
             divergences: blocking + differing,
+            followed: None,
             run,
         }
+    }
+
+    /// Adds what green followed: the run's own figures, and those of the last batch.
+    pub fn followed(mut self, last: &LastBatch) -> Self {
+        let sum = |name| self.run.steps.iter().filter_map(|step| step.figures.get(name)).sum::<u64>();
+        self.followed = Some(Followed {
+            changes_captured: sum("changes_captured") + last.captured,
+            changes_applied: sum("changes_applied") + last.applied,
+            follow_lag_ms_p99: sum("lag_p99_ms"),
+            lost_writes: last.differing,
+            revocations: last.revocations,
+        });
+        self
     }
 
     /// What is not as it must be.
@@ -116,6 +161,14 @@ impl JourneyReport {
         say(before != after, format!("{before} sessions were valid before, {after} of them after"));
         say(self.sessions_differing > 0, format!("{} sessions are not as they must be", self.sessions_differing));
         say(self.divergences > self.sessions_differing, "verification found divergence".to_owned());
+        if let Some(followed) = &self.followed {
+            say(followed.changes_captured == 0, "nothing was written on blue meanwhile".to_owned());
+            say(followed.lost_writes > 0, format!("{} writes are lost", followed.lost_writes));
+            let Revocations { captured, proved, restored_access, .. } = followed.revocations;
+            say(captured == 0, "nothing was revoked on blue meanwhile".to_owned());
+            say(proved != captured, format!("{captured} revocations were captured, {proved} proved"));
+            say(restored_access > 0, format!("{restored_access} revocations have access on green"));
+        }
         problems
     }
 }
