@@ -21,6 +21,7 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("capture", "limits pg projection sql terms"),
     ("copy", "crash limits pg projection sql terms"),
     ("follow", "capture limits pg projection sql terms"),
+    ("revocation", "pg projection sql terms"),
     ("verify", "limits pg projection sql terms"),
     ("cutover", "limits pg projection sql terms"),
     ("router", "capture terms"),
