@@ -25,15 +25,14 @@ pub async fn ahead(
     run: &RunId,
     rules: &Rules,
     watermark: &str,
-    mut told: impl FnMut(Moment),
+    told: impl FnMut(Moment) + Send,
 ) -> anyhow::Result<(u64, u64)> {
-    let mut new = 0;
-    pending(blue, run, rules, watermark, async |events| {
+    let (mut new, mut told) = (0, told);
+    let mut pages = pending(blue, run, rules, watermark).await?;
+    while let Some(events) = pages.next().await? {
         new += record(green, run, Source::Capture, &events).await?;
         told(Moment::Recorded);
-        Ok(())
-    })
-    .await?;
+    }
     let replayed = replay(blue, green, run, rules).await?;
     if replayed > 0 {
         told(Moment::Replayed);

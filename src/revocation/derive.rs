@@ -1,10 +1,12 @@
 //! From captured changes to revocations, on blue.
 
+use std::pin::Pin;
 use std::time::SystemTime;
 
 use anyhow::Context;
-use futures_util::TryStreamExt;
-use tokio_postgres::Row;
+use futures_util::stream::Fuse;
+use futures_util::{StreamExt, TryStreamExt};
+use tokio_postgres::{Row, RowStream};
 
 use super::{Event, Rules, Wanted};
 use crate::pg::Session;
@@ -14,36 +16,49 @@ use crate::terms::RunId;
 /// How many revocations are held in memory at a time.
 const PAGE: usize = 5_000;
 
-/// The revocations among the changes that the session's snapshot sees and `since` (the text of a `pg_snapshot`) does not, in
-/// pages. Nothing when nothing is captured for the run.
+/// Revocations as blue tells them, a page at a time.
+pub struct Pending<'a> {
+    blue: &'a Session,
+    rows: Pin<Box<Fuse<RowStream>>>,
+}
+
+/// The revocations among the changes that the session's snapshot sees and `since` (the text of a `pg_snapshot`) does not.
 ///
 /// # Errors
-/// When the rules do not fit what is captured; says what is missing, and what to do.
-pub async fn pending(
-    blue: &Session,
-    run: &RunId,
-    rules: &Rules,
-    since: &str,
-    mut each: impl AsyncFnMut(Vec<Event>) -> anyhow::Result<()>,
-) -> anyhow::Result<u64> {
+/// When the rules do not fit what is captured for the run; says what is missing, and what to do.
+pub async fn pending<'a>(blue: &'a Session, run: &RunId, rules: &Rules, since: &str) -> anyhow::Result<Pending<'a>> {
     let mut changes = Vec::new();
     for wanted in &rules.wanted {
         changes.push(changes_of(blue, run, wanted, since).await?);
     }
+    // Statistics lag behind a table that fills and empties.
+    blue.batch_execute("SET enable_seqscan = off").await?;
     let none: [&str; 0] = [];
-    let rows = blue.query_raw(rules.statement(&changes).as_str(), none).await.context("the revocation rules fail on blue")?;
-    let (mut rows, mut page, mut all) = (std::pin::pin!(rows), Vec::new(), 0);
-    while let Some(row) = rows.try_next().await.context("the revocation rules fail on blue")? {
-        page.push(event(&row)?);
-        all += 1;
-        if page.len() == PAGE {
-            each(std::mem::take(&mut page)).await?;
+    let rows = blue.query_raw(rules.statement(&changes).as_str(), none).await.context(FAILED)?;
+    Ok(Pending { blue, rows: Box::pin(rows.fuse()) })
+}
+
+const FAILED: &str = "the revocation rules fail on blue";
+
+impl Pending<'_> {
+    /// The next page; `None` when there is none.
+    ///
+    /// # Errors
+    /// When a query of the rules fails, or gives other columns than it should.
+    pub async fn next(&mut self) -> anyhow::Result<Option<Vec<Event>>> {
+        let mut page = Vec::new();
+        while page.len() < PAGE {
+            match self.rows.try_next().await.context(FAILED)? {
+                Some(row) => page.push(event(&row)?),
+                None if page.is_empty() => {
+                    self.blue.batch_execute("SET enable_seqscan = on").await?;
+                    return Ok(None);
+                }
+                None => break,
+            }
         }
+        Ok(Some(page))
     }
-    if !page.is_empty() {
-        each(page).await?;
-    }
-    Ok(all)
 }
 
 fn event(row: &Row) -> anyhow::Result<Event> {
@@ -71,13 +86,20 @@ async fn changes_of(blue: &Session, run: &RunId, wanted: &Wanted, since: &str) -
             .iter()
             .map(|column| place(&columns, column.as_str()).map(|index| format!(", keys[{}] AS {column}", index + 1)));
         if let Some(read) = read.collect::<Option<Vec<_>>>() {
+            // Two conditions that exclude each other and that the outbox's index serves.
             let since = Literal::new(since);
-            return Ok(format!(
-                "SELECT transaction, operation::text AS operation, written_at{} FROM crossfade.outbox \
-                 WHERE captured = {id} AND operation <> 't' AND (transaction >= pg_snapshot_xmax({since}::pg_snapshot) \
-                    OR transaction = ANY (ARRAY(SELECT pg_snapshot_xip({since}::pg_snapshot))))",
-                read.concat()
-            ));
+            let unseen = [
+                format!("transaction >= pg_snapshot_xmax({since}::pg_snapshot)"),
+                format!("transaction = ANY (ARRAY(SELECT pg_snapshot_xip({since}::pg_snapshot)))"),
+            ];
+            let read = read.concat();
+            let branches = unseen.map(|unseen| {
+                format!(
+                    "SELECT transaction, operation::text AS operation, written_at{read} FROM crossfade.outbox \
+                     WHERE captured = {id} AND operation <> 't' AND {unseen}"
+                )
+            });
+            return Ok(branches.join(" UNION ALL "));
         }
     }
     anyhow::bail!(missing(&wanted.table, wanted, captured.is_empty()))

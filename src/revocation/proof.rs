@@ -27,8 +27,19 @@ pub struct Proof {
     pub granted_anew: u64,
     /// Of these, with access on green that blue does not give: the harm.
     pub restored_access: u64,
-    /// Digests of some of the latter, with their kind.
-    pub restored: Vec<(String, String)>,
+    /// The latter by kind.
+    pub restored: Vec<Restored>,
+}
+
+/// Revocations of one kind whose access came back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Restored {
+    /// The kind.
+    pub what: String,
+    /// How many.
+    pub count: u64,
+    /// Digests of some of the ids.
+    pub digests: Vec<String>,
 }
 
 /// Asks green for every recorded revocation whether its id has access, and notes those that have none. `blue` says what was
@@ -47,7 +58,7 @@ pub async fn prove(blue: &Session, green: &Session, run: &RunId, rules: &Rules) 
             format!("revocations of kind {what} are recorded on green, and the rules do not declare it; next: add it to the rules file")
         })?;
         let mut last = 0_i64;
-        let mut kept = 0;
+        let mut back = Restored { what: what.clone(), ..Restored::default() };
         loop {
             let page = "SELECT seq, id FROM crossfade.revocation WHERE run = $1 AND what = $2 AND seq > $3 ORDER BY seq LIMIT $4";
             let rows = green.query(page, &[&run.as_str(), &what, &last, &PAGE]).await?;
@@ -69,10 +80,9 @@ pub async fn prove(blue: &Session, green: &Session, run: &RunId, rules: &Rules) 
                     (false, _) => closed.push(row.get(0)),
                     (true, true) => proof.granted_anew += 1,
                     (true, false) => {
-                        proof.restored_access += 1;
-                        if kept < DIGESTS {
-                            kept += 1;
-                            proof.restored.push((what.clone(), key_digest(id)));
+                        back.count += 1;
+                        if back.digests.len() < DIGESTS {
+                            back.digests.push(key_digest(id));
                         }
                     }
                 }
@@ -83,6 +93,8 @@ pub async fn prove(blue: &Session, green: &Session, run: &RunId, rules: &Rules) 
                         WHERE seq = ANY ($1)";
             green.execute(note, &[&seqs, &closed]).await?;
         }
+        proof.restored_access += back.count;
+        proof.restored.extend((back.count > 0).then_some(back));
     }
     Ok(proof)
 }

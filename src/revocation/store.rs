@@ -72,6 +72,33 @@ async fn present(green: &Session) -> anyhow::Result<bool> {
     Ok(green.query_one("SELECT to_regclass('crossfade.revocation') IS NOT NULL", &[]).await?.get(0))
 }
 
+/// Those of these revocations that are not recorded.
+///
+/// # Errors
+/// When the session is gone.
+pub async fn unknown(green: &Session, run: &RunId, events: Vec<Event>) -> anyhow::Result<Vec<Event>> {
+    if events.is_empty() || !present(green).await? {
+        return Ok(events);
+    }
+    let text = |of: fn(&Event) -> String| events.iter().map(of).collect::<Vec<String>>();
+    let sql = "SELECT known.run IS NULL FROM unnest($2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS new (what, id, transaction, nr) \
+               LEFT JOIN crossfade.revocation AS known ON known.run = $1 AND known.what = new.what AND known.id = new.id \
+                    AND known.transaction = new.transaction::xid8 ORDER BY nr";
+    let rows = green
+        .query(
+            sql,
+            &[
+                &run.as_str(),
+                &text(|event| event.what.clone()),
+                &text(|event| event.id.clone()),
+                &text(|event| event.transaction.to_string()),
+            ],
+        )
+        .await?;
+    let new = rows.iter().map(|row| row.get::<_, bool>(0));
+    Ok(events.into_iter().zip(new).filter(|(_, new)| *new).map(|(event, _)| event).collect())
+}
+
 /// Which revocations.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {

@@ -17,6 +17,7 @@ mod drop_index;
 mod explicit_columns;
 mod migrate;
 mod projected;
+mod prove_revocations;
 mod registry;
 mod require;
 mod rows;
