@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use crossfade::capture::{Shape, install};
-use crossfade::pg::{Opener, Session, Snapshot, ensure_control};
+use crossfade::pg::{Opener, Snapshot, ensure_control};
 use crossfade::projection::Captured;
-use crossfade::revocation::{Event, Rules, ahead, figures, load, pending, prove};
-use crossfade::terms::{RunId, StepId};
+use crossfade::revocation::{Event, Figures, Proof, Rules, Source, ahead, figures, load, pending, prove, record};
+use crossfade::terms::{RunId, StepId, key_digest};
 
-use crate::hydra::blue_1_11_10;
-use crate::support::TestDb;
+use crate::hydra::{blue_1_11_10, run};
+use crate::support::{TestDb, Workspace};
 
 fn rules() -> Rules {
     load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("plans/revocations/hydra-1x.toml")).unwrap()
@@ -237,4 +237,147 @@ async fn each_operation_of_each_version_gives_its_events_and_no_other() {
         ])
         .await;
     }
+}
+
+/// Green after the copy of `blue`.
+async fn copied(blue: &Blue) -> TestDb {
+    let green = TestDb::empty().await;
+    let workspace = Workspace::at(tempfile::tempdir().unwrap(), &blue.db, Some(&green));
+    run(&workspace, "hydra-2x-blue-green.toml", &["run", "--execute"]).exits(0);
+    green
+}
+
+/// What a batch does first, at a new snapshot of blue: how many revocations are new, and how many were taken away.
+async fn batch(blue: &Blue, green: &TestDb) -> (u64, u64) {
+    let at = blue.snapshot().await;
+    ahead(at.session(), &mut green.session().await, &blue.run, &rules(), &blue.since, |_| ()).await.unwrap()
+}
+
+/// Active refresh tokens, access tokens, flows and login sessions that green holds of a grant.
+async fn held(green: &TestDb, name: &str) -> String {
+    green
+        .value(&format!(
+            "SELECT concat_ws(' ', (SELECT count(*) FROM hydra_oauth2_refresh WHERE request_id = 'c-{name}' AND active), \
+                (SELECT count(*) FROM hydra_oauth2_access WHERE request_id = 'c-{name}'), \
+                (SELECT count(*) FROM hydra_oauth2_flow WHERE consent_challenge_id = 'c-{name}'), \
+                (SELECT count(*) FROM hydra_oauth2_authentication_session WHERE id = 's-{name}'))"
+        ))
+        .await
+}
+
+async fn proof(blue: &Blue, green: &TestDb) -> Proof {
+    let at = blue.snapshot().await;
+    prove(at.session(), &green.session().await, &blue.run, &rules()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn green_loses_the_access_whatever_generation_it_holds() {
+    let mut blue = Blue::new().await;
+    for name in ["x", "consent", "session", "access", "kept", "client"] {
+        blue.db.sql(&format!("SELECT granted('{name}')")).await;
+    }
+    let other = "UPDATE hydra_oauth2_consent_request SET client_id = 'other' WHERE challenge = 'c-client'; \
+                 UPDATE hydra_oauth2_authentication_request SET client_id = 'other' WHERE challenge = 'l-client'; \
+                 UPDATE hydra_oauth2_access SET client_id = 'other' WHERE request_id = 'c-client'; \
+                 UPDATE hydra_oauth2_refresh SET client_id = 'other' WHERE request_id = 'c-client'; \
+                 UPDATE hydra_oauth2_code SET client_id = 'other' WHERE request_id = 'c-client'";
+    blue.db.sql(other).await;
+    let green = copied(&blue).await;
+    blue.pass().await;
+    for name in ["x", "consent", "session", "access", "kept", "client"] {
+        assert_eq!(held(&green, name).await, "1 1 1 1", "{name}");
+    }
+
+    // Green holds the first generation. Blue rotates twice, then revokes: green has never heard of what was revoked.
+    blue.db.sql(&format!("BEGIN; {ROTATE}; COMMIT")).await;
+    blue.db.sql(&format!("BEGIN; {}; COMMIT", ROTATE.replace("2)", "3)"))).await;
+    blue.db.sql(&format!("BEGIN; {REVOKE}; COMMIT")).await;
+    blue.db.sql("DELETE FROM hydra_oauth2_consent_request WHERE challenge = 'c-consent'").await;
+    blue.db.sql("DELETE FROM hydra_oauth2_authentication_session WHERE id = 's-session'").await;
+    blue.db.sql("DELETE FROM hydra_oauth2_access WHERE signature = 'a-access1'").await;
+    blue.db.sql("DELETE FROM hydra_client WHERE id = 'other'").await;
+    assert_eq!(batch(&blue, &green).await, (5, 5));
+    let expected = [
+        ("x", "0 0 1 1"),
+        ("consent", "0 0 0 1"),
+        ("session", "1 1 1 0"),
+        ("access", "1 0 1 1"),
+        ("kept", "1 1 1 1"),
+        ("client", "0 0 0 1"),
+    ];
+    for (name, left) in expected {
+        assert_eq!(held(&green, name).await, left, "{name}");
+    }
+    // The rows of the family stay where blue keeps them.
+    assert_eq!(green.value("SELECT count(*) FROM hydra_oauth2_refresh WHERE request_id = 'c-x'").await, "1");
+
+    // The same again, as after a crash, changes nothing.
+    assert_eq!(batch(&blue, &green).await, (0, 0));
+    green.sql("UPDATE crossfade.revocation SET replayed_at = NULL").await;
+    assert_eq!(batch(&blue, &green).await, (0, 5));
+    for (name, left) in expected {
+        assert_eq!(held(&green, name).await, left, "{name}");
+    }
+    let proved = proof(&blue, &green).await;
+    assert_eq!((proved.captured, proved.replayed, proved.proved, proved.restored_access), (5, 5, 5, 0));
+    assert_eq!(figures(&green.session().await, &blue.run).await.unwrap(), Figures { captured: 5, replayed: 5, proved: 5 });
+
+    // Somebody brings the access back: named by digest, and no longer proved.
+    green.sql("UPDATE hydra_oauth2_refresh SET active = true WHERE request_id = 'c-x'").await;
+    let back = proof(&blue, &green).await;
+    assert_eq!((back.proved, back.restored_access, back.granted_anew), (4, 1, 0));
+    assert_eq!(back.restored[0].what, "token");
+    assert_eq!(back.restored[0].digests, [key_digest("c-x")]);
+    assert_eq!(figures(&green.session().await, &blue.run).await.unwrap().proved, 4);
+
+    // Access that blue itself grants anew is no harm.
+    blue.db.sql("UPDATE hydra_oauth2_refresh SET active = true WHERE signature = 'r-x3'").await;
+    let anew = proof(&blue, &green).await;
+    assert_eq!((anew.proved, anew.restored_access, anew.granted_anew), (4, 0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_tap_saw_waits_until_blue_knows_it() {
+    let mut blue = Blue::new().await;
+    blue.db.sql("SELECT granted('x')").await;
+    let green = copied(&blue).await;
+    blue.pass().await;
+    let event = Event {
+        what: "token".to_owned(),
+        id: "c-x".to_owned(),
+        client: None,
+        subject: None,
+        transaction: 0,
+        revoked_at: std::time::SystemTime::now(),
+    };
+    assert!(!format!("{event:?}").contains("c-x"), "{event:?}");
+    let events = [event];
+    for new in [1, 0] {
+        assert_eq!(record(&green.session().await, &blue.run, Source::Tap, &events).await.unwrap(), new);
+    }
+    // Blue has not done it yet: its rows would not come again, so green keeps them.
+    assert_eq!(batch(&blue, &green).await, (0, 0));
+    assert_eq!(held(&green, "x").await, "1 1 1 1");
+    blue.db.sql(&format!("BEGIN; {REVOKE}; COMMIT")).await;
+    assert_eq!(batch(&blue, &green).await, (1, 2));
+    assert_eq!(held(&green, "x").await, "0 0 1 1");
+    assert_eq!(proof(&blue, &green).await.proved, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_that_do_not_fit_are_named() {
+    let mut blue = Blue::new().await;
+    let green = copied(&blue).await;
+    let mut rules = rules();
+    assert_eq!(rules.check(Some(&blue.db.session().await), Some(&green.session().await)).await.unwrap(), []);
+    rules.kinds[0].replay = vec!["DELETE FROM hydra_nothing WHERE id = ANY ($1)".to_owned()];
+    rules.kinds[1].query = "SELECT nothing FROM consent".to_owned();
+    let findings = rules.check(Some(&blue.db.session().await), Some(&green.session().await)).await.unwrap();
+    let said = findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    assert!(said.contains("hydra_nothing") && said.contains("client: replay") && said.contains("nothing"), "{said}");
+    blue.pass().await;
+    blue.run = RunId::fresh();
+    let at = blue.snapshot().await;
+    let error = pending(at.session(), &blue.run, &rules, &blue.since).await.err().unwrap().to_string();
+    assert!(error.contains("hydra_oauth2_refresh is not captured") && error.contains("start_capture"), "{error}");
 }
