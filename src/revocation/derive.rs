@@ -10,7 +10,7 @@ use tokio_postgres::{Row, RowStream};
 
 use super::{Event, Rules, Wanted};
 use crate::pg::Session;
-use crate::sql::{Literal, QualifiedName};
+use crate::sql::{Ident, Literal};
 use crate::terms::RunId;
 
 /// How many revocations are held in memory at a time.
@@ -19,7 +19,7 @@ const PAGE: usize = 5_000;
 /// Revocations as blue tells them, a page at a time.
 pub struct Pending<'a> {
     blue: &'a Session,
-    rows: Pin<Box<Fuse<RowStream>>>,
+    rows: Option<Pin<Box<Fuse<RowStream>>>>,
 }
 
 /// The revocations among the changes that the session's snapshot sees and `since` (the text of a `pg_snapshot`) does not.
@@ -27,15 +27,21 @@ pub struct Pending<'a> {
 /// # Errors
 /// When the rules do not fit what is captured for the run; says what is missing, and what to do.
 pub async fn pending<'a>(blue: &'a Session, run: &RunId, rules: &Rules, since: &str) -> anyhow::Result<Pending<'a>> {
-    let mut changes = Vec::new();
-    for wanted in &rules.wanted {
-        changes.push(changes_of(blue, run, wanted, since).await?);
-    }
+    let places = places(blue, run, rules).await?;
     // Statistics lag behind a table that fills and empties.
     blue.batch_execute("SET enable_seqscan = off").await?;
-    let none: [&str; 0] = [];
-    let rows = blue.query_raw(rules.statement(&changes).as_str(), none).await.context(FAILED)?;
-    Ok(Pending { blue, rows: Box::pin(rows.fuse()) })
+    let ids: Vec<i32> = places.iter().map(|(id, _)| *id).collect();
+    let any = unseen(since).map(|unseen| format!("EXISTS (SELECT FROM crossfade.outbox WHERE captured = ANY ($1) AND {unseen})"));
+    let any: bool = blue.query_one(format!("SELECT {}", any.join(" OR ")).as_str(), &[&ids]).await?.get(0);
+    let rows = match any {
+        true => {
+            let changes: Vec<String> = places.iter().map(|(id, columns)| changes(*id, columns, since)).collect();
+            let none: [&str; 0] = [];
+            Some(Box::pin(blue.query_raw(rules.statement(&changes).as_str(), none).await.context(FAILED)?.fuse()))
+        }
+        false => None,
+    };
+    Ok(Pending { blue, rows })
 }
 
 const FAILED: &str = "the revocation rules fail on blue";
@@ -47,15 +53,15 @@ impl Pending<'_> {
     /// When a query of the rules fails, or gives other columns than it should.
     pub async fn next(&mut self) -> anyhow::Result<Option<Vec<Event>>> {
         let mut page = Vec::new();
-        while page.len() < PAGE {
-            match self.rows.try_next().await.context(FAILED)? {
+        while let Some(rows) = self.rows.as_mut().filter(|_| page.len() < PAGE) {
+            match rows.try_next().await.context(FAILED)? {
                 Some(row) => page.push(event(&row)?),
-                None if page.is_empty() => {
-                    self.blue.batch_execute("SET enable_seqscan = on").await?;
-                    return Ok(None);
-                }
-                None => break,
+                None => self.rows = None,
             }
+        }
+        if page.is_empty() {
+            self.blue.batch_execute("SET enable_seqscan = on").await?;
+            return Ok(None);
         }
         Ok(Some(page))
     }
@@ -73,44 +79,56 @@ fn event(row: &Row) -> anyhow::Result<Event> {
     })
 }
 
-/// The query that gives the changes of a table.
-async fn changes_of(blue: &Session, run: &RunId, wanted: &Wanted, since: &str) -> anyhow::Result<String> {
-    let sql = "SELECT id, columns FROM crossfade.captured WHERE run = $1 AND table_oid = to_regclass($2)::oid ORDER BY id";
-    let name = wanted.table.to_string();
-    let captured = blue.query(sql, &[&run.as_str(), &name]).await?;
-    let place = |columns: &[String], name: &str| columns.iter().position(|column| column == name);
-    for row in &captured {
-        let (id, columns): (i32, Vec<String>) = (row.get(0), row.get(1));
-        let read = wanted
-            .columns
-            .iter()
-            .map(|column| place(&columns, column.as_str()).map(|index| format!(", keys[{}] AS {column}", index + 1)));
-        if let Some(read) = read.collect::<Option<Vec<_>>>() {
-            // Two conditions that exclude each other and that the outbox's index serves.
-            let since = Literal::new(since);
-            let unseen = [
-                format!("transaction >= pg_snapshot_xmax({since}::pg_snapshot)"),
-                format!("transaction = ANY (ARRAY(SELECT pg_snapshot_xip({since}::pg_snapshot)))"),
-            ];
-            let read = read.concat();
-            let branches = unseen.map(|unseen| {
-                format!(
-                    "SELECT transaction, operation::text AS operation, written_at{read} FROM crossfade.outbox \
-                     WHERE captured = {id} AND operation <> 't' AND {unseen}"
-                )
-            });
-            return Ok(branches.join(" UNION ALL "));
-        }
+/// Per table that the rules read: its number in the outbox, and where its columns stand among the captured ones.
+type Place = (i32, Vec<(usize, Ident)>);
+
+async fn places(blue: &Session, run: &RunId, rules: &Rules) -> anyhow::Result<Vec<Place>> {
+    let sql = "SELECT wanted.nr, captured.id, captured.columns FROM unnest($2::text[]) WITH ORDINALITY AS wanted (name, nr) \
+               JOIN crossfade.captured ON captured.run = $1 AND captured.table_oid = to_regclass(wanted.name)::oid ORDER BY captured.id";
+    let names: Vec<String> = rules.wanted.iter().map(|wanted| wanted.table.to_string()).collect();
+    let captured = blue.query(sql, &[&run.as_str(), &names]).await?;
+    let mut places = Vec::new();
+    for (nr, wanted) in (1_i64..).zip(&rules.wanted) {
+        let mut of_table = captured.iter().filter(|row| row.get::<_, i64>(0) == nr).peekable();
+        let not_at_all = of_table.peek().is_none();
+        let place = of_table.find_map(|row| {
+            let columns: Vec<&str> = row.get(2);
+            let place =
+                |name: &Ident| columns.iter().position(|column| *column == name.as_str()).map(|at| (at + 1, name.clone()));
+            Some((row.get(1), wanted.columns.iter().map(place).collect::<Option<_>>()?))
+        });
+        places.push(place.ok_or_else(|| anyhow::anyhow!(missing(wanted, not_at_all)))?);
     }
-    anyhow::bail!(missing(&wanted.table, wanted, captured.is_empty()))
+    Ok(places)
 }
 
-fn missing(table: &QualifiedName, wanted: &Wanted, not_at_all: bool) -> String {
+/// The transactions that a snapshot does not see: two conditions that exclude each other and that the outbox's index serves.
+fn unseen(since: &str) -> [String; 2] {
+    let since = Literal::new(since);
+    [
+        format!("transaction >= pg_snapshot_xmax({since}::pg_snapshot)"),
+        format!("transaction = ANY (ARRAY(SELECT pg_snapshot_xip({since}::pg_snapshot)))"),
+    ]
+}
+
+/// The query that gives the changes of a table.
+fn changes(id: i32, columns: &[(usize, Ident)], since: &str) -> String {
+    let read: String = columns.iter().map(|(at, name)| format!(", keys[{at}] AS {name}")).collect();
+    let branches = unseen(since).map(|unseen| {
+        format!(
+            "SELECT transaction, operation::text AS operation, written_at{read} FROM crossfade.outbox \
+             WHERE captured = {id} AND operation <> 't' AND {unseen}"
+        )
+    });
+    branches.join(" UNION ALL ")
+}
+
+fn missing(wanted: &Wanted, not_at_all: bool) -> String {
     let columns: Vec<&str> = wanted.columns.iter().map(|column| column.as_str()).collect();
     format!(
         "table {} {}: the revocation rules read {}; next: name the rules file in `revocations` of the start_capture step, before the \
          capture begins",
-        table.plain(),
+        wanted.table.plain(),
         if not_at_all { "is not captured" } else { "is captured without all the columns they need" },
         columns.join(", ")
     )

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::Flaw;
-use crate::pg::{Session, explain};
+use crate::pg::{Session, explain, table_state};
+use crate::projection::Captured;
 use crate::sql::{Ident, LockMode, QualifiedName, split};
 use crate::terms::{Finding, Severity, Side};
 
@@ -192,6 +193,41 @@ impl Rules {
     /// The kind of this name.
     pub fn kind(&self, what: &str) -> Option<&Kind> {
         self.kinds.iter().find(|kind| kind.what == what)
+    }
+
+    /// Adds what the rules read to what is captured anyway. Gives a finding for a table that is not there.
+    ///
+    /// # Errors
+    /// When the session is gone.
+    pub async fn widen(&self, blue: &Session, captured: &mut Vec<Captured>) -> anyhow::Result<Vec<Finding>> {
+        let mut findings = Vec::new();
+        for wanted in &self.wanted {
+            let Some(state) = table_state(blue, &wanted.table).await? else {
+                findings.push(Finding {
+                    severity: Severity::Blocks,
+                    object: format!("table {} on blue", wanted.table.plain()),
+                    what: "does not exist, and the revocation rules read its changes".to_owned(),
+                    next: "correct the rules file".to_owned(),
+                });
+                continue;
+            };
+            match captured.iter_mut().find(|known| known.table == state.name) {
+                Some(known) => {
+                    known.columns.extend(wanted.columns.iter().cloned());
+                    known.columns.sort();
+                    known.columns.dedup();
+                    if let Some(watch) = &mut known.watch {
+                        watch.retain(|column| !known.columns.contains(column));
+                    }
+                }
+                None => {
+                    let mut columns = wanted.columns.clone();
+                    columns.sort();
+                    captured.push(Captured { table: state.name, columns, watch: Some(Vec::new()) });
+                }
+            }
+        }
+        Ok(findings)
     }
 
     /// The statement that gives every revocation, `what` first, over relations of changes given as queries in the order of

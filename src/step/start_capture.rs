@@ -8,12 +8,14 @@ use serde::Deserialize;
 
 use super::ddl::patient::in_turn;
 use super::projected::{Keys, Projected};
+use super::prove_revocations;
 use super::registry::{Kind, KindResult, Surroundings};
 use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
 use crate::capture::{self, CapturedTable, Shape, installed, obstacles};
 use crate::limits::Size;
 use crate::pg::{Session, control_present, mark, marked, table_state, unmark};
 use crate::projection::{Captured, captured};
+use crate::revocation::{Rules, forget_rules, keep_rules};
 use crate::sql::QualifiedName;
 use crate::step::Stop;
 use crate::terms::{Before, Extent, Finding, Side};
@@ -31,6 +33,8 @@ struct CaptureKeys {
     tables: Vec<QualifiedName>,
     #[serde(default = "one_gigabyte")]
     outbox_alarm: Size,
+    /// A file of rules that tell revocations among the changes.
+    revocations: Option<String>,
 }
 
 fn one_gigabyte() -> Size {
@@ -40,12 +44,20 @@ fn one_gigabyte() -> Size {
 struct StartCapture {
     projected: Projected,
     alarm: Size,
+    rules: Option<Rules>,
 }
 
 fn parse(table: toml::Table, around: &Surroundings) -> KindResult {
     let keys: CaptureKeys = from_table(table)?;
-    let (projected, files) = Keys::new(keys.projections, keys.tables).read(around)?;
-    Ok((Box::new(StartCapture { projected, alarm: keys.outbox_alarm }), files))
+    let read = Keys::new(keys.projections, keys.tables).read(around);
+    let rules = keys.revocations.map(|name| prove_revocations::rules(&name, around)).transpose();
+    match (read, rules) {
+        (Ok((projected, mut files)), Ok(rules)) => {
+            files.extend(rules.iter().map(|rules| rules.text.clone().into_bytes()));
+            Ok((Box::new(StartCapture { projected, alarm: keys.outbox_alarm, rules }), files))
+        }
+        (read, rules) => Err([read.err().unwrap_or_default(), rules.err().unwrap_or_default()].concat()),
+    }
 }
 
 impl StartCapture {
@@ -53,7 +65,22 @@ impl StartCapture {
         let mut binding = self.projected.bind(blue, green, true).await?;
         binding.findings.append(&mut binding.following);
         let bound: Vec<_> = binding.bound.into_iter().map(|(bound, _)| bound).collect();
-        Ok((captured(&bound), binding.findings))
+        let mut tables = captured(&bound);
+        if let Some(rules) = &self.rules {
+            binding.findings.extend(rules.widen(blue, &mut tables).await?);
+        }
+        Ok((tables, binding.findings))
+    }
+
+    /// The tables whose changes matter, as the files say.
+    fn tables(&self) -> Vec<QualifiedName> {
+        let mut tables = self.projected.captured_tables();
+        for wanted in self.rules.iter().flat_map(|rules| &rules.wanted) {
+            if !tables.contains(&wanted.table) {
+                tables.push(wanted.table.clone());
+            }
+        }
+        tables
     }
 
     /// The tables that this step has captured.
@@ -67,7 +94,7 @@ impl StartCapture {
 #[async_trait]
 impl Step for StartCapture {
     fn describe(&self) -> Summary {
-        let count = self.projected.captured_tables().len();
+        let count = self.tables().len();
         Summary {
             effect: format!("record the keys of rows that change in {count} tables of blue, by triggers on statements"),
             lock: "SHARE ROW EXCLUSIVE for an instant, table by table, lock_timeout with retries: readers go on".to_owned(),
@@ -83,7 +110,7 @@ impl Step for StartCapture {
     }
 
     fn touches(&self) -> Vec<Touched> {
-        let tables = self.projected.captured_tables();
+        let tables = self.tables();
         tables.iter().map(|table| Touched::new(Side::Blue, table, Use::Captures)).collect()
     }
 
@@ -94,7 +121,7 @@ impl Step for StartCapture {
     async fn forecast(&self, cx: &Cx) -> anyhow::Result<Vec<Forecast>> {
         let blue = cx.connect(Side::Blue).await?;
         let mut lines = Vec::new();
-        for table in self.projected.captured_tables() {
+        for table in self.tables() {
             let state = table_state(&blue, &table).await?;
             let what = match state {
                 Some(_) => "four triggers per table: INSERT, UPDATE, DELETE, TRUNCATE, once per statement",
@@ -114,6 +141,9 @@ impl Step for StartCapture {
         let (blue, green) = (cx.connect(Side::Blue).await?, cx.connect(Side::Green).await?);
         let (tables, mut findings) = self.wanted(&blue, &green).await?;
         findings.extend(obstacles(&blue, &tables, &cx.run).await?);
+        if let Some(rules) = &self.rules {
+            findings.extend(rules.check(Some(&blue), Some(&green)).await?);
+        }
         Ok(findings)
     }
 
@@ -162,7 +192,8 @@ impl Step for StartCapture {
                 return Err(Stop::Interrupted.into());
             }
         }
-        in_turn(cx, Side::Blue, &[mark(&cx.run, &cx.step, CAPTURED)]).await
+        let keep = self.rules.iter().map(|rules| keep_rules(&cx.run, rules));
+        in_turn(cx, Side::Blue, &keep.chain([mark(&cx.run, &cx.step, CAPTURED)]).collect::<Vec<_>>()).await
     }
 
     async fn undo(&self, cx: &Cx, _: &Before) -> anyhow::Result<()> {
@@ -178,6 +209,7 @@ impl Step for StartCapture {
         capture::forget_changes(&blue, &there).await?;
         cx.crash_point("emptied");
         let forget = there.iter().map(CapturedTable::forget).chain([unmark(&cx.run, &cx.step)]);
+        let forget = forget.chain(self.rules.iter().map(|_| forget_rules(&cx.run)));
         in_turn(cx, Side::Blue, &forget.collect::<Vec<_>>()).await
     }
 }

@@ -34,7 +34,7 @@ impl Blue {
             columns.sort();
             let captured = Captured { table: wanted.table.clone(), columns, watch: None };
             let shape = Shape::read(&session, &captured).await.unwrap().unwrap();
-            let statements = install(&session, &run, &StepId::new("capture").unwrap(), &shape).await.unwrap();
+            let statements = install(&session, &run, &StepId::new("capture").unwrap(), &shape, 1_000_000).await.unwrap();
             session.batch_execute(&format!("BEGIN; {}; COMMIT", statements.join(";"))).await.unwrap();
         }
         let mut blue = Self { db, run, since: String::new() };
