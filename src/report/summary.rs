@@ -42,9 +42,6 @@ pub struct StepSummary {
     pub longest_lock_wait_ms: f64,
     /// What its verification found.
     pub findings: Vec<Finding>,
-    /// What it counted, in its own words.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub figures: BTreeMap<String, u64>,
     /// Why it stopped last, when it did.
     pub failure: Option<String>,
 }
@@ -66,19 +63,17 @@ pub fn summarize(lines: &[Line]) -> Result<JourneySummary, String> {
     let mut rolled_back = false;
     for line in lines {
         match &line.event {
-            Event::StepDone { step, seconds, counters, longest_lock_wait_ms, findings, figures } => {
+            Event::StepDone { step, seconds, counters, longest_lock_wait_ms, findings } => {
                 if let Some(summary) = steps.iter_mut().find(|summary| summary.step == *step) {
                     summary.seconds = *seconds;
                     summary.counters.clone_from(counters);
                     summary.longest_lock_wait_ms = *longest_lock_wait_ms;
                     summary.findings.clone_from(findings);
-                    summary.figures.clone_from(figures);
                 }
             }
-            Event::StepFailed { step, findings, figures, .. } => {
+            Event::StepFailed { step, findings, .. } => {
                 if let Some(summary) = steps.iter_mut().find(|summary| summary.step == *step) {
                     summary.findings.clone_from(findings);
-                    summary.figures.clone_from(figures);
                 }
             }
             Event::RolledBack => rolled_back = true,
@@ -114,7 +109,6 @@ fn empty(step: &StepId, state: &State) -> StepSummary {
         counters: BTreeMap::new(),
         longest_lock_wait_ms: 0.0,
         findings: Vec::new(),
-        figures: BTreeMap::new(),
         failure: known.failure,
     }
 }

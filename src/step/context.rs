@@ -1,7 +1,7 @@
 //! What a step has in its hands while it runs.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::sync::mpsc::UnboundedSender;
@@ -86,7 +86,6 @@ pub struct Cx {
     /// Where progress and remarks go.
     pub notices: Outbound,
     databases: [Option<Database>; 2],
-    figures: Arc<Mutex<BTreeMap<String, u64>>>,
 }
 
 impl Cx {
@@ -103,7 +102,6 @@ impl Cx {
             interrupt: Interrupt::default(),
             notices,
             databases,
-            figures: Arc::default(),
         }
     }
 
@@ -146,16 +144,6 @@ impl Cx {
     /// Says one line to the person who watches.
     pub fn remark(&self, text: impl Into<String>) {
         let _ = self.notices.send(Notice::Remark { step: self.step.clone(), text: text.into() });
-    }
-
-    /// Sets what the step has counted so far under this name; the journal keeps it with the step's end, the report prints it.
-    pub fn figure(&self, name: &str, count: u64) {
-        self.figures.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), count);
-    }
-
-    /// What the step has counted.
-    pub fn figures(&self) -> BTreeMap<String, u64> {
-        self.figures.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether a person approved this step.
