@@ -3,8 +3,10 @@
 use async_trait::async_trait;
 use serde::Deserialize;
 
+use super::follow::as_stop;
 use super::registry::{Kind, KindResult, Surroundings};
 use super::{Cx, Fault, Forecast, Reversal, Step, Stop, Summary, Touched, from_table};
+use crate::follow::lock;
 use crate::pg::{Session, Snapshot};
 use crate::revocation::{Moment, Proof, Restored, Rules, ahead, load, prove, stored_rules};
 use crate::terms::{Before, Extent, Finding, Severity, Side};
@@ -118,6 +120,8 @@ impl Step for ProveRevocations {
 
     async fn apply(&self, cx: &Cx, _: &Extent, _: &Before) -> anyhow::Result<()> {
         let mut green = cx.connect(Side::Green).await?;
+        // A batch of an older snapshot that ended after the proof would bring back what it proved away.
+        lock(&green, &cx.run).await.map_err(as_stop)?;
         let watermark = watermark(&green, cx).await?.ok_or_else(|| anyhow::anyhow!("green lost its watermark"))?;
         let at = Snapshot::export(cx.opener(Side::Blue)?).await?;
         ahead(at.session(), &mut green, &cx.run, &self.rules, &watermark, |moment| {
