@@ -27,6 +27,7 @@ pub mod plan;
 pub mod preflight;
 pub mod projection;
 pub mod report;
+pub mod revocation;
 pub mod shadow;
 pub mod sql;
 pub mod step;

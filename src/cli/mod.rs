@@ -8,6 +8,7 @@ mod preflight;
 mod preview;
 mod quarantine;
 mod report;
+mod revocations;
 mod rollback;
 mod run;
 mod status;
@@ -74,6 +75,11 @@ enum Command {
         after_help = "Examples:\n  crossfade rollback PLAN                     changes nothing: what would be undone\n  crossfade rollback PLAN --execute           does it; the same command resumes"
     )]
     Rollback(rollback::RollbackArgs),
+    /// List what was revoked on blue during a run, and how far each revocation has come
+    #[command(
+        after_help = "Examples:\n  crossfade revocations PLAN                          the latest run; ids as digests\n  crossfade revocations PLAN --what token --since 2h\n  crossfade revocations PLAN --show-ids --format json"
+    )]
+    Revocations(revocations::RevocationsArgs),
     /// The rows that steps set aside: list, show, or put them back
     #[command(
         after_help = "Examples:\n  crossfade quarantine list PLAN                 by run, step, table and reason\n  crossfade quarantine restore PLAN --execute    puts the rows of the latest run back"
@@ -140,6 +146,7 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Status(args) => status::status(args, cli.format),
         Command::Report(args) => report::report(args, cli.format),
         Command::Rollback(args) => rollback::rollback(args, cli.format, cli.quiet).await,
+        Command::Revocations(args) => revocations::revocations(args, cli.format).await,
         Command::Quarantine(args) => quarantine::quarantine(args, cli.format).await,
     }
 }

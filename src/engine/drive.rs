@@ -122,7 +122,7 @@ async fn apply(driver: &mut Driver, index: usize) -> Result<()> {
         Ok(None) => Ok(()),
         Err(error) => {
             let findings = error.downcast_ref::<Stop>().map_or(Vec::new(), |stop| stop.findings().to_vec());
-            write(driver, Event::StepFailed { step: id, reason: explain(&error), findings })?;
+            write(driver, Event::StepFailed { step: id, reason: explain(&error), findings, figures: cx.figures() })?;
             Err(error)
         }
     }

@@ -18,7 +18,7 @@ mod worker;
 pub use follower::Follower;
 pub use green::obstacles;
 pub use lag::Figures;
-pub use worker::{Batch, Moment, Setup, uncaptured, uncovered};
+pub use worker::{Batch, Moment, Setup, lock, uncaptured, uncovered};
 
 use crate::terms::Finding;
 

@@ -14,12 +14,17 @@ use super::pending::{Pending, paths};
 use crate::capture::{Outbox, Piece, Reading};
 use crate::pg::{Opener, Session, Snapshot};
 use crate::projection::{Bound, Target, captured};
+use crate::revocation::{self, Rules, ahead, stored_rules};
 use crate::sql::Literal;
 use crate::terms::{Finding, Fingerprint, RunId, Severity};
 
 /// Where a batch is; for the tests' crash points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
+    /// Some revocations are recorded on green, ahead of everything else.
+    Recorded,
+    /// All of them are taken away on green.
+    Replayed,
     /// Rows are staged on green.
     Staged,
     /// Green's tables are changed, not committed.
@@ -47,6 +52,8 @@ pub(super) struct Worker {
     setup: Setup,
     bound: Vec<Bound>,
     outbox: Outbox,
+    /// How revocations are told, when the run captures them.
+    rules: Option<Rules>,
     paths: Vec<Vec<super::pending::Path>>,
     green: Option<OnGreen>,
     walker: Option<Session>,
@@ -85,9 +92,10 @@ impl Worker {
             return Err(refused("blue", "captures nothing for this run", "put a `start_capture` step before the copy").into());
         };
         let paths = paths(&bound, &outbox)?;
-        let mut follower = Self { setup, bound, outbox, paths, green: None, walker: None };
+        let blue = setup.blue.open().await?;
+        let rules = stored_rules(&blue, &setup.run).await?;
+        let mut follower = Self { setup, bound, outbox, rules, paths, green: None, walker: None };
         let green = follower.connect().await?;
-        let blue = follower.setup.blue.open().await?;
         let before = captured_before(&blue, &follower.setup.run, &green.since).await?;
         let left_out = uncovered(&green.session, &follower.setup.run, &follower.bound).await?;
         follower.green = Some(green);
@@ -146,6 +154,15 @@ impl Worker {
         walker.batch_execute("SET LOCAL plan_cache_mode = force_custom_plan").await?;
         let mut oldest: Option<SystemTime> = None;
         let OnGreen { session, described, since, staged } = green;
+        if let Some(rules) = &self.rules {
+            let told = |moment| {
+                (self.setup.told)(match moment {
+                    revocation::Moment::Recorded => Moment::Recorded,
+                    revocation::Moment::Replayed => Moment::Replayed,
+                });
+            };
+            ahead(at.session(), session, &self.setup.run, rules, since, told).await?;
+        }
         let mut pending = Pending::new(&self.bound, &self.paths, at.session(), &walker, session, described, staged);
         let captured = self
             .outbox
@@ -261,8 +278,12 @@ fn left_out_finding(table: &str) -> Finding {
     }
 }
 
-/// Waits up to two seconds for the session of a killed follower to end.
-async fn lock(session: &Session, run: &RunId) -> anyhow::Result<()> {
+/// Makes this session of green the only one that moves it for the run, until it ends. Waits up to two seconds for the session of a
+/// killed follower to end.
+///
+/// # Errors
+/// [`Refused`] when another crossfade follows; otherwise when the session is gone.
+pub async fn lock(session: &Session, run: &RunId) -> anyhow::Result<()> {
     let digest = Fingerprint::of([b"follow".as_slice(), run.as_str().as_bytes()]);
     let key = i64::from_str_radix(&digest.as_str()[..15], 16)?;
     for _ in 0..20 {

@@ -122,6 +122,9 @@ pub enum Event {
         reason: String,
         /// What checks found, when that is the reason.
         findings: Vec<Finding>,
+        /// Numbers of the step's own, each name with its unit.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        figures: BTreeMap<String, u64>,
     },
     /// The driver left; the run is not finished.
     Stopped {

@@ -97,9 +97,10 @@ pub fn summarize(lines: &[Line]) -> Result<JourneySummary, String> {
                     summary.figures.clone_from(figures);
                 }
             }
-            Event::StepFailed { step, findings, .. } => {
+            Event::StepFailed { step, findings, figures, .. } => {
                 if let Some(summary) = steps.iter_mut().find(|summary| summary.step == *step) {
                     summary.findings.clone_from(findings);
+                    summary.figures.clone_from(figures);
                 }
             }
             Event::Accounted { step, accounts } => {

@@ -190,6 +190,8 @@ pub async fn open(cx: &Cx, projected: &[&Projected]) -> anyhow::Result<(Follower
     let told = cx.clone();
     let told = Arc::new(move |moment| {
         told.crash_point(match moment {
+            Moment::Recorded => "recorded",
+            Moment::Replayed => "replayed",
             Moment::Staged => "staged",
             Moment::Applied => "changed",
             Moment::Committed => "committed",

@@ -16,7 +16,8 @@ use crossfade::verify::compare;
 use crate::hydra::{blue_1_11_10, plan as shipped};
 use crate::support::{Ran, TestDb, Workspace, eventually};
 
-const HEAD: &str = "format = 1\nname = \"follows\"\nblue = { url_env = \"BLUE_DATABASE_URL\" }\ngreen = { url_env = \"GREEN_DATABASE_URL\" }\n";
+const HEAD: &str =
+    "format = 1\nname = \"follows\"\nblue = { url_env = \"BLUE_DATABASE_URL\" }\ngreen = { url_env = \"GREEN_DATABASE_URL\" }\n";
 
 /// `[[step]]` tables: capture, copy, and what comes after.
 fn plan(keys: &str, after: &[(&str, &str)]) -> String {
@@ -289,7 +290,9 @@ fn shop_write(random: &mut fastrand::Rng) -> String {
         6 => format!("UPDATE customer SET active = NOT active WHERE id BETWEEN {a} AND {a} + 3"),
         7 => format!("UPDATE region SET name = name || '.' WHERE id = 1 + {a} % 5"),
         8 => format!("UPDATE region SET id = id + 5 - 10 * (id / 6) WHERE id = 1 + {a} % 10"),
-        9 | 10 => format!("INSERT INTO item SELECT {c}, (SELECT min(id) FROM customer WHERE id >= {a}), 'code' || {b}, {b}, now() ON CONFLICT DO NOTHING"),
+        9 | 10 => format!(
+            "INSERT INTO item SELECT {c}, (SELECT min(id) FROM customer WHERE id >= {a}), 'code' || {b}, {b}, now() ON CONFLICT DO NOTHING"
+        ),
         11 => format!("DELETE FROM item WHERE id = {c}"),
         12 | 13 => format!("UPDATE item SET amount = 50 - amount WHERE id BETWEEN {c} AND {c} + 5"),
         14 => format!("UPDATE item SET id = id + 400 - 800 * (id / 401) WHERE id IN ({c}, {c} + 400)"),

@@ -3,6 +3,7 @@
 mod accounts;
 mod bad_input;
 mod batches;
+mod capture;
 mod contract;
 mod copies;
 mod ddl;
@@ -22,6 +23,7 @@ mod privileges;
 mod projections;
 mod quarantine;
 mod reference;
+mod revocations;
 mod secrecy;
 mod shadow;
 mod star_readers;

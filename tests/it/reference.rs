@@ -23,6 +23,10 @@ fn files(folder: &Path) {
     for name in ["src", "migrations", "projections"] {
         std::fs::create_dir(folder.join(name)).unwrap();
     }
+    let rules = "[[capture]]\ntable = \"orders\"\nas = \"order_change\"\ncolumns = [\"id\"]\n[[revocation]]\nwhat = \"order\"\n\
+                 query = \"SELECT id, NULL AS client, NULL AS subject, transaction, written_at AS revoked_at FROM order_change\"\n\
+                 replay = [\"DELETE FROM orders WHERE id::text = ANY ($1)\"]\nproof = \"SELECT id FROM orders WHERE id::text = ANY ($1)\"\n";
+    std::fs::write(folder.join("revocations.toml"), rules).unwrap();
     std::fs::write(folder.join("drain.sh"), "#!/bin/sh\n").unwrap();
     std::fs::write(folder.join("migrations/1_orders.sql"), "CREATE TABLE orders (id int PRIMARY KEY);\n").unwrap();
     let projection = "table = \"orders\"\nkey = [\"id\"]\n[[source]]\nname = \"orders\"\n\

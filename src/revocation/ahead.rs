@@ -1,0 +1,41 @@
+//! What a batch does first.
+
+use super::{Rules, Source, pending, record, replay};
+use crate::pg::Session;
+use crate::terms::RunId;
+
+/// How far [`ahead`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Some revocations are recorded on green.
+    Recorded,
+    /// All are taken away on green; the batch may come.
+    Replayed,
+}
+
+/// Records the revocations between the watermark and blue's snapshot and takes them away on green, in transactions of their own,
+/// before the batch of that snapshot begins and before anything is purged. `blue` is a session in that snapshot. After a crash the
+/// same comes again and changes nothing. Gives how many revocations are new, and how many were taken away.
+///
+/// # Errors
+/// As [`pending`], [`record`] and [`replay`].
+pub async fn ahead(
+    blue: &Session,
+    green: &mut Session,
+    run: &RunId,
+    rules: &Rules,
+    watermark: &str,
+    told: impl FnMut(Moment) + Send,
+) -> anyhow::Result<(u64, u64)> {
+    let (mut new, mut told) = (0, told);
+    let mut pages = pending(blue, run, rules, watermark).await?;
+    while let Some(events) = pages.next().await? {
+        new += record(green, run, Source::Capture, &events).await?;
+        told(Moment::Recorded);
+    }
+    let replayed = replay(blue, green, run, rules).await?;
+    if replayed > 0 {
+        told(Moment::Replayed);
+    }
+    Ok((new, replayed))
+}

@@ -1,0 +1,383 @@
+//! Revocations: told from what changed on blue, taken away on green, and proved.
+
+use std::path::Path;
+
+use crossfade::capture::{Shape, install};
+use crossfade::pg::{Opener, Snapshot, ensure_control};
+use crossfade::projection::Captured;
+use crossfade::revocation::{Event, Figures, Proof, Rules, Source, ahead, figures, load, pending, prove, record};
+use crossfade::terms::{RunId, StepId, key_digest};
+
+use crate::hydra::{blue_1_11_10, run};
+use crate::support::{TestDb, Workspace};
+
+fn rules() -> Rules {
+    load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("plans/revocations/hydra-1x.toml")).unwrap()
+}
+
+/// A blue database of 1.11.10 whose changes are captured.
+struct Blue {
+    db: TestDb,
+    run: RunId,
+    since: String,
+}
+
+impl Blue {
+    async fn new() -> Self {
+        let db = blue_1_11_10().await;
+        let run = RunId::fresh();
+        let mut session = db.session().await;
+        ensure_control(&mut session).await.unwrap();
+        session.batch_execute(GRANT).await.unwrap();
+        for wanted in rules().wanted {
+            let mut columns = wanted.columns.clone();
+            columns.sort();
+            let captured = Captured { table: wanted.table.clone(), columns, watch: None };
+            let shape = Shape::read(&session, &captured).await.unwrap().unwrap();
+            let statements = install(&session, &run, &StepId::new("capture").unwrap(), &shape, 1_000_000).await.unwrap();
+            session.batch_execute(&format!("BEGIN; {}; COMMIT", statements.join(";"))).await.unwrap();
+        }
+        let mut blue = Self { db, run, since: String::new() };
+        blue.pass().await;
+        blue
+    }
+
+    /// From now on only what comes later is asked for.
+    async fn pass(&mut self) {
+        self.since = self.db.value("SELECT pg_current_snapshot()").await;
+    }
+
+    async fn snapshot(&self) -> Snapshot {
+        Snapshot::export(Opener::new(self.db.database(), "test".to_owned())).await.unwrap()
+    }
+
+    async fn events(&self) -> Vec<Event> {
+        let snapshot = self.snapshot().await;
+        let rules = rules();
+        let mut all = Vec::new();
+        let mut pages = pending(snapshot.session(), &self.run, &rules, &self.since).await.unwrap();
+        while let Some(events) = pages.next().await.unwrap() {
+            all.extend(events);
+        }
+        all
+    }
+
+    /// What is told from these transactions, as `what id`, sorted.
+    async fn told(&mut self, transactions: &[&str]) -> Vec<String> {
+        for transaction in transactions {
+            self.db.sql(&format!("BEGIN; {transaction}; COMMIT")).await;
+        }
+        let mut told: Vec<String> = self.events().await.iter().map(|event| format!("{} {}", event.what, event.id)).collect();
+        told.sort();
+        self.pass().await;
+        told
+    }
+}
+
+/// `granted(name)`: a login session, a login and its answer, a consent and its answer, a code, an access and a refresh token of
+/// client `app`, as Hydra leaves them. `tokens(name, n)`: what a rotation issues.
+const GRANT: &str = "
+CREATE FUNCTION tokens(name text, generation int) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO hydra_oauth2_access (signature, request_id, requested_at, client_id, scope, granted_scope, form_data, session_data,
+        subject, active, challenge_id)
+    SELECT 'a-' || name || generation, 'c-' || name, now() AT TIME ZONE 'UTC', 'app', '', '', '', '', 'user', true, 'c-' || name;
+    INSERT INTO hydra_oauth2_refresh (signature, request_id, requested_at, client_id, scope, granted_scope, form_data, session_data,
+        subject, active, challenge_id)
+    SELECT 'r-' || name || generation, 'c-' || name, now() AT TIME ZONE 'UTC', 'app', '', '', '', '', 'user', true, 'c-' || name;
+$$;
+CREATE FUNCTION granted(name text) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO hydra_oauth2_authentication_session (id, authenticated_at, subject, remember)
+    VALUES ('s-' || name, now() AT TIME ZONE 'UTC', 'user', false);
+    INSERT INTO hydra_oauth2_authentication_request (challenge, requested_scope, verifier, csrf, subject, request_url, skip, client_id,
+        requested_at, oidc_context, login_session_id, requested_at_audience)
+    VALUES ('l-' || name, '', 'lv-' || name, '', '', '', false, 'app', now() AT TIME ZONE 'UTC', '{}', 's-' || name, '');
+    INSERT INTO hydra_oauth2_authentication_request_handled (challenge, subject, remember, remember_for, error, acr, requested_at,
+        authenticated_at, was_used, forced_subject_identifier, context)
+    VALUES ('l-' || name, 'user', false, 0, '{}', '', now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC', true, '', '{}');
+    INSERT INTO hydra_oauth2_consent_request (challenge, verifier, client_id, subject, request_url, skip, requested_scope, csrf,
+        authenticated_at, requested_at, oidc_context, forced_subject_identifier, login_session_id, login_challenge,
+        requested_at_audience, acr, context)
+    VALUES ('c-' || name, 'cv-' || name, 'app', 'user', '', false, '', '', now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC', '{}', '',
+        's-' || name, 'l-' || name, '', '', '{}');
+    INSERT INTO hydra_oauth2_consent_request_handled (challenge, granted_scope, remember, remember_for, error, requested_at,
+        session_access_token, session_id_token, authenticated_at, was_used, granted_at_audience)
+    VALUES ('c-' || name, '', false, 0, '{}', now() AT TIME ZONE 'UTC', '{}', '{}', now() AT TIME ZONE 'UTC', true, '');
+    INSERT INTO hydra_oauth2_code (signature, request_id, requested_at, client_id, scope, granted_scope, form_data, session_data,
+        subject, active, challenge_id)
+    VALUES ('o-' || name, 'c-' || name, now() AT TIME ZONE 'UTC', 'app', '', '', '', '', 'user', false, 'c-' || name);
+    SELECT tokens(name, 1);
+$$;
+INSERT INTO hydra_client (id, client_name, client_secret, redirect_uris, grant_types, response_types, scope, owner, policy_uri,
+    tos_uri, client_uri, logo_uri, contacts, sector_identifier_uri, jwks, jwks_uri, request_uris, allowed_cors_origins, audience, metadata)
+SELECT id, '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '{}' FROM (VALUES ('app'), ('other')) AS new (id);
+";
+
+/// The token endpoint's revocation as 1.0 to 1.9 do it: both rows go. And as 1.10 and 1.11 do it.
+const REVOKE_OLD: &str =
+    "DELETE FROM hydra_oauth2_refresh WHERE request_id = 'c-x'; DELETE FROM hydra_oauth2_access WHERE request_id = 'c-x'";
+const REVOKE: &str = "UPDATE hydra_oauth2_refresh SET active = false WHERE request_id = 'c-x'; DELETE FROM hydra_oauth2_access WHERE request_id = 'c-x'";
+const ROTATE_OLD: &str = "DELETE FROM hydra_oauth2_access WHERE request_id = 'c-x'; DELETE FROM hydra_oauth2_refresh WHERE request_id = 'c-x'; SELECT tokens('x', 2)";
+const ROTATE: &str = "DELETE FROM hydra_oauth2_access WHERE request_id = 'c-x'; UPDATE hydra_oauth2_refresh SET active = false WHERE request_id = 'c-x'; SELECT tokens('x', 2)";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_operation_of_each_version_gives_its_events_and_no_other() {
+    let mut blue = Blue::new().await;
+    let none: [&str; 0] = [];
+    let grant = "SELECT granted('x')";
+    // Every case begins with a new grant and is cleared away unseen afterwards.
+    let cases: &[(&str, &[&str], &[&str])] = &[
+        ("token endpoint, 1.0 to 1.9", &[REVOKE_OLD], &["token c-x"]),
+        ("token endpoint, 1.10 and 1.11", &[REVOKE], &["token c-x"]),
+        (
+            "token endpoint, the two stores in transactions of their own",
+            &[
+                "UPDATE hydra_oauth2_refresh SET active = false WHERE request_id = 'c-x'",
+                "DELETE FROM hydra_oauth2_access WHERE request_id = 'c-x'",
+            ],
+            &["token c-x"],
+        ),
+        (
+            "consent, 1.0 to 1.9",
+            &[
+                "DELETE FROM hydra_oauth2_access WHERE request_id = 'c-x'; DELETE FROM hydra_oauth2_refresh WHERE request_id = 'c-x'; \
+               DELETE FROM hydra_oauth2_consent_request_handled WHERE challenge = 'c-x'; \
+               DELETE FROM hydra_oauth2_consent_request WHERE challenge = 'c-x'",
+            ],
+            &["consent c-x"],
+        ),
+        (
+            "consent, 1.10 and 1.11: everything else goes by cascade",
+            &["UPDATE hydra_oauth2_refresh SET active = false WHERE request_id = 'c-x'; \
+               DELETE FROM hydra_oauth2_access WHERE request_id = 'c-x'; DELETE FROM hydra_oauth2_consent_request WHERE challenge = 'c-x'"],
+            &["consent c-x"],
+        ),
+        (
+            "all consents of a subject",
+            &["SELECT granted('y')", "DELETE FROM hydra_oauth2_consent_request WHERE subject = 'user'"],
+            &["consent c-x", "consent c-y"],
+        ),
+        (
+            "login sessions of a subject",
+            &["SELECT granted('y')", "DELETE FROM hydra_oauth2_authentication_session WHERE subject = 'user'"],
+            &["login_session s-x", "login_session s-y"],
+        ),
+        (
+            "logout: no token and no consent",
+            &["DELETE FROM hydra_oauth2_authentication_session WHERE id = 's-x'"],
+            &["login_session s-x"],
+        ),
+        ("client", &["DELETE FROM hydra_client WHERE id = 'app'"], &["client app"]),
+        (
+            "all access tokens of a client",
+            &["SELECT granted('y')", "DELETE FROM hydra_oauth2_access WHERE client_id = 'app'"],
+            &["access_token a-x1", "access_token a-y1"],
+        ),
+        ("rotation, 1.0 to 1.9", &[ROTATE_OLD], &[]),
+        ("rotation, 1.10 and 1.11", &[ROTATE], &[]),
+        ("rotation and then a revocation", &[ROTATE, REVOKE], &["token c-x"]),
+        ("a rotation that is taken back", &["SAVEPOINT s; DELETE FROM hydra_oauth2_refresh; ROLLBACK TO s"], &[]),
+        (
+            "refresh reuse: the row that was used up goes, the others end",
+            &[
+                ROTATE,
+                "DELETE FROM hydra_oauth2_refresh WHERE signature = 'r-x1'; UPDATE hydra_oauth2_refresh SET active = false \
+                 WHERE request_id = 'c-x'; DELETE FROM hydra_oauth2_access WHERE request_id = 'c-x'",
+            ],
+            &["token c-x"],
+        ),
+        ("a revocation twice", &[REVOKE, REVOKE], &["token c-x"]),
+        ("a code is used", &["UPDATE hydra_oauth2_code SET active = true", "UPDATE hydra_oauth2_code SET active = false"], &[]),
+        (
+            "janitor: expired access and refresh tokens",
+            &[
+                "UPDATE hydra_oauth2_access SET requested_at = now() AT TIME ZONE 'UTC' - interval '2 hours'; \
+                 UPDATE hydra_oauth2_refresh SET requested_at = now() AT TIME ZONE 'UTC' - interval '31 days'",
+                "DELETE FROM hydra_oauth2_access WHERE requested_at < now() AT TIME ZONE 'UTC' - interval '1 hour'",
+                "DELETE FROM hydra_oauth2_refresh WHERE requested_at < now() AT TIME ZONE 'UTC' - interval '30 days'",
+            ],
+            &[],
+        ),
+        (
+            "janitor: expired access tokens of requests whose refresh token lives",
+            &[
+                "UPDATE hydra_oauth2_access SET requested_at = now() AT TIME ZONE 'UTC' - interval '2 hours'",
+                "DELETE FROM hydra_oauth2_access WHERE requested_at < now() AT TIME ZONE 'UTC' - interval '1 hour'",
+            ],
+            &[],
+        ),
+        (
+            "janitor: refused and unanswered consents",
+            &[
+                "UPDATE hydra_oauth2_consent_request_handled SET error = '{\"error\": \"access_denied\"}' WHERE challenge = 'c-x'; \
+                 DELETE FROM hydra_oauth2_access WHERE request_id = 'c-x'; DELETE FROM hydra_oauth2_refresh WHERE request_id = 'c-x'",
+                "DELETE FROM hydra_oauth2_consent_request WHERE challenge = 'c-x'",
+            ],
+            &["token c-x"], // of the first transaction; the refused consent that goes is none
+        ),
+        (
+            "a client's own token",
+            &[
+                "INSERT INTO hydra_oauth2_access (signature, request_id, requested_at, client_id, scope, granted_scope, form_data, \
+                 session_data, subject, active) VALUES ('a-m', 'm', now() AT TIME ZONE 'UTC', 'app', '', '', '', '', 'app', true)",
+                "DELETE FROM hydra_oauth2_access WHERE request_id = 'm'",
+            ],
+            &["access_token a-m"],
+        ),
+    ];
+    for (name, transactions, expected) in cases {
+        assert_eq!(blue.told(&[grant]).await, none, "{name}: the grant alone");
+        assert_eq!(blue.told(transactions).await, *expected, "{name}");
+        blue.told(&[
+            "DELETE FROM hydra_oauth2_consent_request WHERE challenge IN ('c-x', 'c-y'); DELETE FROM hydra_oauth2_authentication_session; \
+             DELETE FROM hydra_oauth2_authentication_request WHERE challenge IN ('l-x', 'l-y')",
+            "INSERT INTO hydra_client (id, client_name, client_secret, redirect_uris, grant_types, response_types, scope, owner, policy_uri, \
+                tos_uri, client_uri, logo_uri, contacts, sector_identifier_uri, jwks, jwks_uri, request_uris, allowed_cors_origins, audience, \
+                metadata) SELECT 'app', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '{}' \
+             WHERE NOT EXISTS (SELECT FROM hydra_client WHERE id = 'app')",
+        ])
+        .await;
+    }
+}
+
+/// Green after the copy of `blue`.
+async fn copied(blue: &Blue) -> TestDb {
+    let green = TestDb::empty().await;
+    let workspace = Workspace::at(tempfile::tempdir().unwrap(), &blue.db, Some(&green));
+    run(&workspace, "hydra-2x-blue-green.toml", &["run", "--execute"]).exits(0);
+    green
+}
+
+/// What a batch does first, at a new snapshot of blue: how many revocations are new, and how many were taken away.
+async fn batch(blue: &Blue, green: &TestDb) -> (u64, u64) {
+    let at = blue.snapshot().await;
+    ahead(at.session(), &mut green.session().await, &blue.run, &rules(), &blue.since, |_| ()).await.unwrap()
+}
+
+/// Active refresh tokens, access tokens, flows and login sessions that green holds of a grant.
+async fn held(green: &TestDb, name: &str) -> String {
+    green
+        .value(&format!(
+            "SELECT concat_ws(' ', (SELECT count(*) FROM hydra_oauth2_refresh WHERE request_id = 'c-{name}' AND active), \
+                (SELECT count(*) FROM hydra_oauth2_access WHERE request_id = 'c-{name}'), \
+                (SELECT count(*) FROM hydra_oauth2_flow WHERE consent_challenge_id = 'c-{name}'), \
+                (SELECT count(*) FROM hydra_oauth2_authentication_session WHERE id = 's-{name}'))"
+        ))
+        .await
+}
+
+async fn proof(blue: &Blue, green: &TestDb) -> Proof {
+    let at = blue.snapshot().await;
+    prove(at.session(), &green.session().await, &blue.run, &rules()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn green_loses_the_access_whatever_generation_it_holds() {
+    let mut blue = Blue::new().await;
+    for name in ["x", "consent", "session", "access", "kept", "client"] {
+        blue.db.sql(&format!("SELECT granted('{name}')")).await;
+    }
+    let other = "UPDATE hydra_oauth2_consent_request SET client_id = 'other' WHERE challenge = 'c-client'; \
+                 UPDATE hydra_oauth2_authentication_request SET client_id = 'other' WHERE challenge = 'l-client'; \
+                 UPDATE hydra_oauth2_access SET client_id = 'other' WHERE request_id = 'c-client'; \
+                 UPDATE hydra_oauth2_refresh SET client_id = 'other' WHERE request_id = 'c-client'; \
+                 UPDATE hydra_oauth2_code SET client_id = 'other' WHERE request_id = 'c-client'";
+    blue.db.sql(other).await;
+    let green = copied(&blue).await;
+    blue.pass().await;
+    for name in ["x", "consent", "session", "access", "kept", "client"] {
+        assert_eq!(held(&green, name).await, "1 1 1 1", "{name}");
+    }
+
+    // Green holds the first generation. Blue rotates twice, then revokes: green has never heard of what was revoked.
+    blue.db.sql(&format!("BEGIN; {ROTATE}; COMMIT")).await;
+    blue.db.sql(&format!("BEGIN; {}; COMMIT", ROTATE.replace("2)", "3)"))).await;
+    blue.db.sql(&format!("BEGIN; {REVOKE}; COMMIT")).await;
+    blue.db.sql("DELETE FROM hydra_oauth2_consent_request WHERE challenge = 'c-consent'").await;
+    blue.db.sql("DELETE FROM hydra_oauth2_authentication_session WHERE id = 's-session'").await;
+    blue.db.sql("DELETE FROM hydra_oauth2_access WHERE signature = 'a-access1'").await;
+    blue.db.sql("DELETE FROM hydra_client WHERE id = 'other'").await;
+    assert_eq!(batch(&blue, &green).await, (5, 5));
+    let expected = [
+        ("x", "0 0 1 1"),
+        ("consent", "0 0 0 1"),
+        ("session", "1 1 1 0"),
+        ("access", "1 0 1 1"),
+        ("kept", "1 1 1 1"),
+        ("client", "0 0 0 1"),
+    ];
+    for (name, left) in expected {
+        assert_eq!(held(&green, name).await, left, "{name}");
+    }
+    // The rows of the family stay where blue keeps them.
+    assert_eq!(green.value("SELECT count(*) FROM hydra_oauth2_refresh WHERE request_id = 'c-x'").await, "1");
+
+    // The same again, as after a crash, changes nothing.
+    assert_eq!(batch(&blue, &green).await, (0, 0));
+    green.sql("UPDATE crossfade.revocation SET replayed_at = NULL").await;
+    assert_eq!(batch(&blue, &green).await, (0, 5));
+    for (name, left) in expected {
+        assert_eq!(held(&green, name).await, left, "{name}");
+    }
+    let proved = proof(&blue, &green).await;
+    assert_eq!((proved.captured, proved.replayed, proved.proved, proved.restored_access), (5, 5, 5, 0));
+    assert_eq!(figures(&green.session().await, &blue.run).await.unwrap(), Figures { captured: 5, replayed: 5, proved: 5 });
+
+    // Somebody brings the access back: named by digest, and no longer proved.
+    green.sql("UPDATE hydra_oauth2_refresh SET active = true WHERE request_id = 'c-x'").await;
+    let back = proof(&blue, &green).await;
+    assert_eq!((back.proved, back.restored_access, back.granted_anew), (4, 1, 0));
+    assert_eq!(back.restored[0].what, "token");
+    assert_eq!(back.restored[0].digests, [key_digest("c-x")]);
+    assert_eq!(figures(&green.session().await, &blue.run).await.unwrap().proved, 4);
+
+    // Access that blue itself grants anew is no harm.
+    blue.db.sql("UPDATE hydra_oauth2_refresh SET active = true WHERE signature = 'r-x3'").await;
+    let anew = proof(&blue, &green).await;
+    assert_eq!((anew.proved, anew.restored_access, anew.granted_anew), (4, 0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_tap_saw_waits_until_blue_knows_it() {
+    let mut blue = Blue::new().await;
+    blue.db.sql("SELECT granted('x')").await;
+    let green = copied(&blue).await;
+    blue.pass().await;
+    let event = Event {
+        what: "token".to_owned(),
+        id: "c-x".to_owned(),
+        client: None,
+        subject: None,
+        transaction: 0,
+        revoked_at: std::time::SystemTime::now(),
+    };
+    assert!(!format!("{event:?}").contains("c-x"), "{event:?}");
+    let events = [event];
+    for new in [1, 0] {
+        assert_eq!(record(&green.session().await, &blue.run, Source::Tap, &events).await.unwrap(), new);
+    }
+    // Blue has not done it yet: its rows would not come again, so green keeps them.
+    assert_eq!(batch(&blue, &green).await, (0, 0));
+    assert_eq!(held(&green, "x").await, "1 1 1 1");
+    blue.db.sql(&format!("BEGIN; {REVOKE}; COMMIT")).await;
+    assert_eq!(batch(&blue, &green).await, (1, 2));
+    assert_eq!(held(&green, "x").await, "0 0 1 1");
+    assert_eq!(proof(&blue, &green).await.proved, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_that_do_not_fit_are_named() {
+    let mut blue = Blue::new().await;
+    let green = copied(&blue).await;
+    let mut rules = rules();
+    assert_eq!(rules.check(Some(&blue.db.session().await), Some(&green.session().await)).await.unwrap(), []);
+    rules.kinds[0].replay = vec!["DELETE FROM hydra_nothing WHERE id = ANY ($1)".to_owned()];
+    rules.kinds[1].query = "SELECT nothing FROM consent".to_owned();
+    let findings = rules.check(Some(&blue.db.session().await), Some(&green.session().await)).await.unwrap();
+    let said = findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    assert!(said.contains("hydra_nothing") && said.contains("client: replay") && said.contains("nothing"), "{said}");
+    blue.pass().await;
+    blue.run = RunId::fresh();
+    let at = blue.snapshot().await;
+    let error = pending(at.session(), &blue.run, &rules, &blue.since).await.err().unwrap().to_string();
+    assert!(error.contains("hydra_oauth2_refresh is not captured") && error.contains("start_capture"), "{error}");
+}
