@@ -86,13 +86,13 @@ pub struct Followed {
 }
 
 /// What became of the revocations made on blue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Revocations {
     /// Written down.
     pub captured: u64,
     /// Taken away on green ahead of the batch.
     pub replayed: u64,
-    /// Shown to have no access on green.
+    /// Shown to have no access on green but what blue granted anew.
     pub proved: u64,
     /// Shown to have access on green all the same.
     pub restored_access: u64,

@@ -34,7 +34,7 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("report", "journal pg step terms"),
     // The engine samples while it drives.
     ("engine", "journal limits pg plan report step terms"),
-    ("demo", "engine journal pg plan projection report router shadow sql step terms"),
+    ("demo", "engine journal pg plan projection report revocation router shadow sql step terms"),
     ("cli", "demo engine journal limits lint pg plan preflight projection report revocation router shadow sql step terms"),
 ];
 
