@@ -9,8 +9,8 @@ use anyhow::Result;
 use sha2::{Digest, Sha256};
 
 use super::{
-    App, Balance, Census, DemoReport, Held, JourneyReport, Load, Mix, OAuthClient, Pool, SESSIONS_1X, SESSIONS_2X, STORE_1X,
-    STORE_2X, Service, Worker, World, balance, create_1x, unpack,
+    App, Balance, Census, DemoReport, Held, JourneyReport, Load, Mix, OAuthClient, Pool, SESSIONS_1X, SESSIONS_2X, STORE_1_11,
+    STORE_1X, STORE_2X, Service, Worker, World, balance, create_1x, unpack,
 };
 use crate::engine::{self, Options, Outcome, RunChoice};
 use crate::pg::Database;
@@ -141,6 +141,7 @@ impl Stage<'_> {
     async fn blue_green(&self, workers: Vec<Worker>) -> Result<JourneyReport> {
         let rate = self.demo.rate;
         self.demo.say("demo: journey 2, blue-green; the service answers from blue, read-only");
+        self.service.switch(Pool::open(&self.databases[&Side::Blue], POOL).await?, &STORE_1_11);
         self.service.set_read_only(true);
         let before = self.census(Side::Blue, SESSIONS_1X).await?;
         let load = Load::start(workers, Mix::READ_ONLY, rate);
