@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 
 use super::last_batch::last_batch;
 use super::{
-    App, Balance, Census, DemoReport, Held, JourneyReport, Load, Mix, OAuthClient, Pool, SESSIONS_1X, SESSIONS_2X, STORE_1X,
-    STORE_2X, Service, Worker, World, balance, create_1x, unpack,
+    App, Balance, Census, DemoReport, Held, JourneyReport, Load, Mix, OAuthClient, Pool, SESSIONS_1X, SESSIONS_2X, STORE_1_11,
+    STORE_1X, STORE_2X, Service, Worker, World, balance, create_1x, unpack,
 };
 use crate::engine::{self, Options, Outcome, RunChoice};
 use crate::pg::Database;
@@ -144,6 +144,7 @@ impl Stage<'_> {
     async fn blue_green(&self, workers: Vec<Worker>) -> Result<JourneyReport> {
         let rate = self.demo.rate;
         self.demo.say("demo: journey 2, blue-green; the service writes on blue all the while");
+        self.service.switch(Pool::open(&self.databases[&Side::Blue], POOL).await?, &STORE_1_11);
         let before = self.census(Side::Blue, SESSIONS_1X).await?;
         let load = Load::start(workers, Mix::READ_WRITE, rate);
         tokio::time::sleep(SETTLE).await;

@@ -37,7 +37,7 @@ pub use pool::{Lease, Pool, Work};
 pub use report::{DemoReport, Followed, JourneyReport, Revocations};
 pub use service::Service;
 pub use store::Store;
-pub use store_1x::STORE_1X;
+pub use store_1x::{STORE_1_11, STORE_1X};
 pub use store_2x::STORE_2X;
 pub use worker::{Mix, Worker};
 pub use world::{App, World, create_1x};

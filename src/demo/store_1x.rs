@@ -1,4 +1,5 @@
-//! The service on a Hydra 1.x database, 1.0.0 to 1.11.10: only columns that all of them have.
+//! The service on a Hydra 1.x database, 1.0.0 to 1.11.10: only columns that all of them have. What a rotation and a revocation
+//! leave changed on the way.
 
 use super::Store;
 
@@ -87,4 +88,35 @@ pub const STORE_1X: Store = Store {
             DELETE FROM hydra_oauth2_refresh r USING request WHERE r.request_id = request.request_id
         )
         DELETE FROM hydra_oauth2_access a USING request WHERE a.request_id = request.request_id",
+};
+
+/// SQL for Hydra 1.10.1 to 1.11.10: a rotation and a revocation keep the refresh rows, inactive, and a token that is used a second
+/// time ends its whole request.
+pub const STORE_1_11: Store = Store {
+    name: "Hydra 1.11.10",
+    use_refresh: "
+        UPDATE hydra_oauth2_refresh SET active = false
+        WHERE signature = $1 AND client_id = $2 AND active
+          AND requested_at > (now() AT TIME ZONE 'UTC') - interval '720 hours'
+        RETURNING request_id, scope, granted_scope, form_data, session_data, subject, challenge_id",
+    refuse_reuse: Some(
+        "
+        WITH reused AS (
+            DELETE FROM hydra_oauth2_refresh WHERE signature = $1 AND client_id = $2 AND NOT active RETURNING request_id
+        ), refresh AS (
+            UPDATE hydra_oauth2_refresh r SET active = false FROM reused
+            WHERE r.request_id = reused.request_id AND r.signature <> $1 AND r.active
+        )
+        DELETE FROM hydra_oauth2_access a USING reused WHERE a.request_id = reused.request_id",
+    ),
+    revoke: "
+        WITH request AS (
+            SELECT request_id FROM hydra_oauth2_refresh WHERE signature = $1 AND client_id = $2
+            UNION
+            SELECT request_id FROM hydra_oauth2_access WHERE signature = $1 AND client_id = $2
+        ), refresh AS (
+            UPDATE hydra_oauth2_refresh r SET active = false FROM request WHERE r.request_id = request.request_id AND r.active
+        )
+        DELETE FROM hydra_oauth2_access a USING request WHERE a.request_id = request.request_id",
+    ..STORE_1X
 };

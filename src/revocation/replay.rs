@@ -1,12 +1,14 @@
 //! Taking the access away on green.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context;
+use tokio_postgres::Transaction;
 
 use super::proof::asked;
 use super::{Rules, Source};
 use crate::pg::Session;
+use crate::sql::QualifiedName;
 use crate::terms::RunId;
 
 /// Ids in one transaction.
@@ -45,6 +47,7 @@ pub async fn replay(blue: &Session, green: &mut Session, run: &RunId, rules: &Ru
             };
             let now = rows.iter().filter(|row| !not_yet.contains(row.get::<_, &str>(1)));
             let (seqs, ids): (Vec<i64>, Vec<&str>) = now.map(|row| (row.get::<_, i64>(0), row.get::<_, &str>(1))).unzip();
+            let counted = rows_moved(&work).await?;
             for statement in &kind.replay {
                 work.execute(statement.as_str(), &[&ids])
                     .await
@@ -52,9 +55,34 @@ pub async fn replay(blue: &Session, green: &mut Session, run: &RunId, rules: &Ru
             }
             let note = "UPDATE crossfade.revocation SET replayed_at = clock_timestamp() WHERE seq = ANY ($1)";
             work.execute(note, &[&seqs]).await?;
+            account(&work, run, &counted).await?;
             work.commit().await?;
             done += seqs.len() as u64;
         }
     }
     Ok(done)
+}
+
+/// Rows inserted less rows deleted per table, cascades included, as far as the server has not yet added them up. It adds up between
+/// transactions only, so the difference of two moments of one transaction is exact.
+async fn rows_moved(work: &Transaction<'_>) -> anyhow::Result<BTreeMap<(String, String), i64>> {
+    let sql = "SELECT schemaname::text, relname::text, n_tup_ins - n_tup_del FROM pg_stat_xact_user_tables \
+               WHERE n_tup_ins > 0 OR n_tup_del > 0";
+    Ok(work.query(sql, &[]).await?.iter().map(|row| ((row.get(0), row.get(1)), row.get(2))).collect())
+}
+
+/// Notes how many rows the tables of a copy have more or fewer since `before`: its undo empties only what crossfade filled.
+async fn account(work: &Transaction<'_>, run: &RunId, before: &BTreeMap<(String, String), i64>) -> anyhow::Result<()> {
+    for (table, rows) in rows_moved(work).await? {
+        let rows = rows - before.get(&table).unwrap_or(&0);
+        let sql = "INSERT INTO crossfade.copy_part AS p (run, step, projection, source, part, rows, bytes) \
+                   SELECT $1, step, $2, '*follow', 0, $3, 0 FROM crossfade.copy_part \
+                   WHERE run = $1 AND projection = $2 AND source <> '*follow' GROUP BY step \
+                   ON CONFLICT (run, step, projection, source, part) DO UPDATE SET rows = p.rows + excluded.rows";
+        if rows != 0 {
+            let name = QualifiedName::new(table.0, table.1).plain();
+            work.execute(sql, &[&run.as_str(), &name, &rows]).await?;
+        }
+    }
+    Ok(())
 }

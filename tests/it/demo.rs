@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossfade::demo::{
-    App, Census, Load, Mix, OAuthClient, Pool, SESSIONS_1X, SESSIONS_2X, STORE_1X, STORE_2X, Service, Store, Worker, World,
-    balance, create_1x,
+    App, Census, Load, Mix, OAuthClient, Pool, SESSIONS_1X, SESSIONS_2X, STORE_1_11, STORE_1X, STORE_2X, Service, Store, Worker,
+    World, balance, create_1x,
 };
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::hydra::blue_1_11_10;
 use crate::support::{Ran, TestDb, crossfade, entries, eventually, nothing_left};
 
 const SEED: &str = "test";
@@ -170,6 +171,18 @@ async fn the_service_on_hydra_1x() {
     let (service, http) = serve(&db, &STORE_1X).await;
     let public = world.apps.iter().find(|app| app.secret.is_none()).unwrap();
     every_endpoint(&service, &http, &world.apps[1], public).await;
+    traffic(&db, &http, SESSIONS_1X, world).await;
+}
+
+#[tokio::test]
+async fn the_service_on_hydra_1_11_10() {
+    let db = blue_1_11_10().await;
+    let world = World::of(&db.session().await, "7", 1000).await.unwrap();
+    let (service, http) = serve(&db, &STORE_1_11).await;
+    let public = world.apps.iter().find(|app| app.secret.is_none()).unwrap();
+    every_endpoint(&service, &http, &world.apps[1], public).await;
+    let kept = "SELECT count(*) > 0 FROM hydra_oauth2_refresh WHERE NOT active AND requested_at > now() - interval '1 hour'";
+    assert_eq!(db.value(kept).await, "true", "rows that were used up stay");
     traffic(&db, &http, SESSIONS_1X, world).await;
 }
 

@@ -1,6 +1,8 @@
 //! Revocations: told from what changed on blue, taken away on green, and proved.
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Stdio;
 
 use crossfade::capture::{Shape, install};
 use crossfade::pg::{Opener, Snapshot, ensure_control};
@@ -9,7 +11,7 @@ use crossfade::revocation::{Event, Figures, Proof, Rules, Source, ahead, figures
 use crossfade::terms::{RunId, StepId, key_digest};
 
 use crate::hydra::{blue_1_11_10, run};
-use crate::support::{TestDb, Workspace};
+use crate::support::{Ran, TestDb, Workspace, entries, eventually};
 
 fn rules() -> Rules {
     load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("plans/revocations/hydra-1x.toml")).unwrap()
@@ -380,4 +382,209 @@ async fn rules_that_do_not_fit_are_named() {
     let at = blue.snapshot().await;
     let error = pending(at.session(), &blue.run, &rules, &blue.since).await.err().unwrap().to_string();
     assert!(error.contains("hydra_oauth2_refresh is not captured") && error.contains("start_capture"), "{error}");
+}
+
+/// A plan that captures, copies, waits, follows, compares, waits, proves; paths are those of this repository.
+fn journey() -> String {
+    let plans = Path::new(env!("CARGO_MANIFEST_DIR")).join("plans");
+    let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/hydra-2x");
+    let (plans, migrations) = (plans.display(), migrations.display());
+    format!(
+        r#"
+format = 1
+name = "revocations"
+blue = {{ url_env = "BLUE_DATABASE_URL" }}
+green = {{ url_env = "GREEN_DATABASE_URL" }}
+[[step]]
+id = "schema"
+phase = "expand"
+kind = "migrate"
+side = "green"
+directory = "{migrations}"
+history = {{ table = "schema_migration", column = "version", constants = {{ version_self = 0 }} }}
+[[step]]
+id = "capture"
+phase = "capture"
+kind = "start_capture"
+projections = "{plans}/projections/hydra-2x"
+revocations = "{plans}/revocations/hydra-1x.toml"
+[[step]]
+id = "copy"
+phase = "copy"
+kind = "copy"
+projections = "{plans}/projections/hydra-2x"
+[[step]]
+id = "copied"
+phase = "follow"
+kind = "confirm"
+question = "go on?"
+[[step]]
+id = "follow"
+phase = "follow"
+kind = "follow"
+projections = "{plans}/projections/hydra-2x"
+until = {{ lag = "2s", for = "200ms" }}
+[[step]]
+id = "verify"
+phase = "follow"
+kind = "verify"
+projections = "{plans}/projections/hydra-2x"
+[[step]]
+id = "verified"
+phase = "cutover"
+kind = "confirm"
+question = "go on?"
+[[step]]
+id = "prove"
+phase = "cutover"
+kind = "prove_revocations"
+revocations = "{plans}/revocations/hydra-1x.toml"
+"#
+    )
+}
+
+fn listed(workspace: &Workspace, words: &[&str]) -> serde_json::Value {
+    let words = [&["revocations", "--format", "json"], words].concat();
+    serde_json::from_str(&workspace.run(&words).exits(0).stdout).unwrap()
+}
+
+/// Runs on from a confirmation, killed once at each of these places, and ends with this exit code.
+fn killed(workspace: &Workspace, approve: &str, places: &[&str], code: i32) {
+    for place in places {
+        let mut command = workspace.command(&["run", "--execute", "--approve", approve]);
+        let ran = Ran::of(command.env("CROSSFADE_CRASH_AT", place).output().unwrap());
+        assert_eq!(ran.code, None, "{place} was not reached\n{}\n{}", ran.stdout, ran.stderr);
+    }
+    workspace.run(&["run", "--execute"]).exits(code);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_killed_on_the_way_counts_each_revocation_once() {
+    let (blue, green) = (blue_1_11_10().await, TestDb::empty().await);
+    blue.sql(GRANT).await;
+    for name in ["x", "consent", "session", "access", "late"] {
+        blue.sql(&format!("SELECT granted('{name}')")).await;
+    }
+    let workspace = Workspace::new(&journey(), &blue, Some(&green));
+    workspace.run(&["run", "--execute"]).exits(12);
+
+    // The outbox holds them until a batch comes.
+    for transaction in [ROTATE, REVOKE, "DELETE FROM hydra_oauth2_consent_request WHERE challenge = 'c-consent'"] {
+        blue.sql(&format!("BEGIN; {transaction}; COMMIT")).await;
+    }
+    blue.sql("DELETE FROM hydra_oauth2_authentication_session WHERE id = 's-session'").await;
+    blue.sql("DELETE FROM hydra_oauth2_access WHERE signature = 'a-access1'").await;
+    let pending = listed(&workspace, &[]);
+    assert_eq!([&pending["captured"], &pending["pending"]], [0, 4]);
+    assert_eq!(listed(&workspace, &["--what", "token"])["revocations"].as_array().unwrap().len(), 1);
+    assert_eq!(listed(&workspace, &["--since", "1h"])["revocations"].as_array().unwrap().len(), 4);
+    assert_eq!(listed(&workspace, &["--since", "2100-01-01T00:00:00Z"])["revocations"].as_array().unwrap().len(), 0);
+    let text = workspace.run(&["revocations"]).exits(0).stdout;
+    assert!(text.contains(&key_digest("c-x")) && text.contains("pending") && !text.contains("c-x"), "{text}");
+    assert!(workspace.run(&["revocations", "--show-ids"]).exits(0).stdout.contains("  c-x "));
+    assert!(workspace.run(&["revocations", "--since", "tomorrow"]).exits(2).stderr.contains("duration"));
+
+    let places = ["follow/recorded", "follow/replayed", "follow/staged", "follow/changed", "follow/committed"];
+    killed(&workspace, "copied", &places, 12);
+    let replayed = listed(&workspace, &["--show-ids"]);
+    assert_eq!([&replayed["captured"], &replayed["replayed"], &replayed["proved"], &replayed["pending"]], [4, 4, 0, 0]);
+    let ids: BTreeSet<&str> = replayed["revocations"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, BTreeSet::from(["c-x", "c-consent", "s-session", "a-access1"]));
+    for (name, left) in
+        [("x", "0 0 1 1"), ("consent", "0 0 0 1"), ("session", "1 1 1 0"), ("access", "1 0 1 1"), ("late", "1 1 1 1")]
+    {
+        assert_eq!(held(&green, name).await, left, "{name}");
+    }
+
+    // One more that no batch has seen, and one whose access somebody brings back: the gate says so, and stays shut.
+    blue.sql(
+        "BEGIN; UPDATE hydra_oauth2_refresh SET active = false WHERE request_id = 'c-late'; \
+              DELETE FROM hydra_oauth2_access WHERE request_id = 'c-late'; COMMIT",
+    )
+    .await;
+    green.sql("UPDATE hydra_oauth2_refresh SET active = true WHERE request_id = 'c-x'").await;
+    killed(&workspace, "verified", &["prove/recorded", "prove/replayed", "prove/proved"], 14);
+    assert_eq!(held(&green, "late").await, "0 0 1 1");
+    let shut = workspace.run(&["run", "--execute"]).exits(14);
+    let said = shut.stdout + &shut.stderr;
+    assert!(said.contains(&key_digest("c-x")) && said.contains("revocations of kind token: 1 have access"), "{said}");
+    assert!(!said.contains("c-x") && !said.contains("c-late"), "{said}");
+    let report = workspace.run(&["report"]).exits(0).stdout;
+    assert!(report.contains("captured 5, granted_anew 0, proved 4, replayed 5, restored_access 1"), "{report}");
+
+    green.sql("UPDATE hydra_oauth2_refresh SET active = false WHERE request_id = 'c-x'").await;
+    workspace.run(&["run", "--execute"]).exits(0);
+    let report = workspace.run(&["report"]).exits(0).stdout;
+    assert!(report.contains("captured 5, granted_anew 0, proved 5, replayed 5, restored_access 0"), "{report}");
+    let proved = listed(&workspace, &[]);
+    assert!(proved["revocations"].as_array().unwrap().iter().all(|one| one["state"] == "proved"), "{proved}");
+    let journals = workspace.folder.path().join("state/revocations");
+    for run in entries(&journals) {
+        let journal = std::fs::read_to_string(run.join("journal.jsonl")).unwrap();
+        assert!(!journal.contains("c-x") && !journal.contains("r-x1"), "ids in the journal");
+    }
+    workspace.run(&["rollback", "--execute"]).exits(0);
+    assert_eq!(blue.value("SELECT count(*) FROM crossfade.revocation_rules").await, "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_revoked_while_the_run_goes_on_has_no_access_afterwards() {
+    let (blue, green) = (blue_1_11_10().await, TestDb::empty().await);
+    blue.sql(GRANT).await;
+    blue.sql("SELECT granted('n' || n) FROM generate_series(1, 3000) AS n").await;
+    let workspace = Workspace::new(&journey(), &blue, Some(&green));
+    let mut first = workspace.command(&["run", "--execute", "--approve", "copied"]);
+    let child = first.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let run = tokio::task::spawn_blocking(move || Ran::of(child.wait_with_output().unwrap()));
+
+    // While everything goes on, from the capture to the end: every session rotates, every other one is revoked, every sixth with
+    // its consent.
+    let session = blue.session().await;
+    let begun =
+        "SELECT to_regclass('crossfade.revocation_rules') IS NOT NULL AND EXISTS (SELECT FROM crossfade.revocation_rules)";
+    eventually("changes are captured", async || {
+        session.query_one(begun, &[]).await.is_ok_and(|row| row.get(0)) || run.is_finished()
+    })
+    .await;
+    let mut revoked: Vec<(String, bool)> = Vec::new();
+    for n in (1..=3000).take_while(|n| *n <= 12 || !run.is_finished()) {
+        let rotate = ROTATE.replace("'c-x'", &format!("'c-n{n}'")).replace("tokens('x'", &format!("tokens('n{n}'"));
+        session.batch_execute(&format!("BEGIN; {rotate}; COMMIT")).await.unwrap();
+        if n % 2 == 0 {
+            let consent = n % 6 == 0;
+            let sql = match consent {
+                true => format!("DELETE FROM hydra_oauth2_consent_request WHERE challenge = 'c-n{n}'"),
+                false => REVOKE.replace("'c-x'", &format!("'c-n{n}'")),
+            };
+            session.batch_execute(&format!("BEGIN; {sql}; COMMIT")).await.unwrap();
+            revoked.push((format!("n{n}"), consent));
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    run.await.unwrap().exits(12);
+    workspace.run(&["run", "--execute", "--approve", "verified"]).exits(0);
+    for (name, consent) in &revoked {
+        let left = held(&green, name).await;
+        assert!(left.starts_with("0 0 "), "{name}: {left}");
+        assert!(!consent || left.starts_with("0 0 0 "), "{name}: {left}");
+    }
+    let listed = listed(&workspace, &["--show-ids"]);
+    let events = listed["revocations"].as_array().unwrap();
+    assert!(!events.is_empty() && listed["proved"] == events.len(), "{}", listed["proved"]);
+    let expected: BTreeSet<(String, String)> = revoked
+        .iter()
+        .map(|(name, consent)| (if *consent { "consent" } else { "token" }.to_owned(), format!("c-{name}")))
+        .collect();
+    let told: BTreeSet<(String, String)> = events
+        .iter()
+        .map(|event| (event["what"].as_str().unwrap().to_owned(), event["id"].as_str().unwrap().to_owned()))
+        .collect();
+    assert_eq!(told.len(), events.len(), "one event each");
+    assert!(told.is_subset(&expected), "{:?}", told.difference(&expected).collect::<Vec<_>>());
+    // What the copy's snapshot saw already needs no event; what came after it has one.
+    let missing = expected.difference(&told).count();
+    eprintln!("{} revocations, {missing} of them before the copy's snapshot", expected.len());
+    let copied_before = expected.iter().filter(|one| !told.contains(*one)).map(|(_, id)| id[3..].parse::<u32>().unwrap()).max();
+    let first_told = told.iter().map(|(_, id)| id[3..].parse::<u32>().unwrap()).min().unwrap();
+    assert!(copied_before.is_none_or(|last| last < first_told), "{copied_before:?} {first_told}");
 }
