@@ -114,10 +114,11 @@ impl<'a> Pending<'a> {
         }
     }
 
-    /// Takes in changed keys of a captured table.
-    pub async fn rows(&mut self, table: usize, keys: Vec<Vec<Option<String>>>) -> anyhow::Result<()> {
+    /// Takes in changed keys of a captured table; see [`crate::capture::Piece`].
+    pub async fn rows(&mut self, table: usize, keys: Vec<Vec<Option<String>>>, moved: bool) -> anyhow::Result<()> {
         for path in &self.paths[table] {
-            if self.whole.contains(&path.projection) {
+            let rule = &self.bound[path.projection].sources[path.source].rules[path.rule];
+            if self.whole.contains(&path.projection) || !(moved || rule.any_update()) {
                 continue;
             }
             let mut seen = HashSet::new();

@@ -167,9 +167,9 @@ impl Worker {
         let captured = self
             .outbox
             .between(since, &at, async |piece| match piece {
-                Piece::Rows { table, keys, oldest: written } => {
+                Piece::Rows { table, keys, moved, oldest: written } => {
                     oldest = Some(oldest.map_or(written, |oldest| oldest.min(written)));
-                    pending.rows(table, keys).await
+                    pending.rows(table, keys, moved).await
                 }
                 Piece::Truncated { table } => pending.truncated(table).await,
             })

@@ -1,7 +1,7 @@
 //! Triggers of capture and the outbox they fill: which keys, in which transactions, and what is noticed.
 
 use std::collections::BTreeMap;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -378,6 +378,27 @@ async fn altered(outbox: &Outbox, db: &TestDb) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_leaves_rows_and_triggers_alone_is_no_alarm() {
+    let db = TestDb::empty().await;
+    db.sql("CREATE TABLE t (id int PRIMARY KEY, v text, w int); INSERT INTO t SELECT n, 'v', n FROM generate_series(1, 100) n")
+        .await;
+    let outbox = capture(&db, &[captured("t", &["id"], None)]).await;
+    for harmless in [
+        "VACUUM FULL t",
+        "ANALYZE t",
+        "CREATE INDEX ON t (w)",
+        "TRUNCATE t",
+        "INSERT INTO t VALUES (1, 'v', 2)",
+        "GRANT SELECT ON t TO PUBLIC",
+        "ALTER TABLE t SET (fillfactor = 50)",
+        "VACUUM t",
+    ] {
+        db.sql(harmless).await;
+    }
+    assert_eq!(altered(&outbox, &db).await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_done_to_tables_and_triggers_behind_our_back_is_noticed() {
     for (sql, words) in [
         ("DROP TABLE t", "was dropped"),
@@ -411,20 +432,6 @@ async fn what_is_done_to_tables_and_triggers_behind_our_back_is_noticed() {
         )
         .await;
         let outbox = capture(&db, &[captured("t", &["id"], None)]).await;
-        // None of these changes what triggers see.
-        for harmless in [
-            "VACUUM FULL t",
-            "ANALYZE t",
-            "CREATE INDEX ON t (w)",
-            "TRUNCATE t",
-            "INSERT INTO t VALUES (1, 'v', 2)",
-            "GRANT SELECT ON t TO PUBLIC",
-            "ALTER TABLE t SET (fillfactor = 50)",
-            "VACUUM t",
-        ] {
-            db.sql(harmless).await;
-        }
-        assert_eq!(altered(&outbox, &db).await, Vec::<String>::new());
         db.sql(sql).await;
         let found = altered(&outbox, &db).await;
         assert!(found.iter().any(|line| line.contains(words)), "`{words}` after {sql}: {found:?}");
@@ -545,7 +552,7 @@ async fn the_step_waits_for_readers_that_lock_and_its_undo_leaves_blue_as_it_was
     let writer = blue.database().connect("slow-writer").await.unwrap();
     writer.batch_execute("BEGIN; INSERT INTO child VALUES (1, NULL)").await.unwrap();
     let mut running = workspace.command(&["run", "--execute"]);
-    let running = running.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let running = running.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     eventually("the step to wait for the writer", async || {
         let waits =
             "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'crossfade/%' AND wait_event_type = 'Lock'";
@@ -569,7 +576,7 @@ async fn the_step_waits_for_readers_that_lock_and_its_undo_leaves_blue_as_it_was
     let reader = blue.database().connect("slow-reader").await.unwrap();
     reader.batch_execute("BEGIN; SELECT * FROM parent").await.unwrap();
     let mut back = workspace.command(&["rollback", "--execute"]);
-    let back = back.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let back = back.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     eventually("the undo to wait for the reader", async || {
         let waits =
             "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'crossfade/%' AND wait_event_type = 'Lock'";

@@ -1,7 +1,7 @@
 //! Following: after every batch green is what the projections give at the batch's snapshot, whatever blue's clients do.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,11 +10,14 @@ use crossfade::engine::latest_run;
 use crossfade::follow::{Batch, Follower, Setup};
 use crossfade::pg::{Opener, Session, Snapshot};
 use crossfade::projection::{Bound, ProjectionSet, Target, bind, identity, load};
+use crossfade::shadow::Binaries;
 use crossfade::sql::QualifiedName;
 use crossfade::verify::compare;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::hydra::{blue_1_11_10, plan as shipped};
-use crate::support::{Ran, TestDb, Workspace, eventually};
+use crate::support::{Ran, TestDb, Workspace, start};
 
 const HEAD: &str =
     "format = 1\nname = \"follows\"\nblue = { url_env = \"BLUE_DATABASE_URL\" }\ngreen = { url_env = \"GREEN_DATABASE_URL\" }\n";
@@ -87,6 +90,13 @@ impl Pair {
         self.workspace.command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
+    /// `crossfade follow` to the point where everything is on green; then green is compared.
+    async fn caught_up(&self) -> Ran {
+        let ran = self.workspace.run(&["follow", "--until-caught-up"]).exits(0);
+        self.equal_now().await;
+        ran
+    }
+
     async fn equal_now(&self) {
         let bound: Vec<Bound> = self.bound().await.into_iter().map(|(bound, _)| bound).collect();
         let at = Snapshot::export(Opener::new(self.blue.database(), "test".to_owned())).await.unwrap();
@@ -110,7 +120,7 @@ struct Writers {
 }
 
 impl Writers {
-    /// `statement` gives one at random.
+    /// So many sessions; `statement` gives one at random.
     fn start(db: &TestDb, count: u64, statement: fn(&mut fastrand::Rng) -> String) -> Self {
         let (stop, committed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let writer = |number| {
@@ -186,15 +196,23 @@ async fn transaction(session: &Session, random: &mut fastrand::Rng, statement: f
     end == "COMMIT"
 }
 
-/// Batches while the writers write, each compared; gives the number of those that changed something.
-async fn batches(pair: &Pair, follower: &mut Follower, bound: &[Bound], during: Duration) -> u64 {
+/// Writers against batches, each compared, until so many have changed something; then once more with blue at rest.
+async fn under_writers(pair: &Pair, batches: u32, statement: fn(&mut fastrand::Rng) -> String) {
+    let (mut follower, bound) = pair.follower().await;
+    let writers = Writers::start(&pair.blue, 8, statement);
     let (began, mut changed) = (Instant::now(), 0);
-    while began.elapsed() < during {
+    while changed < batches {
+        assert!(began.elapsed() < Duration::from_secs(120), "only {changed} batches changed something");
         let Batch { at, captured, .. } = follower.batch().await.unwrap();
-        equal(bound, &at, &pair.green).await;
-        changed += u64::from(captured > 0);
+        equal(&bound, &at, &pair.green).await;
+        changed += u32::from(captured > 0);
     }
-    changed
+    let committed = writers.finish().await;
+    let last = follower.batch().await.unwrap();
+    equal(&bound, &last.at, &pair.green).await;
+    drop((last, follower));
+    pair.equal_now().await;
+    assert!(committed > u64::from(batches) * 5, "only {committed} transactions were committed");
 }
 
 const SHOP: &str = "
@@ -321,13 +339,331 @@ async fn shop(after: &[(&str, &str)]) -> (Pair, tempfile::TempDir) {
 async fn joined_tables_follow_eight_writers() {
     let (pair, _folder) = shop(&[]).await;
     pair.workspace.run(&["run", "--execute"]).exits(0);
+    under_writers(&pair, 12, shop_write).await;
+}
+
+/// A random row's key.
+fn some(random: &mut fastrand::Rng, table: &str, key: &str) -> String {
+    format!("(SELECT {key} FROM {table} ORDER BY md5({key}::text || '{}') LIMIT 1)", random.u32(..))
+}
+
+/// A copy of a row with other values in some columns.
+fn again(random: &mut fastrand::Rng, table: &str, key: &str, values: &str) -> String {
+    let source = some(random, table, key);
+    format!(
+        "INSERT INTO {table} SELECT (jsonb_populate_record(t, jsonb_build_object({values}))).* FROM {table} AS t WHERE {key} = {source} \
+         ON CONFLICT DO NOTHING"
+    )
+}
+
+/// What a Hydra 1.x does to its tables, and what it should not.
+fn hydra_write(random: &mut fastrand::Rng) -> String {
+    const CONSENT: &str = "hydra_oauth2_consent_request";
+    const ANSWER: &str = "hydra_oauth2_consent_request_handled";
+    const LOGIN: &str = "hydra_oauth2_authentication_request";
+    const LOGIN_ANSWER: &str = "hydra_oauth2_authentication_request_handled";
+    const SESSION: &str = "hydra_oauth2_authentication_session";
+    let fresh = format!("{:032x}", random.u128(..));
+    let token = ["access", "code", "oidc", "pkce", "refresh"][random.usize(..5)];
+    let token = format!("hydra_oauth2_{token}");
+    let consent = some(random, CONSENT, "challenge");
+    match random.u8(0..20) {
+        0 | 1 => again(random, &token, "signature", &format!("'signature', '{fresh}'")),
+        2 => format!("UPDATE {token} SET active = NOT active WHERE signature = {}", some(random, &token, "signature")),
+        3 => format!("DELETE FROM {token} WHERE signature = {}", some(random, &token, "signature")),
+        4 => format!("UPDATE {token} SET signature = '{fresh}' WHERE signature = {}", some(random, &token, "signature")),
+        // A consent with its answer, for a login that has one already.
+        5 | 6 => format!(
+            "{}; {}",
+            again(
+                random,
+                CONSENT,
+                "challenge",
+                &format!(
+                    "'challenge', '{fresh}', 'verifier', '{fresh}', 'requested_at', '2020-01-01'::timestamp + random() * interval '9 y'"
+                )
+            ),
+            again(random, ANSWER, "challenge", &format!("'challenge', '{fresh}', 'error', '{{}}'"))
+        ),
+        7 => again(random, CONSENT, "challenge", &format!("'challenge', '{fresh}', 'verifier', '{fresh}'")),
+        8 => format!("DELETE FROM {CONSENT} WHERE challenge = {consent}"),
+        9 => format!("DELETE FROM {ANSWER} WHERE challenge = {consent}"),
+        10 => format!(
+            "UPDATE {ANSWER} SET error = CASE error WHEN '{{}}' THEN '{{\"error\":\"denied\"}}' ELSE '{{}}' END, was_used = NOT was_used WHERE challenge = {consent}"
+        ),
+        11 => format!("UPDATE {CONSENT} SET login_challenge = {} WHERE challenge = {consent}", some(random, LOGIN, "challenge")),
+        12 => format!("UPDATE {CONSENT} SET client_id = {} WHERE challenge = {consent}", some(random, "hydra_client", "id")),
+        13 => format!("DELETE FROM {SESSION} WHERE id = {}", some(random, SESSION, "id")),
+        14 => format!("DELETE FROM {LOGIN} WHERE challenge = {}", some(random, LOGIN, "challenge")),
+        15 => format!(
+            "UPDATE {LOGIN_ANSWER} SET acr = 'acr {fresh}', was_used = true WHERE challenge = {}",
+            some(random, LOGIN_ANSWER, "challenge")
+        ),
+        16 => format!("UPDATE hydra_client SET client_name = '{fresh}' WHERE id = {}", some(random, "hydra_client", "id")),
+        17 => {
+            let pk = random.u32(1_000_000..2_000_000_000);
+            again(random, "hydra_client", "id", &format!("'id', 'new-{fresh}', 'pk', {pk}"))
+        }
+        18 if random.u8(0..4) == 0 => format!("DELETE FROM hydra_client WHERE id = {}", some(random, "hydra_client", "id")),
+        18 => format!("UPDATE {LOGIN} SET subject = '{fresh}' WHERE challenge = {}", some(random, LOGIN, "challenge")),
+        _ => {
+            let jwk = some(random, "hydra_jwk", "kid");
+            format!(
+                "UPDATE hydra_jwk SET version = version + 1 WHERE kid = {jwk}; DELETE FROM hydra_oauth2_jti_blacklist WHERE signature = {}",
+                some(random, "hydra_oauth2_jti_blacklist", "signature")
+            )
+        }
+    }
+}
+
+/// Blue at 1.11.10 and green with the 2.3.0 schema.
+async fn hydra() -> Pair {
+    let (blue, green) = (blue_1_11_10().await, TestDb::empty().await);
+    let schema = format!(
+        "{HEAD}[[step]]\nid = \"schema\"\nphase = \"expand\"\nkind = \"migrate\"\nside = \"green\"\ndirectory = '{}'\n\
+         history = {{ table = \"schema_migration\", column = \"version\", constants = {{ version_self = 0 }} }}\n",
+        shipped("../migrations/hydra-2x").display()
+    );
+    Workspace::new(&schema, &blue, Some(&green)).run(&["run", "--execute"]).exits(0);
+    Pair::projected(blue, green, &shipped("projections/hydra-2x"), &[]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hydra_follows_eight_writers() {
+    let pair = hydra().await;
+    pair.workspace.run(&["run", "--execute"]).exits(0);
+    under_writers(&pair, 10, hydra_write).await;
+}
+
+/// Values that move between rows, rows that point at each other, and types without an equality.
+#[tokio::test(flavor = "multi_thread")]
+async fn values_that_move_between_rows_follow() {
+    let sql = "CREATE TYPE mood AS ENUM ('good', 'bad');
+        CREATE TABLE self (id int PRIMARY KEY, up int REFERENCES self, code text UNIQUE, note int UNIQUE DEFERRABLE);
+        CREATE TABLE child (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, code text REFERENCES self (code) ON UPDATE CASCADE ON DELETE RESTRICT,
+            m mood[], doc json, at point, n numeric, twice numeric GENERATED ALWAYS AS (n * 2) STORED, list text[]);
+        CREATE UNIQUE INDEX ON child (lower(list[1])) WHERE n > 0";
+    let rows = "INSERT INTO self SELECT n, nullif(n / 2, 0), 'c' || n, n FROM generate_series(1, 20) n;
+        INSERT INTO child (code, m, doc, at, n, list) SELECT 'c' || n, '{good,bad}', '{\"a\": 1}', point(n, n), n, ARRAY['x' || n, E'tab\\t\\\\'] FROM generate_series(1, 20) n";
+    let pair = Pair::same(sql, rows, &["self", "child"], &[]).await;
+    pair.workspace.run(&["run", "--execute"]).exits(0);
     let (mut follower, bound) = pair.follower().await;
-    let writers = Writers::start(&pair.blue, 8, shop_write);
-    let changed = batches(&pair, &mut follower, &bound, Duration::from_secs(8)).await;
-    let committed = writers.finish().await;
-    let last = follower.batch().await.unwrap();
-    equal(&bound, &last.at, &pair.green).await;
-    drop((last, follower));
+    for change in [
+        // A circle of unique values that others point to.
+        "UPDATE self SET code = 'd' || id WHERE id < 4; UPDATE self SET code = 'c' || 1 + id % 3 WHERE id < 4",
+        "UPDATE child SET list[1] = 'y' || id; UPDATE child SET list[1] = 'X' || 1 + id % 20",
+        "BEGIN; SET CONSTRAINTS ALL DEFERRED; UPDATE self SET note = 1 + id % 20; COMMIT",
+        "UPDATE child SET doc = '{\"a\":1}', n = n + 0.00, at = point(0, 0), m = NULL WHERE id % 2 = 0",
+        // A new row takes the value of one that goes, and its children.
+        "INSERT INTO self VALUES (30, NULL, 'new', 30); UPDATE child SET code = 'new' WHERE code = 'c5'; UPDATE self SET up = NULL WHERE up = 5; \
+         DELETE FROM self WHERE id = 5; UPDATE self SET code = 'c5' WHERE id = 30",
+        "INSERT INTO self VALUES (41, NULL, 'n41', 41), (40, 41, 'n40', 40); UPDATE self SET up = 40 WHERE id = 41",
+        "UPDATE self SET id = id + 100 WHERE id > 10 AND NOT EXISTS (SELECT FROM self AS s WHERE s.up = self.id)",
+        "DELETE FROM child; DELETE FROM self; INSERT INTO self VALUES (1, 1, 'one', 1)",
+        "TRUNCATE self CASCADE; INSERT INTO self VALUES (2, 2, 'one', 1); INSERT INTO child (code, n, list) VALUES ('one', 1, '{a}')",
+    ] {
+        pair.blue.sql(change).await;
+        let Batch { at, captured, .. } = follower.batch().await.unwrap();
+        assert!(captured > 0, "{change}");
+        equal(&bound, &at, &pair.green).await;
+    }
+    drop(follower);
+    pair.workspace.run(&["rollback", "--execute"]).exits(0);
+    assert_eq!(pair.green.value("SELECT count(*) FROM child").await, "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_truncated_table_follows() {
+    let (pair, _folder) = shop(&[]).await;
+    pair.workspace.run(&["run", "--execute"]).exits(0);
+    let (mut follower, bound) = pair.follower().await;
+    for change in [
+        "TRUNCATE item; INSERT INTO item VALUES (1, 1, 'one', 7)",
+        "BEGIN; UPDATE customer SET mail = mail || '!'; TRUNCATE item; INSERT INTO item VALUES (2, 2, 'two', 30), (3, 2, 'one', 1); COMMIT",
+        "TRUNCATE customer CASCADE",
+    ] {
+        pair.blue.sql(change).await;
+        let Batch { at, .. } = follower.batch().await.unwrap();
+        equal(&bound, &at, &pair.green).await;
+    }
+    assert_eq!(pair.green.value("(SELECT count(*) FROM account) + (SELECT count(*) FROM sale)").await, "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ddl_on_blue_stops_with_the_table_and_the_next_command() {
+    let (pair, _folder) = shop(&[]).await;
+    pair.workspace.run(&["run", "--execute"]).exits(0);
+    pair.caught_up().await;
+    pair.blue.sql("ALTER TABLE item ADD COLUMN colour text").await;
+    let stopped = pair.workspace.run(&["follow", "--until-caught-up"]).exits(10);
+    for words in ["table public.item", "next: "] {
+        assert!(stopped.stderr.contains(words), "`{words}` is not in:\n{}", stopped.stderr);
+    }
+}
+
+/// A process that dies anywhere in a batch leaves nothing to mend: the next one goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_at_any_place_of_a_batch_loses_nothing() {
+    let (pair, _folder) = shop(&[]).await;
+    pair.workspace.run(&["run", "--execute"]).exits(0);
+    let mut random = fastrand::Rng::with_seed(5);
+    for place in ["follow/staged", "follow/changed", "follow/committed"] {
+        let session = pair.blue.session().await;
+        for _ in 0..40 {
+            let _ = session.batch_execute(&shop_write(&mut random)).await; // a value may be taken
+        }
+        let killed = pair.workspace.command(&["follow", "--until-caught-up"]).env("CROSSFADE_CRASH_AT", place).output().unwrap();
+        assert_eq!(killed.status.code(), None, "it was to be killed at {place}");
+        pair.caught_up().await;
+    }
+    pair.workspace.run(&["rollback", "--execute"]).exits(0);
+    assert_eq!(pair.green.value("SELECT count(*) FROM sale").await, "0");
+}
+
+/// Both servers crash in turn while one process follows: it waits for them and goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_of_either_server_is_waited_for() {
+    let binaries = Binaries::find().unwrap();
+    let (one, other) = (start(&binaries).await, start(&binaries).await);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("account.toml"), ACCOUNT).unwrap();
+    std::fs::write(folder.path().join("sale.toml"), SALE).unwrap();
+    let (blue, green) = (TestDb::empty_on(&one).await, TestDb::empty_on(&other).await);
+    blue.sql(SHOP).await;
+    blue.sql(SHOP_ROWS).await;
+    green.sql(SHOP_GREEN).await;
+    let pair = Pair::projected(blue, green, folder.path(), &[]).await;
+    pair.workspace.run(&["run", "--execute"]).exits(0);
+    let follower = pair.spawn(&["follow"]);
+    let writers = Writers::start(&pair.blue, 4, shop_write);
+    for (turn, db) in [&pair.blue, &pair.green, &pair.green, &pair.blue].into_iter().enumerate() {
+        let (before, moved) = (writers.committed(), moved_at(&pair.green).await);
+        until("writers and follower go on", async || writers.committed() > before + 20 && moved_at(&pair.green).await != moved)
+            .await;
+        let victim: i32 = db.value("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'").await.parse().unwrap();
+        kill(Pid::from_raw(victim), Signal::SIGKILL).unwrap_or_else(|error| panic!("turn {turn}: {error}"));
+        // The server ends every session, recovers, and lets us in again.
+        until("the server is back", async || match db.database().connect("test").await {
+            Ok(session) => {
+                match session.query_one("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'", &[]).await {
+                    Ok(row) => row.get::<_, i32>(0) != victim,
+                    Err(_) => false,
+                }
+            }
+            Err(_) => false,
+        })
+        .await;
+    }
+    writers.finish().await;
+    kill(Pid::from_raw(follower.id().cast_signed()), Signal::SIGINT).unwrap();
+    let ran = Ran::of(follower.wait_with_output().unwrap()).exits(0);
+    assert!(ran.stderr.contains("waits for a server") && ran.stderr.contains("follows again"), "{}", ran.stderr);
+    pair.blue
+        .sql("DO $$ DECLARE g text; BEGIN FOR g IN SELECT gid FROM pg_prepared_xacts LOOP RAISE NOTICE '%', g; END LOOP; END $$")
+        .await;
+    pair.caught_up().await;
+}
+
+async fn moved_at(green: &TestDb) -> Option<String> {
+    let session = green.database().connect("test").await.ok()?;
+    let row = session.query_one("SELECT moved_at::text FROM crossfade.watermark", &[]).await.ok()?;
+    Some(row.get(0))
+}
+
+/// Asks until it holds, at most a minute.
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..1200 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("waited a minute for: {what}");
+}
+
+/// One transaction of 300,000 rows, and one that changes them all, pass through a process of bounded memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_huge_transaction_needs_little_memory() {
+    let pair =
+        Pair::same("CREATE TABLE t (id int PRIMARY KEY, v text NOT NULL)", "INSERT INTO t VALUES (0, 'x')", &["t"], &[]).await;
+    pair.workspace.run(&["run", "--execute"]).exits(0);
+    let many = "INSERT INTO t SELECT n, md5(n::text) FROM generate_series(1, 300000) n";
+    for change in [many, "UPDATE t SET v = v || '.'"] {
+        pair.blue.sql(change).await;
+        let began = Instant::now();
+        let mut child = pair.spawn(&["follow", "--until-caught-up", "--format", "json"]);
+        let mut peak = 0;
+        while child.try_wait().unwrap().is_none() {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0 kB");
+            let kilobytes: u64 = line.trim().trim_end_matches(" kB").trim().parse().unwrap();
+            peak = peak.max(kilobytes);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let ran = Ran::of(child.wait_with_output().unwrap()).exits(0);
+        eprintln!("{change}: peak {peak} kB, {:.1} s: {}", began.elapsed().as_secs_f64(), ran.stdout);
+        let figures: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert!(figures["figures"]["changes_applied"].as_u64().unwrap() >= 300_000, "{}", ran.stdout);
+        assert!(peak > 5_000 && peak < 100_000, "peak of resident memory: {peak} kB");
+    }
     pair.equal_now().await;
-    assert!(changed > 20 && committed > 500, "{changed} batches of {committed} transactions");
+    // What is on green is gone from the outbox.
+    assert_eq!(pair.blue.value("SELECT count(*) FROM crossfade.outbox").await, "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_step_ends_close_behind_and_verify_is_exact_under_writers() {
+    let until = ("follow", "until = { lag = \"20s\", for = \"2s\" }");
+    let (pair, _folder) = shop(&[until, ("verify", "")]).await;
+    let writers = Writers::start(&pair.blue, 4, shop_write);
+    let ran = pair.workspace.run(&["run", "--execute", "--format", "json"]).exits(0);
+    writers.finish().await;
+    let summary: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let steps = summary["summary"]["steps"].as_array().unwrap();
+    let figures = &steps.iter().find(|step| step["step"] == "the-follow").unwrap()["figures"];
+    for name in ["batches", "changes_captured", "changes_applied"] {
+        assert!(figures[name].as_u64().unwrap() > 0, "{name}: {figures}");
+    }
+    assert!(figures["lag_p99_ms"].as_u64() >= figures["lag_p50_ms"].as_u64(), "{figures}");
+    // Without a follower green stands still.
+    pair.blue.sql("INSERT INTO customer VALUES (777, 1, 'late', true)").await;
+    assert_eq!(pair.green.value("SELECT count(*) FROM account WHERE id = 777").await, "0");
+    pair.caught_up().await;
+    assert_eq!(pair.green.value("SELECT count(*) FROM account WHERE id = 777").await, "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_keeps_green_from_following_is_said_at_once() {
+    let (pair, _folder) = shop(&[("follow", "")]).await;
+    pair.green.sql("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'").await;
+    pair.green.sql("CREATE TRIGGER loud BEFORE INSERT ON account FOR EACH ROW EXECUTE FUNCTION f()").await;
+    let stopped = pair.workspace.run(&["run", "--execute"]).exits(10);
+    assert!(stopped.stderr.contains("trigger loud of table public.account on green"), "{}", stopped.stderr);
+    pair.green.sql("DROP TRIGGER loud ON account").await;
+    let (follower, _) = pair.follower().await;
+    let second = pair.workspace.run(&["follow", "--until-caught-up"]).exits(10);
+    assert!(second.stderr.contains("is being followed by another crossfade"), "{}", second.stderr);
+    drop(follower);
+}
+
+/// A projection that reads a table without saying what its changes do cannot be captured; it can be copied.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_rule_is_said_with_the_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let account = ACCOUNT.split("[[source.dirty]]").next().unwrap();
+    std::fs::write(folder.path().join("account.toml"), account).unwrap();
+    std::fs::write(folder.path().join("sale.toml"), SALE.replace("key = [\"id\"]", "key = [\"code\"]")).unwrap();
+    let (blue, green) = (TestDb::empty().await, TestDb::empty().await);
+    blue.sql(SHOP).await;
+    green.sql(SHOP_GREEN).await;
+    let pair = Pair::projected(blue, green, folder.path(), &[]).await;
+    let stopped = pair.workspace.run(&["run", "--execute"]).exits(10);
+    for words in [
+        "reads table public.region, and does not say which rows",
+        "reads table public.item, and does not say which rows",
+        "[[source.dirty]] table = \"region\"",
+        "column code of the key may be NULL",
+    ] {
+        assert!(stopped.stderr.contains(words), "`{words}` is not in:\n{}", stopped.stderr);
+    }
 }
