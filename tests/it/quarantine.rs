@@ -189,3 +189,24 @@ async fn a_restore_needs_the_run_its_plan_and_its_database() {
     let said = cleaned.quarantine(&["restore", "--execute"]).exits(2).stderr;
     assert!(said.contains("step mend has changed since"), "{said}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_put_back_is_in_the_report_and_the_run_still_rolls_back() {
+    let cleaned = Cleaned::new().await;
+    cleaned.quarantine(&["restore", "--execute", "--step", "mend"]).exits(0);
+    cleaned.db.sql("INSERT INTO t (id, v) OVERRIDING SYSTEM VALUE VALUES (11, 7)").await;
+    cleaned.quarantine(&["restore", "--execute", "--table", "t"]).exits(10);
+    let report = cleaned.workspace.run(&["report", "--format", "json"]).exits(0).stdout;
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let restores = report["summary"]["restores"].as_array().unwrap();
+    let told: Vec<_> = restores.iter().map(|one| (one["step"].as_str(), one["waiting"].as_u64(), one["outcome"].clone())).collect();
+    assert_eq!(told, [
+        (Some("mend"), Some(5), serde_json::json!([5, 0])),
+        (Some("remove"), Some(10), serde_json::json!([9, 1])),
+    ]);
+    let text = cleaned.workspace.run(&["report"]).exits(0).stdout;
+    assert!(text.contains("public.t on blue: of 10 rows set aside 9 put back, 1 left"), "{text}");
+    cleaned.db.sql("DELETE FROM t WHERE id = 11").await;
+    cleaned.workspace.run(&["rollback", "--execute"]).exits(0);
+    assert_same("rolled back", std::slice::from_ref(&cleaned.before), &[fingerprint(&cleaned.db).await]);
+}

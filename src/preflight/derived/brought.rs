@@ -9,7 +9,7 @@ use super::green::green;
 use super::inspect::Parents;
 use super::projected::{Brought, ProjectedCheck, Table};
 use super::rows::Rows;
-use super::{Check, Known};
+use super::{Check, Known, proof};
 use crate::pg::Session;
 use crate::plan::{Plan, PlannedStep};
 use crate::projection::{Projection, anatomy, bind, identity, read_target};
@@ -44,15 +44,21 @@ pub(super) async fn checks(
     for (bound, target) in binding.bound {
         let mut keys = Vec::new();
         let mut estimate = 0;
+        let mut known = Vec::new();
         for source in &bound.sources {
+            let mut of = proof::Known::default();
             keys.push(key_of(&blue, &source.drives).await?);
             let driving = read_target(&blue, &source.drives).await?;
             estimate += driving.map_or(0, |target| target.estimated_rows.max(0).unsigned_abs());
             for relation in anatomy(&source.from).relations {
+                if let Some(target) = read_target(&blue, &relation.table).await? {
+                    of.tables.insert(relation.alias.clone(), target);
+                }
                 if !bound.identity && seen.insert(relation.table.clone()) {
                     checks.push(Box::new(Dangling { table: relation.table }));
                 }
             }
+            known.push(of);
         }
         let definitions = definitions::read(&on_green, &target).await?;
         let left: Vec<(Ident, String)> = definitions
@@ -64,12 +70,14 @@ pub(super) async fn checks(
             .collect();
         let rows = Rows::of_projection(&bound, &target, &keys, &left);
         let same = bound.identity.then(|| keys.first().cloned().unwrap_or_default());
-        tables.push(Table { rows, bound, target, definitions, same, estimate });
+        tables.push(Table { rows, bound, target, definitions, same, estimate, known });
     }
     let kept = kept(&on_green, &tables).await?;
     let encoding = encoding(&blue, &cx.connect(Side::Green).await?).await?;
+    let bytewise = "SELECT NOT EXISTS (SELECT FROM pg_collation WHERE NOT collisdeterministic)";
+    let bytewise = on_green.query_one(bytewise, &[]).await?.get(0);
     let count = tables.len();
-    let brought = Arc::new(Brought { tables, kept, encoding });
+    let brought = Arc::new(Brought { tables, kept, encoding, bytewise });
     checks.extend((0..count).map(|number| Box::new(ProjectedCheck { brought: Arc::clone(&brought), number }) as Box<dyn Check>));
     Ok(checks)
 }

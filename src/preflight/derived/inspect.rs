@@ -105,7 +105,7 @@ impl Inspection<'_> {
         let at_most = (3 * all).checked_div(tally.rows).map_or(all, |most| most.min(all));
         let what = format!(
             "none of the {} rows in a sample of {percent} % of the blocks breaks a rule about single rows: with 95 % certainty at most \
-             {at_most} of about {all} do, if they are spread evenly",
+             {at_most} of about {all} do, if they are spread evenly; rules about several rows were held against every row",
             tally.rows
         );
         let counted = Counted::Sampled { percent, rows: tally.rows, at_most };
@@ -119,7 +119,12 @@ impl Inspection<'_> {
         let name = &demand.name;
         Ok(match &demand.rule {
             Rule::Unique { keys, predicate, nulls_same } => {
-                let found = several::repeated(self.reader, self.rows, keys, predicate.as_deref(), *nulls_same).await?;
+                let found = several::repeated(
+                    self.reader,
+                    self.rows,
+                    &several::Keys { keys, predicate: predicate.as_deref(), nulls_same: *nulls_same },
+                )
+                .await?;
                 let list = keys.join(", ");
                 let fix = self.surplus(keys, predicate.as_deref());
                 self.answer("unique", found, &format!("keys of {name}"), fix.as_deref(), |found| {
@@ -135,7 +140,7 @@ impl Inspection<'_> {
             Rule::ForeignKey { columns, references, full, .. } => {
                 let found = match parents.unwrap_or_else(|| Err("its parents are not known".to_owned())) {
                     Ok((parents, referenced)) => {
-                        several::orphans(self.reader, self.rows, columns, &parents, &referenced, *full, self.sample)
+                        several::orphans(self.reader, self.rows, columns, &parents, &referenced, *full)
                             .await?
                             .map(|found| (found, referenced))
                     }
@@ -170,7 +175,8 @@ impl Inspection<'_> {
             Err(why) => Some(self.unanswered(rule, None, asked, &why)),
             Ok(found) if found.rows == 0 => None,
             Ok(found) => {
-                let words = what(&found);
+                let whole = if self.sample.is_some() { " (every row was read: about several rows a sample tells nothing)" } else { "" };
+                let words = what(&found) + whole;
                 let fix = fix.map(|condition| (condition, None));
                 Some(self.violation(rule, None, Severity::Blocks, words, found.rows, Counted::Exactly, found.keys, fix))
             }

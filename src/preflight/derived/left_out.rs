@@ -9,6 +9,9 @@ use crate::projection::{BoundSource, anatomy, conditions};
 use crate::sql::Ident;
 use crate::terms::key_digest;
 
+/// Up to so many rows are looked at again by their place.
+const MOST_PLACES: u64 = 1000;
+
 /// Counts them for every table that drives a source.
 pub(super) async fn rows(reader: &Reader, table: &Table) -> anyhow::Result<Vec<Violation>> {
     let mut found = Vec::new();
@@ -25,12 +28,14 @@ pub(super) async fn rows(reader: &Reader, table: &Table) -> anyhow::Result<Vec<V
             .map(|select| format!("NOT EXISTS (SELECT FROM (\n{select}\n) AS there WHERE {})", same(key)))
             .collect();
         let texts = key.iter().map(|column| format!("x.{column}::text")).collect::<Vec<_>>().join(", ");
-        let body = format!(
-            "SELECT x.*, to_jsonb(ARRAY[{texts}])::text AS row_key FROM {} AS x WHERE {}",
-            source.drives,
-            missing.join(" AND ")
+        let rows = |condition: &str| {
+            format!("SELECT x.*, to_jsonb(ARRAY[{texts}])::text AS row_key, x.ctid AS place FROM {} AS x WHERE {condition}", source.drives)
+        };
+        let mut body = rows(&missing.join(" AND "));
+        let question = format!(
+            "SELECT count(*), ARRAY(SELECT row_key FROM hit LIMIT 5), ARRAY(SELECT place::text FROM hit LIMIT {MOST_PLACES}) FROM hit"
         );
-        let sql = table.rows.with_hits(&body, "SELECT count(*), ARRAY(SELECT row_key FROM hit LIMIT 5) FROM hit");
+        let sql = table.rows.with_hits(&body, &question);
         let Answer::Rows(answer) = reader.ask(&sql).await? else { continue };
         let Some(row) = answer.first() else { continue };
         let count = row.get::<_, i64>(0).unsigned_abs();
@@ -41,6 +46,11 @@ pub(super) async fn rows(reader: &Reader, table: &Table) -> anyhow::Result<Vec<V
         let mut whole = told("left_out", &source.drives, None, what, count, table);
         whole.keys = row.get::<_, Vec<String>>(1).iter().map(|key| key_digest(key)).collect();
         found.push(whole);
+        let places: Vec<String> = row.get(2);
+        if count == places.len() as u64 {
+            // Few: from now on they are found by where they stand.
+            body = rows(&format!("x.ctid = ANY ('{{\"{}\"}}'::tid[])", places.join("\",\"")));
+        }
         for other in &table.bound.sources {
             for loose in loosened(other) {
                 for select in with(other, source, key, &loose) {

@@ -9,6 +9,7 @@ mod green;
 mod inspect;
 mod left_out;
 mod projected;
+mod proof;
 mod raw;
 mod reader;
 mod rows;

@@ -29,7 +29,7 @@ impl Reader {
     pub async fn open(cx: &Cx, side: Side) -> anyhow::Result<Self> {
         let session = cx.connect(side).await?;
         let begin = format!(
-            "SET jit = off; SET row_security = off; SET lock_timeout = '5s'; SET statement_timeout = '{STATEMENT_TIMEOUT}'; \
+            "SET jit = off; SET row_security = off; SET work_mem = '64MB'; SET lock_timeout = '5s'; SET statement_timeout = '{STATEMENT_TIMEOUT}'; \
              BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SAVEPOINT here"
         );
         session.batch_execute(&begin).await?;
