@@ -16,8 +16,10 @@
 pub mod cli;
 pub mod copy;
 pub mod crash;
+pub mod cutover;
 pub mod demo;
 pub mod engine;
+pub mod hook;
 pub mod journal;
 pub mod limits;
 pub mod pg;

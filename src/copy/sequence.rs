@@ -65,6 +65,18 @@ impl Sequence {
         }
     }
 
+    /// Puts the sequences of `tables` of `to` where they may go on: past every value in their columns and, where `from` has the
+    /// same table (`same`), where its sequence stands.
+    ///
+    /// # Errors
+    /// When a session is gone or a sequence may not be set.
+    pub async fn carry(from: &Session, to: &Session, tables: &[u32], same: &[QualifiedName]) -> anyhow::Result<()> {
+        for sequence in Self::read_all(to, tables).await? {
+            sequence.advance(to, same.contains(&sequence.table).then_some(from)).await?;
+        }
+        Ok(())
+    }
+
     /// The statement that puts it back where it was.
     pub(super) fn put_back(&self) -> String {
         self.set(self.last_value, self.is_called)

@@ -25,6 +25,7 @@ mod run_hook;
 mod run_sql;
 mod set_not_null;
 mod stop;
+mod switch;
 mod touched;
 mod verify;
 

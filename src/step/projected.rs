@@ -28,6 +28,11 @@ pub struct Projected {
 }
 
 impl Keys {
+    /// As the keys of a kind that has more of them.
+    pub(super) fn of(projections: Option<String>, tables: Vec<QualifiedName>) -> Self {
+        Self { projections, tables }
+    }
+
     /// Reads the files; also gives their content.
     pub(super) fn read(self, around: &Surroundings) -> Result<(Projected, Vec<Vec<u8>>), Vec<Fault>> {
         let mut faults = Vec::new();

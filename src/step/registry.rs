@@ -78,6 +78,7 @@ pub const KINDS: &[Kind] = &[
     super::clean_rows::KIND,
     super::copy::KIND,
     super::verify::KIND,
+    super::switch::KIND,
     super::run_hook::KIND,
     super::confirm::KIND,
 ];

@@ -80,6 +80,15 @@ impl Database {
         Ok(Session { client, pid, database: self.clone() })
     }
 
+    /// Opens a session of a server that only speaks the protocol, such as PgBouncer's admin console: nothing is set up, and
+    /// only simple queries will do.
+    ///
+    /// # Errors
+    /// As [`Database::connect`].
+    pub async fn console(&self, application_name: &str) -> anyhow::Result<Console> {
+        Ok(self.open(application_name).await?)
+    }
+
     async fn open(&self, application_name: &str) -> Result<Client, ConnectFailure> {
         let target = &*self.target;
         let mut order: Vec<&Server> = target.servers.iter().collect();
@@ -216,6 +225,9 @@ fn config(target: &Target, server: &Server, address: Option<IpAddr>, encrypted: 
     }
     config
 }
+
+/// A session without any settings, see [`Database::console`].
+pub type Console = Client;
 
 /// One open session. Dereferences to the client.
 pub struct Session {
