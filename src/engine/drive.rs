@@ -112,14 +112,14 @@ async fn apply(driver: &mut Driver, index: usize) -> Result<()> {
             let counters_after = counters(&cx, driver).await?;
             let counters = counters_after.iter().map(|(side, now)| (*side, now.since(&counters_before[side]))).collect();
             let seconds = began.elapsed().as_secs_f64();
-            let done =
-                Event::StepDone { step: id, seconds, counters, longest_lock_wait_ms: longest_wait.as_secs_f64() * 1e3, findings };
-            write(driver, done)
+            let longest_lock_wait_ms = longest_wait.as_secs_f64() * 1e3;
+            let figures = cx.figures();
+            write(driver, Event::StepDone { step: id, seconds, counters, longest_lock_wait_ms, findings, figures })
         }
         Ok(None) => Ok(()),
         Err(error) => {
             let findings = error.downcast_ref::<Stop>().map_or(Vec::new(), |stop| stop.findings().to_vec());
-            write(driver, Event::StepFailed { step: id, reason: explain(&error), findings })?;
+            write(driver, Event::StepFailed { step: id, reason: explain(&error), findings, figures: cx.figures() })?;
             Err(error)
         }
     }

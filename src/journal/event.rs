@@ -79,6 +79,9 @@ pub enum Event {
         longest_lock_wait_ms: f64,
         /// Findings of the step's own verification.
         findings: Vec<Finding>,
+        /// What the step counted, in its own words.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        figures: BTreeMap<String, u64>,
     },
     /// A step stopped; the run resumes here.
     StepFailed {
@@ -88,6 +91,9 @@ pub enum Event {
         reason: String,
         /// What checks found, when that is the reason.
         findings: Vec<Finding>,
+        /// What the step counted, in its own words.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        figures: BTreeMap<String, u64>,
     },
     /// The driver left; the run is not finished.
     Stopped {

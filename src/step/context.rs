@@ -1,7 +1,7 @@
 //! What a step has in its hands while it runs.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 use tokio::sync::mpsc::UnboundedSender;
@@ -87,6 +87,7 @@ pub struct Cx {
     /// Where progress and remarks go.
     pub notices: Outbound,
     databases: [Option<Database>; 2],
+    figures: Arc<Mutex<BTreeMap<String, u64>>>,
 }
 
 impl Cx {
@@ -103,6 +104,7 @@ impl Cx {
             interrupt: Interrupt::default(),
             notices,
             databases,
+            figures: Arc::default(),
         }
     }
 
@@ -158,6 +160,14 @@ impl Cx {
             ],
             listener: Arc::new(move |line| cx.remark(line)),
         }
+    /// Sets what the step has counted so far under this name; the journal keeps it with the step's end, the report prints it.
+    pub fn figure(&self, name: &str, count: u64) {
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), count);
+    }
+
+    /// What the step has counted.
+    pub fn figures(&self) -> BTreeMap<String, u64> {
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether a person approved this step.
