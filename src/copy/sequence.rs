@@ -42,6 +42,18 @@ impl Sequence {
         Ok(sequences)
     }
 
+    /// Puts the sequences of these green tables past every value in their columns, and those of `identity` tables at least where
+    /// blue's stand.
+    ///
+    /// # Errors
+    /// When a session is gone.
+    pub async fn carry(green: &Session, blue: &Session, tables: &[u32], identity: &[QualifiedName]) -> anyhow::Result<()> {
+        for sequence in Self::read_all(green, tables).await? {
+            sequence.advance(green, identity.contains(&sequence.table).then_some(blue)).await?;
+        }
+        Ok(())
+    }
+
     /// Puts the sequence past every value in its column, and for an identity copy where blue's stands if that is further.
     pub(super) async fn advance(&self, green: &Session, blue: Option<&Session>) -> anyhow::Result<()> {
         let furthest = if self.descending { "min" } else { "max" };
@@ -63,18 +75,6 @@ impl Sequence {
             Some((value, called)) => Ok(green.batch_execute(&self.set(value, called)).await?),
             None => Ok(()),
         }
-    }
-
-    /// Puts the sequences of `tables` of `to` where they may go on: past every value in their columns and, where `from` has the
-    /// same table (`same`), where its sequence stands.
-    ///
-    /// # Errors
-    /// When a session is gone or a sequence may not be set.
-    pub async fn carry(from: &Session, to: &Session, tables: &[u32], same: &[QualifiedName]) -> anyhow::Result<()> {
-        for sequence in Self::read_all(to, tables).await? {
-            sequence.advance(to, same.contains(&sequence.table).then_some(from)).await?;
-        }
-        Ok(())
     }
 
     /// The statement that puts it back where it was.

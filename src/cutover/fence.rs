@@ -148,14 +148,14 @@ impl Fence {
     pub async fn standing(&self, session: &Session) -> anyhow::Result<Standing> {
         let rows = session
             .query(
-                "SELECT t.tgenabled = 'A' AND t.tgtype = $2, split_part(encode(t.tgargs, 'escape'), '\\000', 1), \
+                "SELECT t.tgenabled = 'A' AND t.tgtype = $2, substring(p.prosrc FROM 'crossfade run ([0-9a-z-]+)'), \
                         p.prosrc LIKE '%RAISE EXCEPTION%' \
                  FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid WHERE t.tgrelid = ANY ($1) AND t.tgname = $3",
                 &[&self.oids, &EVERY_WRITE, &TRIGGER],
             )
             .await?;
-        if let Some(row) = rows.iter().find(|row| row.get::<_, &str>(1) != self.run.as_str()) {
-            return Ok(Standing::Foreign(RunId::existing(row.get(1))));
+        if let Some(row) = rows.iter().find(|row| row.get::<_, Option<&str>>(1) != Some(self.run.as_str())) {
+            return Ok(Standing::Foreign(RunId::existing(row.get::<_, Option<&str>>(1).unwrap_or("unknown"))));
         }
         let whole = rows.len() == self.oids.len() && rows.iter().all(|row| row.get::<_, bool>(0) && row.get::<_, bool>(2));
         Ok(match rows.is_empty() {
@@ -184,8 +184,7 @@ impl Fence {
         for table in self.missing(session).await? {
             statements.push(format!(
                 "CREATE TRIGGER {TRIGGER} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table} \
-                 FOR EACH STATEMENT EXECUTE FUNCTION crossfade.fence({})",
-                Literal::new(self.run.as_str())
+                 FOR EACH STATEMENT EXECUTE FUNCTION crossfade.fence()"
             ));
             statements.push(format!("ALTER TABLE ONLY {table} ENABLE ALWAYS TRIGGER {TRIGGER}"));
         }
@@ -268,20 +267,22 @@ impl Fence {
         Ok(all.filter(|(oid, _)| !have.contains(oid)).map(|(_, table)| table.clone()).collect())
     }
 
-    /// The function that the triggers call: it refuses, or with `None` lets pass.
+    /// The function that the triggers call: it refuses, or with `None` lets pass. It also says whose fence this is.
     fn body(&self, instead: Option<&str>) -> String {
+        let whose = format!("crossfade run {}", self.run);
         let refuse = match instead {
             None => String::new(),
             Some(instead) => format!(
-                "IF NOT starts_with(current_setting('application_name'), 'crossfade/' || TG_ARGV[0] || '/') THEN \
+                "IF NOT starts_with(current_setting('application_name'), {}) THEN \
                    RAISE EXCEPTION USING ERRCODE = '{REFUSED}', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, \
-                     MESSAGE = format('table %s takes no writes: %s (crossfade run %s)', TG_TABLE_NAME, {}, TG_ARGV[0]), \
+                     MESSAGE = format('table %s takes no writes: %s', TG_TABLE_NAME, {}), \
                      HINT = 'The service moves to another database; connect again and repeat the transaction.'; \
                  END IF; ",
+                Literal::new(format!("crossfade/{}/", self.run)),
                 Literal::new(instead)
             ),
         };
-        let body = format!("BEGIN {refuse}RETURN NULL; END");
+        let body = format!("/* {whose} */ BEGIN {refuse}RETURN NULL; END");
         format!(
             "CREATE OR REPLACE FUNCTION crossfade.fence() RETURNS trigger LANGUAGE plpgsql \
              SET search_path = pg_catalog, pg_temp AS {}",

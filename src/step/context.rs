@@ -160,6 +160,8 @@ impl Cx {
             ],
             listener: Arc::new(move |line| cx.remark(line)),
         }
+    }
+
     /// Sets what the step has counted so far under this name; the journal keeps it with the step's end, the report prints it.
     pub fn figure(&self, name: &str, count: u64) {
         self.figures.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), count);

@@ -28,6 +28,7 @@ mod stop;
 mod switch;
 mod touched;
 mod verify;
+mod watch;
 
 use async_trait::async_trait;
 

@@ -28,8 +28,8 @@ pub struct Projected {
 }
 
 impl Keys {
-    /// As the keys of a kind that has more of them.
-    pub(super) fn of(projections: Option<String>, tables: Vec<QualifiedName>) -> Self {
+    /// The keys of a kind that has others too.
+    pub(super) fn new(projections: Option<String>, tables: Vec<QualifiedName>) -> Self {
         Self { projections, tables }
     }
 

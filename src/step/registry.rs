@@ -79,6 +79,7 @@ pub const KINDS: &[Kind] = &[
     super::copy::KIND,
     super::verify::KIND,
     super::switch::KIND,
+    super::watch::KIND,
     super::run_hook::KIND,
     super::confirm::KIND,
 ];

@@ -4,6 +4,7 @@ mod bad_input;
 mod batches;
 mod contract;
 mod copies;
+mod cutover;
 mod ddl;
 mod demo;
 mod differences;

@@ -17,6 +17,8 @@ use crate::verify::compare;
 pub(super) struct Left {
     /// Changes, or keys that differ where nothing is captured.
     pub changes: u64,
+    /// Changes that were carried.
+    pub carried: u64,
     /// Age of the oldest.
     pub lag: Duration,
     /// Keys that a full comparison found to differ, where there was one.
@@ -28,7 +30,7 @@ impl Switch {
     pub(super) async fn carry(&self, cx: &Cx, to: Side) -> anyhow::Result<Left> {
         let _ = to;
         let differing = self.differing(cx).await?;
-        Ok(Left { changes: differing, lag: Duration::ZERO, differing: Some(differing) })
+        Ok(Left { changes: differing, carried: 0, lag: Duration::ZERO, differing: Some(differing) })
     }
 
     /// How many keys differ between the projections of blue and green's tables.
@@ -48,12 +50,12 @@ impl Switch {
     /// Puts the sequences of `to` where they may go on.
     pub(super) async fn sequences(&self, cx: &Cx, to: Side) -> anyhow::Result<()> {
         let (from_session, to_session) = (cx.connect(super::other(to)).await?, cx.connect(to).await?);
-        let oids: Vec<u32> = self.projected.targets(&to_session).await?.iter().map(|target| target.oid).collect();
         let targets = self.projected.targets(&to_session).await?;
+        let oids: Vec<u32> = targets.iter().map(|target| target.oid).collect();
         let same = targets.into_iter().map(|target| target.table).filter(|table| {
             self.projected.tables().iter().any(|named| named == table || named.schema().is_none() && named.name() == table.name())
         });
         let same: Vec<_> = same.collect();
-        Sequence::carry(&from_session, &to_session, &oids, &same).await.with_context(|| format!("sequences of {to}"))
+        Sequence::carry(&to_session, &from_session, &oids, &same).await.with_context(|| format!("sequences of {to}"))
     }
 }

@@ -58,7 +58,7 @@ fn parse(table: toml::Table, around: &Surroundings) -> KindResult {
     let Plan { projections, tables, hold_for, max_lag, timeout, participant, smoke } = from_table(table)?;
     let mut faults = Vec::new();
     let (mut projected, mut files) = (None, Vec::new());
-    match Keys::of(projections, tables).read(around) {
+    match Keys::new(projections, tables).read(around) {
         Ok((read, contents)) => {
             projected = Some(read);
             files = contents;

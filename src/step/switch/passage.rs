@@ -321,6 +321,14 @@ impl<'a> Passage<'a> {
         let blue = self.blue().await?;
         let held = self.notes.between(&blue, Beat::Hold, Beat::Tidy).await?.unwrap_or_default();
         self.notes.over(&blue).await?;
+        self.cx.figure("hold_ms", u64::try_from(held.as_millis()).unwrap_or(u64::MAX));
+        if let Some(left) = self.left {
+            self.cx.figure("last_batch_changes", left.carried);
+            self.cx.figure("last_batch_lag_ms", u64::try_from(left.lag.as_millis()).unwrap_or(u64::MAX));
+        }
+        if let Some(epoch) = self.epoch {
+            self.cx.figure("epoch", epoch);
+        }
         let epoch = self.epoch.map_or(String::new(), |epoch| format!(", epoch {epoch}"));
         self.cx.remark(format!("traffic goes to {}; it was held for {} ms{epoch}", self.to, held.as_millis()));
         Ok(())
