@@ -13,12 +13,14 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod capture;
 pub mod cli;
 pub mod copy;
 pub mod crash;
 pub mod cutover;
 pub mod demo;
 pub mod engine;
+pub mod follow;
 pub mod hook;
 pub mod journal;
 pub mod limits;

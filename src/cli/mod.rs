@@ -4,6 +4,7 @@ mod check;
 mod cutover;
 mod databases;
 mod demo;
+mod follow;
 mod preflight;
 mod preview;
 mod quarantine;
@@ -63,6 +64,11 @@ enum Command {
         after_help = "Examples:\n  crossfade cutover PLAN                                changes nothing: participants, locks, the point of no return\n  crossfade cutover PLAN --execute                      says what is missing; without an approval exit code 12\n  crossfade cutover PLAN --execute --approve cutover    does it; the same command finishes or takes back what a crash left"
     )]
     Cutover(cutover::CutoverArgs),
+    /// Go on bringing blue's changes to green, for the latest run of a plan that captures them, until interrupted
+    #[command(
+        after_help = "Examples:\n  crossfade follow PLAN                       beside a run that waits, until Ctrl-C\n  crossfade follow PLAN --until-caught-up     once: what is committed now is on green then"
+    )]
+    Follow(follow::FollowArgs),
     /// Say where a run stands
     #[command(after_help = "Examples:\n  crossfade status PLAN\n  crossfade status PLAN --format json")]
     Status(status::StatusArgs),
@@ -137,6 +143,7 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Preflight(args) => preflight::preflight(args, cli.format, cli.quiet).await,
         Command::Run(args) => run::run(args, cli.format, cli.quiet).await,
         Command::Cutover(args) => cutover::cutover(args, cli.format, cli.quiet).await,
+        Command::Follow(args) => follow::follow(args, cli.format, cli.quiet).await,
         Command::Status(args) => status::status(args, cli.format),
         Command::Report(args) => report::report(args, cli.format),
         Command::Rollback(args) => rollback::rollback(args, cli.format, cli.quiet).await,

@@ -79,7 +79,7 @@ pub enum Event {
         longest_lock_wait_ms: f64,
         /// Findings of the step's own verification.
         findings: Vec<Finding>,
-        /// What the step counted, in its own words.
+        /// Numbers of the step's own, each name with its unit.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         figures: BTreeMap<String, u64>,
     },

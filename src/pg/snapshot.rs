@@ -65,10 +65,18 @@ impl Ticket {
     /// When the snapshot's holder is gone.
     pub async fn join(&self) -> anyhow::Result<Session> {
         let session = self.opener.open().await?;
+        self.enter(&session).await?;
+        Ok(session)
+    }
+
+    /// Makes an open session, which is in no transaction, see the snapshot.
+    ///
+    /// # Errors
+    /// When the snapshot's holder or the session is gone.
+    pub async fn enter(&self, session: &Session) -> anyhow::Result<()> {
         session
             .batch_execute(&format!("{BEGIN}; SET TRANSACTION SNAPSHOT {}", Literal::new(&self.name)))
             .await
-            .with_context(|| format!("cannot join the snapshot of {}: the session that holds it ended", self.opener.name()))?;
-        Ok(session)
+            .with_context(|| format!("cannot join the snapshot of {}: the session that holds it ended", self.opener.name()))
     }
 }

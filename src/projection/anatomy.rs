@@ -128,6 +128,19 @@ fn read_join(join: &ast::Join) -> Joined {
     }
 }
 
+/// The relations that a statement reads anywhere, each as often as it stands there, but for names of its own (WITH).
+pub(super) fn relations_read(statement: &str) -> Vec<QualifiedName> {
+    let root = SourceFile::parse(&format!("{statement}\n")).syntax_node();
+    let own: BTreeSet<String> = root
+        .descendants()
+        .filter_map(ast::WithTable::cast)
+        .filter_map(|table| table.name().map(|name| ast::normalize_name_node(name.syntax())))
+        .collect();
+    let relations = root.descendants().filter_map(ast::RelationFromItem::cast);
+    let named = relations.filter_map(|relation| read_relation(&relation)).map(|relation| relation.table);
+    named.filter(|table| table.schema().is_some() || !own.contains(table.name().as_str())).collect()
+}
+
 fn place(node: &SyntaxNode, before: usize) -> Range<usize> {
     let tokens = || node.descendants_with_tokens().filter_map(|e| e.into_token()).filter(|t| !t.kind().is_trivia());
     let whole = node.text_range();
@@ -225,6 +238,13 @@ mod tests {
         assert_eq!(wide.conditions[0].equal[0], (("b".to_owned(), "y".to_owned()), "t.y".to_owned()));
         let reads = anatomy.reads("lower(j.n) || j.k || d.id");
         assert_eq!(reads.iter().map(|(a, c)| format!("{a}.{c}")).collect::<Vec<_>>(), ["c.n", "d.id", "t.n"]);
+    }
+
+    #[test]
+    fn every_reading_of_a_relation_counts() {
+        let read = relations_read(&format!("WITH w AS (SELECT 1 FROM e) SELECT (SELECT 1 FROM w) FROM {SOURCE}"));
+        let read: Vec<String> = read.iter().map(QualifiedName::plain).collect();
+        assert_eq!(read, ["e", "a", "b", "c", "b", "d"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use tokio_postgres::types::Type;
 
+use super::rules::{bind_rules, nullable_key, related};
 use super::{
     Blocks, Bound, BoundColumn, BoundSource, Constant, Projection, ProjectionSet, Source, Target, TargetColumn, read_target,
 };
@@ -18,6 +19,8 @@ pub struct Binding {
     pub bound: Vec<(Bound, Target)>,
     /// What does not fit; each blocks.
     pub findings: Vec<Finding>,
+    /// What stands in the way of capturing and following changes, but not of a copy.
+    pub following: Vec<Finding>,
 }
 
 /// Holds every projection against both catalogs and finds everything that does not fit at once. Changes nothing.
@@ -139,6 +142,8 @@ impl Binder<'_> {
             }
         }
         if self.binding.findings.len() == found_before {
+            self.binding.following.extend(related(projection, &bound));
+            self.binding.following.extend(nullable_key(projection, &target));
             self.binding.bound.push((bound, target));
         }
         Ok(())
@@ -194,20 +199,14 @@ impl Binder<'_> {
         bound: &Bound,
         known: &[&TargetColumn],
     ) -> anyhow::Result<Option<BoundSource>> {
-        match read_target(self.blue, &source.drives).await? {
-            Some(table) if table.plain => {}
-            Some(_) => {
-                let what = "is no ordinary table, so its blocks cannot be the parts of a copy";
-                self.find(
-                    format!("{object}, table {} on blue", source.drives.plain()),
-                    what,
-                    "let `drives` name an ordinary table",
-                );
-            }
-            None => {
-                self.find(format!("{object}, table {} on blue", source.drives.plain()), "does not exist", "correct `drives`");
-                return Ok(None);
-            }
+        let Some(drives) = read_target(self.blue, &source.drives).await? else {
+            self.find(format!("{object}, table {} on blue", source.drives.plain()), "does not exist", "correct `drives`");
+            return Ok(None);
+        };
+        if !drives.plain {
+            let what = "is no ordinary table, so its blocks cannot be the parts of a copy";
+            let place = format!("{object}, table {} on blue", source.drives.plain());
+            self.find(place, what, "let `drives` name an ordinary table");
         }
         let expression = |column: &TargetColumn| {
             source.columns.iter().find(|(name, _)| *name == column.name).map(|(_, text)| (text.clone(), None))
@@ -219,6 +218,9 @@ impl Binder<'_> {
             from: source.from.clone(),
             filter: source.filter.clone(),
             expressions: known.iter().filter_map(|column| expression(column)).collect(),
+            driving: Vec::new(),
+            rules: Vec::new(),
+            apart: false,
         };
         if fitted.expressions.len() != known.len() {
             return Ok(None); // found when the file was read: its sources name different columns
@@ -256,6 +258,10 @@ impl Binder<'_> {
                 "grant SELECT on its tables to this role",
             );
             fits = false;
+        }
+        if fits {
+            let found = bind_rules(self.blue, object, source, bound, &mut fitted, &drives).await?;
+            self.binding.following.extend(found);
         }
         Ok(fits.then_some(fitted))
     }

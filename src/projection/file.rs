@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use toml::Spanned;
 
 use super::expression::{self, Place};
-use super::{Constant, Projection, ProjectionSet, Source};
+use super::{Constant, DirtyEffect, DirtyRule, Projection, ProjectionSet, Source};
 use crate::sql::{Ident, QualifiedName};
 
 const CONSTANTS: &str = "constants.toml";
@@ -44,6 +44,9 @@ struct SourceFile {
     #[serde(rename = "where")]
     filter: Option<Spanned<String>>,
     columns: Pairs,
+    apart: Option<String>,
+    #[serde(default)]
+    dirty: Vec<Spanned<DirtyFile>>,
 }
 
 #[derive(serde::Deserialize)]
@@ -51,6 +54,17 @@ struct SourceFile {
 struct Drives {
     table: QualifiedName,
     alias: String,
+    key: Option<Vec<String>>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DirtyFile {
+    table: QualifiedName,
+    by: Option<Vec<String>>,
+    rows: Option<Spanned<String>>,
+    watch: Option<Vec<String>>,
+    unaffected: Option<String>,
 }
 
 /// A table of strings that keeps order and places.
@@ -203,6 +217,7 @@ impl Page<'_> {
             for (name, text) in &source.columns.0 {
                 self.sql(&format!("{what} column {}", name.get_ref()), Place::Column, text);
             }
+            let dirty = source.dirty.into_iter().filter_map(|rule| self.dirty(&what, rule)).collect();
             let pair = |(name, text): (Spanned<String>, Spanned<String>)| (Ident::new(name.into_inner()), text.into_inner());
             sources.push(Source {
                 name: source.name,
@@ -211,11 +226,44 @@ impl Page<'_> {
                 from: source.from.into_inner(),
                 filter: source.filter.map(Spanned::into_inner),
                 columns: source.columns.0.into_iter().map(pair).collect(),
+                driving: source.drives.key.map(|key| key.into_iter().map(Ident::new).collect()),
+                dirty,
+                apart: source.apart,
             });
         }
         let defaulted = file.defaulted.into_iter().map(|column| Ident::new(column.into_inner())).collect();
         let key = key.into_iter().map(Ident::new).collect();
         (self.flaws.len() == before).then_some(Projection { table, key, defaulted, sources, identity: false })
+    }
+}
+
+impl Page<'_> {
+    /// One `[[source.dirty]]`.
+    fn dirty(&mut self, what: &str, written: Spanned<DirtyFile>) -> Option<DirtyRule> {
+        let at = written.span().start;
+        let DirtyFile { table, by, rows, watch, unaffected } = written.into_inner();
+        let what = format!("{what} dirty {}:", table.plain());
+        let idents = |names: Vec<String>| names.into_iter().map(Ident::new).collect::<Vec<_>>();
+        match (by, unaffected) {
+            (None, Some(why)) if rows.is_none() && watch.is_none() => {
+                Some(DirtyRule { table, effect: DirtyEffect::Unaffected(why) })
+            }
+            (Some(by), None) if !by.is_empty() => {
+                if let Some(rows) = &rows {
+                    self.sql(
+                        &format!("{what} rows"),
+                        Place::Column,
+                        &Spanned::new(rows.span(), format!("({}\n)", rows.get_ref())),
+                    );
+                }
+                let effect = DirtyEffect::Rows { by: idents(by), rows: rows.map(Spanned::into_inner), watch: watch.map(idents) };
+                Some(DirtyRule { table, effect })
+            }
+            _ => {
+                self.flaw(Some(at), format!("{what} give `by` (columns, with `rows` and `watch` if needed) or `unaffected`"));
+                None
+            }
+        }
     }
 }
 

@@ -49,6 +49,9 @@ pub async fn identity(
                 from: format!("{} AS t", old.table),
                 filter: None,
                 columns: columns.map(|column| (column.name.clone(), format!("t.{}", column.name))).collect(),
+                driving: Some(key.iter().map(Ident::new).collect()),
+                dirty: Vec::new(),
+                apart: None,
             }],
             identity: true,
         });

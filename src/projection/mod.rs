@@ -5,15 +5,18 @@
 
 mod anatomy;
 mod bind;
+mod dirty;
 mod expression;
 mod file;
 mod identity;
 mod parts;
+mod rules;
 mod statement;
 mod target;
 
 pub use anatomy::{Anatomy, Reference, anatomy, conditions, plain_column, reads_json};
 pub use bind::{Binding, bind};
+pub use dirty::{BoundRule, Captured, DirtyEffect, DirtyRule, TypedColumn, captured};
 pub use file::{Flaw, load};
 pub use identity::identity;
 pub use parts::{Part, cut};
@@ -52,6 +55,12 @@ pub struct Source {
     pub filter: Option<String>,
     /// Green column and expression over blue, in the order of the file.
     pub columns: Vec<(Ident, String)>,
+    /// The driving key, where the file names it: columns of the driving table that the green key follows from.
+    pub driving: Option<Vec<Ident>>,
+    /// What changes of the tables it reads do, but for the driving table's own rows.
+    pub dirty: Vec<DirtyRule>,
+    /// Why no other source can give its keys, whatever the rows; `None` when the file does not say so.
+    pub apart: Option<String>,
 }
 
 /// A value read once from green: a query that gives one row with one column.

@@ -1,5 +1,6 @@
 //! The statements a bound projection gives. Pure.
 
+use super::{BoundRule, TypedColumn};
 use crate::sql::{Ident, QualifiedName};
 
 /// Rows fall into this many buckets by the hash of their key; a power of two.
@@ -48,6 +49,12 @@ pub struct BoundSource {
     pub filter: Option<String>,
     /// One expression for each of [`Bound::columns`], with the type a copy casts it to, if any.
     pub expressions: Vec<(String, Option<String>)>,
+    /// The columns of the driving table that the green key follows from.
+    pub driving: Vec<TypedColumn>,
+    /// What the changes of the tables it reads do.
+    pub rules: Vec<BoundRule>,
+    /// Whether no other source can give its keys, whatever the rows.
+    pub apart: bool,
 }
 
 /// A range of blocks of a table: from, inclusive, to, exclusive (no end: to the end of the table).
@@ -127,7 +134,24 @@ impl Bound {
         format!("SELECT {}\nFROM {} AS {alias}\n{condition}", columns.join(", "), self.table)
     }
 
+    /// The source's rows that meet one more condition, as green gets them.
+    pub(super) fn rows_where(&self, source: &BoundSource, condition: String) -> String {
+        self.select_where(source, Some(condition), |index| source.expressions[index].1.as_deref())
+    }
+
     fn select<'a>(&self, source: &'a BoundSource, blocks: Blocks, cast: impl Fn(usize) -> Option<&'a str>) -> String
+    where
+        Self: 'a,
+    {
+        self.select_where(source, blocks.condition(&source.alias), cast)
+    }
+
+    fn select_where<'a>(
+        &self,
+        source: &'a BoundSource,
+        condition: Option<String>,
+        cast: impl Fn(usize) -> Option<&'a str>,
+    ) -> String
     where
         Self: 'a,
     {
@@ -136,7 +160,7 @@ impl Bound {
             format!("({text}\n){cast} AS {}", column.name)
         });
         let filter = source.filter.as_ref().map(|filter| format!("({filter}\n)"));
-        let conditions: Vec<String> = filter.into_iter().chain(blocks.condition(&source.alias)).collect();
+        let conditions: Vec<String> = filter.into_iter().chain(condition).collect();
         let place = if conditions.is_empty() { String::new() } else { format!("WHERE {}\n", conditions.join(" AND ")) };
         format!("{}SELECT {}\nFROM {}\n{place}", self.prelude, columns.collect::<Vec<_>>().join(",\n"), source.from)
     }
@@ -183,6 +207,9 @@ mod tests {
                 from: "b AS t".to_owned(),
                 filter: Some("t.x OR t.y -- why".to_owned()),
                 expressions: vec![("t.id".to_owned(), Some("bigint".to_owned())), ("t.n".to_owned(), None)],
+                driving: Vec::new(),
+                rules: Vec::new(),
+                apart: false,
             }],
             prelude: "WITH green AS (SELECT 'x'::text AS \"nid\")\n".to_owned(),
             binary: true,

@@ -42,7 +42,7 @@ pub struct StepSummary {
     pub longest_lock_wait_ms: f64,
     /// What its verification found.
     pub findings: Vec<Finding>,
-    /// What it counted, in its own words.
+    /// Numbers of its own, each name with its unit.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub figures: BTreeMap<String, u64>,
     /// Why it stopped last, when it did.

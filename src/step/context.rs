@@ -88,6 +88,7 @@ pub struct Cx {
     pub notices: Outbound,
     databases: [Option<Database>; 2],
     figures: Arc<Mutex<BTreeMap<String, u64>>>,
+    beside: bool,
 }
 
 impl Cx {
@@ -105,7 +106,15 @@ impl Cx {
             notices,
             databases,
             figures: Arc::default(),
+            beside: false,
         }
+    }
+
+    /// For work beside a driver of the same run: that driver does not take the sessions for those of a dead one.
+    #[must_use]
+    pub fn beside(mut self) -> Self {
+        self.beside = true;
+        self
     }
 
     /// The database of a side.
@@ -130,7 +139,10 @@ impl Cx {
     /// # Errors
     /// When the plan has no such side.
     pub fn opener(&self, side: Side) -> anyhow::Result<Opener> {
-        let name = format!("crossfade/{}/{}/{}", self.run, self.step, self.attempt);
+        let name = match self.beside {
+            false => format!("crossfade/{}/{}/{}", self.run, self.step, self.attempt),
+            true => format!("crossfade/{}/{}", self.step, self.run),
+        };
         Ok(Opener::new(self.database(side)?.clone(), name))
     }
 
@@ -162,12 +174,12 @@ impl Cx {
         }
     }
 
-    /// Sets what the step has counted so far under this name; the journal keeps it with the step's end, the report prints it.
-    pub fn figure(&self, name: &str, count: u64) {
-        self.figures.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), count);
+    /// Keeps a number for the journal, under a name with its unit: `lag_p99_ms`. The last one of a name counts.
+    pub fn figure(&self, name: &str, value: u64) {
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), value);
     }
 
-    /// What the step has counted.
+    /// The numbers kept so far.
     pub fn figures(&self) -> BTreeMap<String, u64> {
         self.figures.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

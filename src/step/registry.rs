@@ -77,6 +77,7 @@ pub const KINDS: &[Kind] = &[
     super::backfill::KIND,
     super::clean_rows::KIND,
     super::copy::KIND,
+    super::follow::KIND,
     super::verify::KIND,
     super::switch::KIND,
     super::watch::KIND,

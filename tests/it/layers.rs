@@ -21,7 +21,7 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("projection", "pg sql terms"),
     ("capture", "limits pg projection sql terms"),
     ("copy", "crash limits pg projection sql terms"),
-    ("follow", "capture limits pg projection sql terms"),
+    ("follow", "capture pg projection sql terms"),
     ("verify", "limits pg projection sql terms"),
     ("cutover", "hook limits pg projection router sql terms"),
     ("router", "capture terms"),

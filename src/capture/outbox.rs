@@ -1,0 +1,240 @@
+//! The outbox of one run: read between two snapshots, and emptied behind the reader.
+
+use std::collections::HashSet;
+use std::time::SystemTime;
+
+use anyhow::Context;
+use futures_util::TryStreamExt;
+use tokio::sync::Mutex;
+use tokio_postgres::types::ToSql;
+
+use super::fence::Fence;
+use super::seen::Seen;
+use super::table::{CapturedTable, installed};
+use super::{Changed, Piece};
+use crate::pg::{Opener, Session, Snapshot, sqlstate};
+use crate::terms::RunId;
+
+/// Rows of a [`Piece`], and rows that one statement of a purge removes.
+const MANY: usize = 20_000;
+
+/// What the triggers of one run have written and nobody purged yet.
+pub struct Outbox {
+    opener: Opener,
+    tables: Vec<CapturedTable>,
+    /// Reads pieces; one connection serves all batches.
+    reader: Option<Session>,
+    purge: Mutex<Purge>,
+}
+
+/// Below this there is nothing left to purge.
+#[derive(Default)]
+struct Purge {
+    session: Option<Session>,
+    done: Option<Seen>,
+}
+
+/// How much waits in the outbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backlog {
+    /// Rows, as the server's statistics estimate them.
+    pub rows: u64,
+    /// Bytes on disk, with indexes and space that vacuum has not freed yet, of all runs.
+    pub bytes: u64,
+    /// When the oldest change of this run that was not purged was written, by blue's clock.
+    pub oldest: Option<SystemTime>,
+}
+
+/// Whether captured tables can be read as a snapshot sees them.
+#[must_use]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// They can, for as long as the snapshot lives: its session holds ACCESS SHARE on them.
+    Faithful,
+    /// A TRUNCATE or a rewrite of a table was committed after the snapshot was taken. Such tables look empty to it
+    /// (PostgreSQL manual 13.6, caveats): take a new snapshot.
+    Overtaken,
+}
+
+impl Outbox {
+    /// The outbox of a run; `None` when nothing is captured for it.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub async fn open(opener: Opener, run: &RunId) -> anyhow::Result<Option<Self>> {
+        let session = opener.open().await?;
+        let tables = installed(&session, run).await?;
+        let purge = Mutex::new(Purge { session: Some(session), done: None });
+        Ok((!tables.is_empty()).then_some(Self { opener, tables, reader: None, purge }))
+    }
+
+    /// The captured tables, in the order [`Piece`] counts them.
+    pub fn tables(&self) -> &[CapturedTable] {
+        &self.tables
+    }
+
+    /// Asks whether captured tables and our triggers are, as `at` sees them, what they were when capture began, and keeps
+    /// them from being truncated or rewritten while `at` lives. Belongs before anything is read at `at`.
+    ///
+    /// # Errors
+    /// [`Changed`] when somebody altered or dropped a table or touched a trigger; otherwise when the session is gone.
+    pub async fn check(&self, at: &Snapshot) -> anyhow::Result<Reading> {
+        let findings = Fence::compare(at.session(), &self.tables).await?;
+        if !findings.is_empty() {
+            return Err(Changed { findings }.into());
+        }
+        let names: Vec<String> = self.tables.iter().map(|captured| captured.table.to_string()).collect();
+        let lock = format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE", names.join(", ONLY "));
+        match at.session().batch_execute(&lock).await {
+            Err(error) if matches!(sqlstate(&error), "42P01" | "3F000") => return Ok(Reading::Overtaken),
+            locked => locked.context("locking captured tables on blue against a rewrite")?,
+        }
+        let oids: Vec<u32> = self.tables.iter().map(|captured| captured.oid).collect();
+        // The catalog as the snapshot sees it, against the present that the function tells.
+        let moved =
+            "SELECT count(*) FROM pg_class WHERE oid = ANY ($1) AND relfilenode IS DISTINCT FROM pg_relation_filenode(oid)";
+        let moved: i64 = at.session().query_one(moved, &[&oids]).await?.get(0);
+        Ok(if moved == 0 { Reading::Faithful } else { Reading::Overtaken })
+    }
+
+    /// Gives the changes that `at` sees and the snapshot `since` (the text of a `pg_snapshot`) does not, in pieces of at most
+    /// 20,000 rows, each key once per piece. Returns the rows read. Memory holds one piece, whatever the number of changes.
+    ///
+    /// # Errors
+    /// When a session is gone, or the error of `each`.
+    pub async fn between(
+        &mut self,
+        since: &str,
+        at: &Snapshot,
+        mut each: impl AsyncFnMut(Piece) -> anyhow::Result<()>,
+    ) -> anyhow::Result<u64> {
+        let session = match self.reader.take().filter(|session| !session.is_closed()) {
+            Some(session) => session,
+            None => self.opener.open().await?,
+        };
+        at.ticket().enter(&session).await?;
+        session.batch_execute("SET LOCAL enable_seqscan = off").await?; // statistics lag behind a table that fills and empties
+        let branch = |unseen: &String| {
+            format!("SELECT captured, operation, keys, written_at FROM crossfade.outbox WHERE captured = ANY ($1) AND {unseen}")
+        };
+        let query = Seen::parse(since)?.unseen().iter().map(branch).collect::<Vec<_>>().join(" UNION ALL ");
+        let ids = self.ids();
+        let rows = session.query_raw(&query, [&ids as &(dyn ToSql + Sync)]).await.context("reading the outbox on blue")?;
+        futures_util::pin_mut!(rows);
+        let (mut gathered, mut held, mut count) = (Gathered::new(self.tables.len()), 0, 0);
+        while let Some(row) = rows.try_next().await.context("reading the outbox on blue")? {
+            let (id, operation): (i32, i8) = (row.get(0), row.get(1));
+            let table = ids.iter().position(|known| *known == id).context("the outbox gave a table that was not asked for")?;
+            count += 1;
+            match row.get::<_, Option<Vec<Option<String>>>>(2) {
+                Some(keys) => gathered.add(table, keys, row.get(3)),
+                None if operation == i8::try_from(b't')? => gathered.truncated[table] = true,
+                None => anyhow::bail!("crossfade.outbox holds a row without keys; next: roll the run back and capture anew"),
+            }
+            held += 1;
+            if held == MANY {
+                gathered.give(&mut each).await?;
+                held = 0;
+            }
+        }
+        gathered.give(&mut each).await?;
+        session.batch_execute("ROLLBACK").await?;
+        self.reader = Some(session);
+        Ok(count)
+    }
+
+    /// Removes the rows that `watermark` (the text of a `pg_snapshot`) sees: what it sees must be durable on green. Each
+    /// statement removes a bounded number. Returns the rows removed.
+    ///
+    /// # Errors
+    /// When the session is gone.
+    pub async fn purge(&self, watermark: &str) -> anyhow::Result<u64> {
+        let to = Seen::parse(watermark)?;
+        let mut purge = self.purge.lock().await;
+        let session = match purge.session.take().filter(|session| !session.is_closed()) {
+            Some(session) => session,
+            None => self.opener.open().await?,
+        };
+        session.batch_execute("SET enable_seqscan = off").await?;
+        // What an earlier call removed may still be there as dead rows: they are not walked over again.
+        let mut ranges = match &purge.done {
+            Some(done) => done.unseen().map(|unseen| format!("{unseen} AND {}", to.seen())).to_vec(),
+            None => vec![to.seen()],
+        };
+        let (ids, mut removed) = (self.ids(), 0);
+        while let Some(range) = ranges.pop() {
+            let mut from = String::new();
+            loop {
+                let statement = format!(
+                    "WITH old AS (SELECT ctid FROM crossfade.outbox WHERE captured = ANY ($1) AND {range}{from} \
+                                  ORDER BY transaction LIMIT {MANY}), \
+                          gone AS (DELETE FROM crossfade.outbox WHERE ctid = ANY (ARRAY(SELECT ctid FROM old)) RETURNING transaction) \
+                     SELECT count(*), (SELECT transaction::text FROM gone ORDER BY gone.transaction DESC LIMIT 1) FROM gone"
+                );
+                let row = session.query_one(&statement, &[&ids]).await.context("purging the outbox on blue")?;
+                let (count, last): (i64, Option<String>) = (row.get(0), row.get(1));
+                removed += count.unsigned_abs();
+                match last {
+                    Some(last) if count.unsigned_abs() == MANY as u64 => from = format!(" AND transaction >= '{last}'"),
+                    _ => break,
+                }
+            }
+        }
+        *purge = Purge { session: Some(session), done: Some(to) };
+        Ok(removed)
+    }
+
+    /// How much waits. The age is that of the lowest transaction that was not purged.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub async fn backlog(&self) -> anyhow::Result<Backlog> {
+        let session = self.opener.open().await?;
+        session.batch_execute("SET enable_seqscan = off").await?;
+        let row = session
+            .query_one(
+                "SELECT pg_stat_get_live_tuples(c.oid), pg_total_relation_size(c.oid), \
+                        (SELECT written_at FROM crossfade.outbox WHERE captured = ANY ($1) ORDER BY transaction LIMIT 1) \
+                 FROM pg_class c WHERE c.oid = 'crossfade.outbox'::regclass",
+                &[&self.ids()],
+            )
+            .await?;
+        Ok(Backlog { rows: row.get::<_, i64>(0).unsigned_abs(), bytes: row.get::<_, i64>(1).unsigned_abs(), oldest: row.get(2) })
+    }
+
+    fn ids(&self) -> Vec<i32> {
+        self.tables.iter().map(|captured| captured.id).collect()
+    }
+}
+
+/// The pieces that grow, one per table.
+struct Gathered {
+    keys: Vec<HashSet<Vec<Option<String>>>>,
+    oldest: Vec<Option<SystemTime>>,
+    truncated: Vec<bool>,
+}
+
+impl Gathered {
+    fn new(tables: usize) -> Self {
+        Self { keys: vec![HashSet::new(); tables], oldest: vec![None; tables], truncated: vec![false; tables] }
+    }
+
+    fn add(&mut self, table: usize, keys: Vec<Option<String>>, written: SystemTime) {
+        self.keys[table].insert(keys);
+        let oldest = self.oldest[table].get_or_insert(written);
+        *oldest = written.min(*oldest);
+    }
+
+    async fn give(&mut self, each: &mut impl AsyncFnMut(Piece) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        for table in 0..self.keys.len() {
+            if std::mem::take(&mut self.truncated[table]) {
+                each(Piece::Truncated { table }).await?;
+            }
+            if let Some(oldest) = self.oldest[table].take() {
+                let keys = std::mem::take(&mut self.keys[table]).into_iter().collect();
+                each(Piece::Rows { table, keys, oldest }).await?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,101 @@
+//! The tables that are captured, as `crossfade.captured` lists them, and the way in and out of that list.
+
+use anyhow::Context;
+
+use super::fence::STATE;
+use super::shape::Shape;
+use super::trigger::{self, Event};
+use crate::pg::Session;
+use crate::sql::{Ident, Literal, QualifiedName};
+use crate::terms::{RunId, StepId};
+
+/// A table whose changes are recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CapturedTable {
+    /// Its number in the outbox.
+    pub id: i32,
+    /// The step that captures it.
+    pub step: String,
+    /// The table, with its schema.
+    pub table: QualifiedName,
+    /// `pg_class.oid`.
+    pub oid: u32,
+    /// The columns whose values are keys, in the order of the values.
+    pub columns: Vec<Ident>,
+    /// The columns whose change counts beside these; `None`: any.
+    pub watch: Option<Vec<Ident>>,
+}
+
+/// The tables captured for a run, in the order in which they were. None where our tables are not there yet.
+///
+/// # Errors
+/// When the session is gone.
+pub async fn installed(session: &Session, run: &RunId) -> anyhow::Result<Vec<CapturedTable>> {
+    let present: bool = session.query_one("SELECT to_regclass('crossfade.captured') IS NOT NULL", &[]).await?.get(0);
+    if !present {
+        return Ok(Vec::new());
+    }
+    let query = "SELECT id, step, table_name, table_oid, columns, watch FROM crossfade.captured WHERE run = $1 ORDER BY id";
+    let names = |names: Vec<String>| names.into_iter().map(Ident::new).collect();
+    let mut tables = Vec::new();
+    for row in session.query(query, &[&run.as_str()]).await? {
+        let table = QualifiedName::try_from(row.get::<_, String>(2)).map_err(anyhow::Error::msg);
+        tables.push(CapturedTable {
+            id: row.get(0),
+            step: row.get(1),
+            table: table.context("reading crossfade.captured")?,
+            oid: row.get(3),
+            columns: names(row.get(4)),
+            watch: row.get::<_, Option<Vec<String>>>(5).map(names),
+        });
+    }
+    Ok(tables)
+}
+
+/// The statements that begin to capture a table, for one transaction. Writers wait from the first `CREATE TRIGGER` until the
+/// commit. The number in the outbox comes from the sequence of `crossfade.captured`.
+///
+/// # Errors
+/// When the session is gone.
+pub async fn install(session: &Session, run: &RunId, step: &StepId, shape: &Shape) -> anyhow::Result<Vec<String>> {
+    let next = "SELECT nextval(pg_get_serial_sequence('crossfade.captured', 'id'))::int";
+    let id: i32 = session.query_one(next, &[]).await?.get(0);
+    let list = |columns: &[Ident]| {
+        let names: Vec<String> = columns.iter().map(|column| Literal::new(column.as_str()).to_string()).collect();
+        format!("ARRAY[{}]::text[]", names.join(", "))
+    };
+    let mut statements = vec![format!(
+        "INSERT INTO crossfade.captured (id, run, step, table_name, table_oid, columns, watch) VALUES ({id}, {}, {}, {}, {}, {}, {})",
+        Literal::new(run.as_str()),
+        Literal::new(step.as_str()),
+        Literal::new(shape.table.plain()),
+        shape.oid,
+        list(&shape.columns),
+        shape.watch.as_deref().map_or("NULL".to_owned(), list)
+    )];
+    statements.extend(trigger::functions(id, shape));
+    statements.extend(trigger::triggers(id, &shape.table));
+    statements.push(format!("UPDATE crossfade.captured AS k SET fence = {STATE} WHERE k.id = {id}"));
+    Ok(statements)
+}
+
+/// The statements that end the capture of a table, for one transaction: whatever it is called now, and if it is gone. Its rows
+/// of the outbox stay.
+///
+/// # Errors
+/// When the session is gone.
+pub async fn remove(session: &Session, captured: &CapturedTable) -> anyhow::Result<Vec<String>> {
+    let names: Vec<String> = Event::ALL.iter().map(|event| event.function(captured.id)).collect();
+    let query = "SELECT n.nspname::text, c.relname::text, t.tgname::text \
+                 FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_class c ON c.oid = t.tgrelid \
+                      JOIN pg_namespace n ON n.oid = c.relnamespace \
+                 WHERE p.pronamespace = 'crossfade'::regnamespace AND p.proname = ANY ($1) ORDER BY t.tgname";
+    let mut statements = Vec::new();
+    for row in session.query(query, &[&names]).await? {
+        let table = QualifiedName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+        statements.push(format!("DROP TRIGGER IF EXISTS {} ON {table}", Ident::new(row.get::<_, String>(2))));
+    }
+    let functions = names.iter().map(|name| format!("DROP FUNCTION IF EXISTS {}()", QualifiedName::new("crossfade", name)));
+    statements.extend(functions);
+    Ok(statements)
+}
