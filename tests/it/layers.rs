@@ -23,7 +23,7 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("follow", "capture limits pg projection sql terms"),
     ("verify", "limits pg projection sql terms"),
     ("cutover", "limits pg projection sql terms"),
-    ("router", "capture terms"),
+    ("router", "pg terms"),
     // A notice carries the journal line it is about.
     ("step", "capture copy crash cutover follow journal limits pg projection sql terms verify"),
     ("plan", "limits lint sql step terms"),
