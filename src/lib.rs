@@ -29,6 +29,7 @@ pub mod plan;
 pub mod preflight;
 pub mod projection;
 pub mod report;
+pub mod router;
 pub mod shadow;
 pub mod sql;
 pub mod step;

@@ -10,6 +10,7 @@ mod preview;
 mod quarantine;
 mod report;
 mod rollback;
+mod route;
 mod run;
 mod status;
 mod text;
@@ -85,6 +86,11 @@ enum Command {
         after_help = "Examples:\n  crossfade quarantine list PLAN                 by run, step, table and reason\n  crossfade quarantine restore PLAN --execute    puts the rows of the latest run back"
     )]
     Quarantine(quarantine::QuarantineArgs),
+    /// Serve as the reverse proxy in front of blue and green, or ask and tell one that serves
+    #[command(
+        after_help = "Examples:\n  crossfade route router.toml                        serves\n  crossfade route get router.toml                    where requests go\n  crossfade route hold router.toml --at-most 5s      parks them\n  crossfade route set router.toml green --epoch 7    sends them to green"
+    )]
+    Route(route::RouteArgs),
 }
 
 /// How results are printed.
@@ -148,12 +154,17 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Report(args) => report::report(args, cli.format),
         Command::Rollback(args) => rollback::rollback(args, cli.format, cli.quiet).await,
         Command::Quarantine(args) => quarantine::quarantine(args, cli.format).await,
+        Command::Route(args) => route::route(args, cli.format).await,
     }
 }
 
 /// Says on stderr what is wrong and gives the exit code for it.
 fn tell(error: &anyhow::Error) -> Exit {
     if let Some(problems) = error.downcast_ref::<Problems>() {
+        eprintln!("{problems}");
+        return Exit::Usage;
+    }
+    if let Some(problems) = error.downcast_ref::<crate::router::Problems>() {
         eprintln!("{problems}");
         return Exit::Usage;
     }

@@ -25,6 +25,8 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("verify", "limits pg projection sql terms"),
     ("cutover", "hook limits pg projection router sql terms"),
     ("router", "capture terms"),
+    ("cutover", "limits pg projection sql terms"),
+    ("router", "pg terms"),
     // A notice carries the journal line it is about.
     ("step", "capture copy crash cutover follow hook journal limits pg projection sql terms verify"),
     ("plan", "limits lint sql step terms"),
