@@ -25,6 +25,41 @@ impl From<Span> for String {
     }
 }
 
+/// A size written as in `512 kB`, `100MB`, `1.5 GB`: a kB is 1000 bytes, a KiB 1024.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Size(pub u64);
+
+const UNITS: &[(&str, f64)] = &[
+    ("kB", 1e3),
+    ("KiB", 1024.0),
+    ("MB", 1e6),
+    ("MiB", 1_048_576.0),
+    ("GB", 1e9),
+    ("GiB", 1_073_741_824.0),
+    ("TB", 1e12),
+    ("TiB", 1_099_511_627_776.0),
+];
+
+impl TryFrom<String> for Size {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not a size such as `512 kB`, `100 MB` or `1.5 GB`");
+        let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c == ' ');
+        let number: f64 = text[..text.len() - unit.len()].trim().parse().map_err(|_| wrong())?;
+        let (_, factor) = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit.trim())).ok_or_else(wrong)?;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "no sign was read, and as saturates")]
+        Ok(Self((number * factor).round() as u64))
+    }
+}
+
+impl From<Size> for String {
+    fn from(size: Size) -> String {
+        format!("{} kB", size.0.div_ceil(1000))
+    }
+}
+
 /// `[limits]` as written; every key is optional.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -82,6 +117,15 @@ impl From<LimitsFile> for Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        let size = |text: &str| Size::try_from(text.to_owned());
+        assert_eq!([size("1 GB"), size("1.5MB"), size("2 KiB")], [Ok(Size(1_000_000_000)), Ok(Size(1_500_000)), Ok(Size(2048))]);
+        for wrong in ["", "1", "GB", "-1 GB", "1 XB", "1..2 GB"] {
+            assert!(size(wrong).unwrap_err().contains("is not a size"), "{wrong}");
+        }
+    }
 
     #[test]
     fn spans_are_humantime() {

@@ -8,6 +8,7 @@ CREATE TABLE crossfade.captured (
     columns     text[]      NOT NULL,
     watch       text[],
     fence       jsonb,
+    alarm       bigint      NOT NULL,
     captured_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     UNIQUE (run, step, table_name)
 );

@@ -19,7 +19,7 @@ use crate::terms::{Finding, Severity};
 pub(super) const STATE: &str = "(SELECT jsonb_build_object( \
         'name', n.nspname || '.' || c.relname, 'kind', c.relkind, 'persistence', c.relpersistence, 'partition', c.relispartition, \
         'children', (SELECT count(*) FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid), 'file', c.relfilenode::text, \
-        'columns', (SELECT coalesce(jsonb_object_agg(a.attname, a.atttypid || ' ' || a.atttypmod || ' ' || a.attgenerated), '{}') \
+        'columns', (SELECT coalesce(jsonb_object_agg(a.attname, concat_ws(' ', a.atttypid, a.atttypmod, a.attgenerated)), '{}') \
                     FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), \
         'versions', (SELECT md5(string_agg(a.xmin::text, ' ' ORDER BY a.attnum)) \
                      FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0), \

@@ -20,7 +20,7 @@ use std::time::SystemTime;
 
 pub use outbox::{Backlog, Outbox, Reading};
 pub use shape::{Shape, obstacles};
-pub use table::{CapturedTable, install, installed, remove};
+pub use table::{CapturedTable, altered, forget_changes, install, installed, remove};
 
 use crate::terms::Finding;
 

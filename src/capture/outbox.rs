@@ -43,6 +43,8 @@ pub struct Backlog {
     pub bytes: u64,
     /// When the oldest change of this run that was not purged was written, by blue's clock.
     pub oldest: Option<SystemTime>,
+    /// Bytes from which on somebody should look, as the plan says.
+    pub alarm: u64,
 }
 
 /// Whether captured tables can be read as a snapshot sees them.
@@ -199,7 +201,12 @@ impl Outbox {
                 &[&self.ids()],
             )
             .await?;
-        Ok(Backlog { rows: row.get::<_, i64>(0).unsigned_abs(), bytes: row.get::<_, i64>(1).unsigned_abs(), oldest: row.get(2) })
+        Ok(Backlog {
+            rows: row.get::<_, i64>(0).unsigned_abs(),
+            bytes: row.get::<_, i64>(1).unsigned_abs(),
+            oldest: row.get(2),
+            alarm: self.tables.iter().map(|captured| captured.alarm).min().unwrap_or(u64::MAX),
+        })
     }
 
     fn ids(&self) -> Vec<i32> {

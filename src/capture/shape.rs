@@ -140,7 +140,8 @@ pub async fn obstacles(blue: &Session, tables: &[Captured], run: &RunId) -> anyh
             blocks("does not exist".to_owned(), "correct the plan or the projections".to_owned());
             continue;
         };
-        let row = blue.query_one(FORM, &[&captured.table.to_string(), &run.as_str(), &Event::Insert.trigger().as_str()]).await?;
+        let (name, trigger) = (state.name.plain(), Event::Insert.trigger());
+        let row = blue.query_one(FORM, &[&captured.table.to_string(), &run.as_str(), &name, &trigger.as_str()]).await?;
         let (form, owned, subscribed, other): (Option<String>, bool, bool, Option<String>) =
             (row.get(0), row.get(1), row.get(2), row.get(3));
         if let Some(form) = form {
@@ -158,6 +159,10 @@ pub async fn obstacles(blue: &Session, tables: &[Captured], run: &RunId) -> anyh
         if let Some(other) = other {
             let next = "`crossfade rollback` that run, then run again".to_owned();
             blocks(format!("is captured for run {other} already"), next);
+        }
+        if row.get(4) {
+            let what = format!("has a trigger {} that no run knows of", trigger.as_str());
+            blocks(what, "drop the triggers crossfade_capture_* of this table, then run again".to_owned());
         }
         let target = read_target(blue, &captured.table).await?;
         let known = |name: &&Ident| target.as_ref().is_some_and(|target| target.column(name).is_some());
@@ -194,11 +199,10 @@ const FORM: &str = "SELECT CASE WHEN c.relkind = 'p' THEN 'is partitioned' WHEN 
                            END, \
                            pg_has_role(c.relowner, 'USAGE'), \
                            EXISTS (SELECT FROM pg_subscription_rel s WHERE s.srrelid = c.oid), \
-                           (SELECT coalesce((SELECT k.run FROM crossfade.captured k \
-                                             WHERE p.proname = 'capture_' || k.id || '_insert'), '(unknown)') \
-                              FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid \
-                             WHERE t.tgrelid = c.oid AND t.tgname = $3 AND NOT EXISTS \
-                                   (SELECT FROM crossfade.captured k WHERE k.run = $2 AND p.proname = 'capture_' || k.id || '_insert')) \
+                           (SELECT k.run FROM crossfade.captured k \
+                            WHERE (k.table_oid = c.oid OR k.table_name = $3) AND k.run <> $2 LIMIT 1), \
+                           EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = $4) \
+                           AND NOT EXISTS (SELECT FROM crossfade.captured k WHERE k.table_oid = c.oid) \
                     FROM pg_class c WHERE c.oid = to_regclass($1::text)";
 
 /// Per column: the types it is made of, through domains, arrays, ranges and rows, and an own type among them that a function

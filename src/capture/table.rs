@@ -2,12 +2,12 @@
 
 use anyhow::Context;
 
-use super::fence::STATE;
+use super::fence::{Fence, STATE};
 use super::shape::Shape;
 use super::trigger::{self, Event};
 use crate::pg::Session;
 use crate::sql::{Ident, Literal, QualifiedName};
-use crate::terms::{RunId, StepId};
+use crate::terms::{Finding, RunId, StepId};
 
 /// A table whose changes are recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,40 @@ pub struct CapturedTable {
     pub columns: Vec<Ident>,
     /// The columns whose change counts beside these; `None`: any.
     pub watch: Option<Vec<Ident>>,
+    /// Bytes of the outbox from which on somebody should look.
+    pub alarm: u64,
+}
+
+impl CapturedTable {
+    /// Whether a table of this shape is captured as it should be.
+    pub fn fits(&self, shape: &Shape) -> bool {
+        (self.oid, &self.table, &self.columns, &self.watch) == (shape.oid, &shape.table, &shape.columns, &shape.watch)
+    }
+
+    /// The statement that takes it off the list; see [`remove`].
+    pub fn forget(&self) -> String {
+        format!("DELETE FROM crossfade.captured WHERE id = {}", self.id)
+    }
+}
+
+/// What changed on captured tables since their triggers were set, past our triggers or on them; each blocks.
+///
+/// # Errors
+/// When the session is gone.
+pub async fn altered(session: &Session, tables: &[CapturedTable]) -> anyhow::Result<Vec<Finding>> {
+    Fence::compare(session, tables).await
+}
+
+/// Removes the changes that were recorded for tables that are not captured any more, by statements of bounded size.
+///
+/// # Errors
+/// When the session is gone.
+pub async fn forget_changes(session: &Session, tables: &[CapturedTable]) -> anyhow::Result<()> {
+    let ids: Vec<i32> = tables.iter().map(|captured| captured.id).collect();
+    let delete = "DELETE FROM crossfade.outbox \
+                  WHERE ctid = ANY (ARRAY(SELECT ctid FROM crossfade.outbox WHERE captured = ANY ($1) LIMIT 50000))";
+    while session.execute(delete, &[&ids]).await? > 0 {}
+    Ok(())
 }
 
 /// The tables captured for a run, in the order in which they were. None where our tables are not there yet.
@@ -35,7 +69,8 @@ pub async fn installed(session: &Session, run: &RunId) -> anyhow::Result<Vec<Cap
     if !present {
         return Ok(Vec::new());
     }
-    let query = "SELECT id, step, table_name, table_oid, columns, watch FROM crossfade.captured WHERE run = $1 ORDER BY id";
+    let query =
+        "SELECT id, step, table_name, table_oid, columns, watch, alarm FROM crossfade.captured WHERE run = $1 ORDER BY id";
     let names = |names: Vec<String>| names.into_iter().map(Ident::new).collect();
     let mut tables = Vec::new();
     for row in session.query(query, &[&run.as_str()]).await? {
@@ -47,6 +82,7 @@ pub async fn installed(session: &Session, run: &RunId) -> anyhow::Result<Vec<Cap
             oid: row.get(3),
             columns: names(row.get(4)),
             watch: row.get::<_, Option<Vec<String>>>(5).map(names),
+            alarm: row.get::<_, i64>(6).unsigned_abs(),
         });
     }
     Ok(tables)
@@ -57,7 +93,7 @@ pub async fn installed(session: &Session, run: &RunId) -> anyhow::Result<Vec<Cap
 ///
 /// # Errors
 /// When the session is gone.
-pub async fn install(session: &Session, run: &RunId, step: &StepId, shape: &Shape) -> anyhow::Result<Vec<String>> {
+pub async fn install(session: &Session, run: &RunId, step: &StepId, shape: &Shape, alarm: u64) -> anyhow::Result<Vec<String>> {
     let next = "SELECT nextval(pg_get_serial_sequence('crossfade.captured', 'id'))::int";
     let id: i32 = session.query_one(next, &[]).await?.get(0);
     let list = |columns: &[Ident]| {
@@ -65,16 +101,17 @@ pub async fn install(session: &Session, run: &RunId, step: &StepId, shape: &Shap
         format!("ARRAY[{}]::text[]", names.join(", "))
     };
     let mut statements = vec![format!(
-        "INSERT INTO crossfade.captured (id, run, step, table_name, table_oid, columns, watch) VALUES ({id}, {}, {}, {}, {}, {}, {})",
+        "INSERT INTO crossfade.captured (id, run, step, table_name, table_oid, columns, watch, alarm) VALUES ({id}, {}, {}, {}, {}, {}, {}, {})",
         Literal::new(run.as_str()),
         Literal::new(step.as_str()),
         Literal::new(shape.table.plain()),
         shape.oid,
         list(&shape.columns),
-        shape.watch.as_deref().map_or("NULL".to_owned(), list)
+        shape.watch.as_deref().map_or("NULL".to_owned(), list),
+        i64::try_from(alarm).unwrap_or(i64::MAX)
     )];
     statements.extend(trigger::functions(id, shape));
-    statements.extend(trigger::triggers(id, &shape.table));
+    statements.extend(trigger::triggers(&shape.table));
     statements.push(format!("UPDATE crossfade.captured AS k SET fence = {STATE} WHERE k.id = {id}"));
     Ok(statements)
 }
@@ -85,7 +122,7 @@ pub async fn install(session: &Session, run: &RunId, step: &StepId, shape: &Shap
 /// # Errors
 /// When the session is gone.
 pub async fn remove(session: &Session, captured: &CapturedTable) -> anyhow::Result<Vec<String>> {
-    let names: Vec<String> = Event::ALL.iter().map(|event| event.function(captured.id)).collect();
+    let names: Vec<String> = Event::ALL.iter().map(|event| event.function(&captured.table)).collect();
     let query = "SELECT n.nspname::text, c.relname::text, t.tgname::text \
                  FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_class c ON c.oid = t.tgrelid \
                       JOIN pg_namespace n ON n.oid = c.relnamespace \

@@ -6,6 +6,7 @@
 
 use super::shape::{Column, Shape};
 use crate::sql::{Ident, Literal, QualifiedName};
+use crate::terms::key_digest;
 
 /// What happens to rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,9 +44,9 @@ impl Event {
         Ident::new(format!("crossfade_capture_{}", self.word()))
     }
 
-    /// The function's name in schema `crossfade`.
-    pub fn function(self, id: i32) -> String {
-        format!("capture_{id}_{}", self.word())
+    /// The function's name in schema `crossfade`: one per table, so that two runs cannot capture it at once.
+    pub fn function(self, table: &QualifiedName) -> String {
+        format!("capture_{}_{}", key_digest(&table.plain()), self.word())
     }
 }
 
@@ -53,7 +54,7 @@ impl Event {
 pub(super) fn functions(id: i32, shape: &Shape) -> Vec<String> {
     let mut statements = Vec::new();
     for event in Event::ALL {
-        let name = QualifiedName::new("crossfade", event.function(id));
+        let name = QualifiedName::new("crossfade", event.function(&shape.table));
         let settings: String = match event {
             Event::Truncate => String::new(),
             _ => shape.pins().iter().map(|pin| format!(" SET {pin}")).collect(),
@@ -69,14 +70,14 @@ pub(super) fn functions(id: i32, shape: &Shape) -> Vec<String> {
 }
 
 /// The statements that set the triggers, which fire for replicas' sessions too.
-pub(super) fn triggers(id: i32, table: &QualifiedName) -> Vec<String> {
+pub(super) fn triggers(table: &QualifiedName) -> Vec<String> {
     let create = |event: Event| {
         format!(
             "CREATE TRIGGER {} AFTER {} ON {table}{} FOR EACH STATEMENT EXECUTE FUNCTION {}()",
             event.trigger(),
             event.word().to_uppercase(),
             event.referencing(),
-            QualifiedName::new("crossfade", event.function(id))
+            QualifiedName::new("crossfade", event.function(table))
         )
     };
     let always = Event::ALL.map(|event| format!("ENABLE ALWAYS TRIGGER {}", event.trigger()));
@@ -111,7 +112,8 @@ fn changed(shape: &Shape, same: &[&Column], watched: &[&Column]) -> String {
     let place = |name: &Ident| same.iter().position(|column| column.name == *name);
     let keys: Vec<String> = shape.columns.iter().filter_map(place).map(|n| format!("(t.s{n})::pg_catalog.text")).collect();
     let groups: Vec<String> = (0..same.len()).map(|n| format!("t.s{n}")).collect();
-    let mut having = "pg_catalog.count(*) OPERATOR(pg_catalog.<>) 2".to_owned();
+    let count = "pg_catalog.count(*) FILTER (WHERE";
+    let mut having = format!("{count} t.new) OPERATOR(pg_catalog.<>) 1 OR {count} NOT t.new) OPERATOR(pg_catalog.<>) 1");
     for n in 0..watched.len() {
         having += &format!(
             " OR pg_catalog.max(t.w{n}) FILTER (WHERE t.new) IS DISTINCT FROM pg_catalog.max(t.w{n}) FILTER (WHERE NOT t.new)"

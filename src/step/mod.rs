@@ -25,6 +25,7 @@ mod rows_ahead;
 mod run_hook;
 mod run_sql;
 mod set_not_null;
+mod start_capture;
 mod stop;
 mod switch;
 mod touched;

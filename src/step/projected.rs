@@ -1,11 +1,13 @@
 //! What the kinds that work on projections share: the plan keys `projections` and `tables`.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 
 use super::registry::Surroundings;
 use super::{Fault, Forecast, Touched, Use};
 use crate::pg::Session;
-use crate::projection::{Binding, ProjectionSet, Target, bind, cut, identity, load, read_target};
+use crate::projection::{Binding, DirtyEffect, ProjectionSet, Target, bind, cut, identity, load, read_target};
 use crate::sql::QualifiedName;
 use crate::terms::Side;
 
@@ -65,6 +67,17 @@ impl Projected {
     /// The tables that are the same on both sides.
     pub fn tables(&self) -> &[QualifiedName] {
         &self.tables
+    }
+
+    /// The tables of blue whose changes matter, as the files say.
+    pub(super) fn captured_tables(&self) -> Vec<QualifiedName> {
+        let sources = self.set.projections.iter().flat_map(|projection| &projection.sources);
+        let rules = sources.flat_map(|source| {
+            let affects = source.dirty.iter().filter(|rule| matches!(rule.effect, DirtyEffect::Rows { .. }));
+            affects.map(|rule| &rule.table).chain([&source.drives])
+        });
+        let tables: BTreeSet<&QualifiedName> = rules.chain(&self.tables).collect();
+        tables.into_iter().cloned().collect()
     }
 
     /// How many tables.

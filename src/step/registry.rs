@@ -76,6 +76,7 @@ pub const KINDS: &[Kind] = &[
     super::set_not_null::KIND,
     super::backfill::KIND,
     super::clean_rows::KIND,
+    super::start_capture::KIND,
     super::copy::KIND,
     super::follow::KIND,
     super::verify::KIND,

@@ -16,6 +16,8 @@ pub enum Use {
     Walks,
     /// Changes its definition, which its owner alone may.
     Alters,
+    /// Sets triggers on it, which its owner alone may.
+    Captures,
     /// Loads it, indexes and constraints off: its owner alone may.
     Fills,
 }

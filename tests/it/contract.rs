@@ -306,6 +306,14 @@ cases! {
         max_rows = 50
         set = { note = "rtrim(note, '7')" }
     "#);
+    start_capture: Case {
+        blue: CLONED,
+        green: Some(CLONED_EMPTY),
+        ..Case::new("start_capture", r#"
+            kind = "start_capture"
+            tables = ["parent", '"Odd.Schema"."Odd ""T"']
+        "#)
+    };
     copy: Case {
         blue: CLONED,
         green: Some(CLONED_EMPTY),

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod batches;
+mod capture;
 mod contract;
 mod copies;
 mod cutover;

@@ -144,7 +144,7 @@ impl<'a> Ground<'a> {
 }
 
 /// Every way to use a table.
-pub(super) const ANY: &[Use] = &[Use::Reads, Use::Carries, Use::Writes, Use::Walks, Use::Alters, Use::Fills];
+pub(super) const ANY: &[Use] = &[Use::Reads, Use::Carries, Use::Writes, Use::Walks, Use::Alters, Use::Captures, Use::Fills];
 
 /// A length of time in whole units, as people say it.
 pub(super) fn ago(seconds: f64) -> String {

@@ -107,7 +107,7 @@ async fn on_table(ground: &Ground<'_>, role: &str, table: &Table) -> anyhow::Res
     if table.is_used(&[Use::Writes]) && !writes {
         lacks(Severity::Blocks, "may not write its rows", grant("INSERT, UPDATE, DELETE"));
     }
-    if table.is_used(&[Use::Alters, Use::Fills]) && !owns {
+    if table.is_used(&[Use::Alters, Use::Captures, Use::Fills]) && !owns {
         let what = format!("neither owns it nor is a member of its owner {owner}: its definition cannot be changed");
         lacks(Severity::Blocks, &what, format!("run as {owner}, or GRANT {owner} TO {role}"));
     } else if table.is_used(&[Use::Fills]) && !fills {

@@ -29,7 +29,13 @@ impl Topic for Form {
 fn judge(table: &Table) -> Option<(Severity, &'static str, &'static str)> {
     const ROWS: &[Use] = &[Use::Carries, Use::Fills, Use::Walks];
     let rows = table.is_used(ROWS);
+    let captured = table.is_used(&[Use::Captures]);
     match (table.kind.as_str(), table.persistence.as_str()) {
+        (kind, persistence) if captured && (kind != "r" || persistence != "p" || table.related) => Some((
+            Severity::Blocks,
+            "is no ordinary, permanent table without children: triggers would not see all its changes",
+            "leave it out of `start_capture`, or make it an ordinary table",
+        )),
         ("f", _) if rows => Some((
             Severity::Blocks,
             "is a foreign table: its rows are on another server, without this one's snapshots and locks",
@@ -78,6 +84,8 @@ mod tests {
     fn what_a_form_means_depends_on_the_use() {
         let severity = |table: Table| judge(&table).map(|judged| judged.0);
         assert_eq!(severity(table("r", "p", false, Use::Carries)), None);
+        assert_eq!(severity(table("r", "p", false, Use::Captures)), None);
+        assert_eq!(severity(table("r", "p", true, Use::Captures)), Some(Severity::Blocks));
         assert_eq!(severity(table("f", "p", false, Use::Carries)), Some(Severity::Blocks));
         assert_eq!(severity(table("f", "p", false, Use::Reads)), None);
         assert_eq!(severity(table("r", "u", false, Use::Alters)), Some(Severity::Note));

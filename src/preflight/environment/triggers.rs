@@ -65,7 +65,7 @@ impl Topic for EventTriggers {
     }
 
     async fn ask(&self, ground: &Ground<'_>) -> anyhow::Result<Vec<Finding>> {
-        if !ground.needs.uses(ground.side, &[Use::Alters, Use::Fills]) {
+        if !ground.needs.uses(ground.side, &[Use::Alters, Use::Captures, Use::Fills]) {
             return Ok(Vec::new());
         }
         let sql = "SELECT quote_ident(evtname), evtevent::text FROM pg_event_trigger WHERE evtenabled <> 'D' ORDER BY 1";

@@ -1,0 +1,183 @@
+//! `start_capture`: from now on the transactions of blue record which rows they change.
+//!
+//! Where it stands is told by blue: a row of `crossfade.captured` for each table that has its triggers, and marker `captured`
+//! when all have.
+
+use async_trait::async_trait;
+use serde::Deserialize;
+
+use super::ddl::patient::in_turn;
+use super::projected::{Keys, Projected};
+use super::registry::{Kind, KindResult, Surroundings};
+use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
+use crate::capture::{self, CapturedTable, Shape, installed, obstacles};
+use crate::limits::Size;
+use crate::pg::{Session, control_present, mark, marked, table_state, unmark};
+use crate::projection::{Captured, captured};
+use crate::sql::QualifiedName;
+use crate::step::Stop;
+use crate::terms::{Before, Extent, Finding, Side};
+
+/// The table entry of this kind.
+pub(super) const KIND: Kind = Kind { name: "start_capture", about: "record which rows of blue change, by triggers", parse };
+
+const CAPTURED: &str = "captured";
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CaptureKeys {
+    projections: Option<String>,
+    #[serde(default)]
+    tables: Vec<QualifiedName>,
+    #[serde(default = "one_gigabyte")]
+    outbox_alarm: Size,
+}
+
+fn one_gigabyte() -> Size {
+    Size(1_000_000_000)
+}
+
+struct StartCapture {
+    projected: Projected,
+    alarm: Size,
+}
+
+fn parse(table: toml::Table, around: &Surroundings) -> KindResult {
+    let keys: CaptureKeys = from_table(table)?;
+    let (projected, files) = Keys::new(keys.projections, keys.tables).read(around)?;
+    Ok((Box::new(StartCapture { projected, alarm: keys.outbox_alarm }), files))
+}
+
+impl StartCapture {
+    async fn wanted(&self, blue: &Session, green: &Session) -> anyhow::Result<(Vec<Captured>, Vec<Finding>)> {
+        let mut binding = self.projected.bind(blue, green, true).await?;
+        binding.findings.append(&mut binding.following);
+        let bound: Vec<_> = binding.bound.into_iter().map(|(bound, _)| bound).collect();
+        Ok((captured(&bound), binding.findings))
+    }
+
+    /// The tables that this step has captured.
+    async fn there(&self, cx: &Cx, blue: &Session) -> anyhow::Result<Vec<CapturedTable>> {
+        let mut tables = installed(blue, &cx.run).await?;
+        tables.retain(|table| table.step == cx.step.as_str());
+        Ok(tables)
+    }
+}
+
+#[async_trait]
+impl Step for StartCapture {
+    fn describe(&self) -> Summary {
+        let count = self.projected.captured_tables().len();
+        Summary {
+            effect: format!("record the keys of rows that change in {count} tables of blue, by triggers on statements"),
+            lock: "SHARE ROW EXCLUSIVE for an instant, table by table, lock_timeout with retries: readers go on".to_owned(),
+        }
+    }
+
+    fn sides(&self) -> Vec<Side> {
+        vec![Side::Blue, Side::Green]
+    }
+
+    fn notes(&self) -> Vec<Side> {
+        vec![Side::Blue]
+    }
+
+    fn touches(&self) -> Vec<Touched> {
+        let tables = self.projected.captured_tables();
+        tables.iter().map(|table| Touched::new(Side::Blue, table, Use::Captures)).collect()
+    }
+
+    fn reversal(&self) -> Reversal {
+        Reversal::Reversible
+    }
+
+    async fn forecast(&self, cx: &Cx) -> anyhow::Result<Vec<Forecast>> {
+        let blue = cx.connect(Side::Blue).await?;
+        let mut lines = Vec::new();
+        for table in self.projected.captured_tables() {
+            let state = table_state(&blue, &table).await?;
+            let what = match state {
+                Some(_) => "four triggers per table: INSERT, UPDATE, DELETE, TRUNCATE, once per statement",
+                None => "blue has no such table",
+            };
+            lines.push(Forecast {
+                object: state.map_or_else(|| table.plain(), |state| state.name.plain()),
+                what: what.to_owned(),
+                rows: None,
+                lock: "SHARE ROW EXCLUSIVE for an instant: writers wait, readers do not".to_owned(),
+            });
+        }
+        Ok(lines)
+    }
+
+    async fn preconditions(&self, cx: &Cx) -> anyhow::Result<Vec<Finding>> {
+        let (blue, green) = (cx.connect(Side::Blue).await?, cx.connect(Side::Green).await?);
+        let (tables, mut findings) = self.wanted(&blue, &green).await?;
+        findings.extend(obstacles(&blue, &tables, &cx.run).await?);
+        Ok(findings)
+    }
+
+    async fn observe(&self, cx: &Cx) -> anyhow::Result<Extent> {
+        let blue = cx.connect(Side::Blue).await?;
+        if !control_present(&blue).await? {
+            return Ok(Extent::Absent);
+        }
+        let there = self.there(cx, &blue).await?;
+        let altered = capture::altered(&blue, &there).await?.len();
+        Ok(match (there.len(), marked(&blue, &cx.run, &cx.step, CAPTURED).await?) {
+            (0, false) => Extent::Absent,
+            (_, true) if altered == 0 => Extent::Complete,
+            (count, true) => Extent::Partial(format!("{altered} of {count} captured tables changed since")),
+            (count, false) => Extent::Partial(format!("{count} tables have their triggers, not all")),
+        })
+    }
+
+    async fn before(&self, _: &Cx) -> anyhow::Result<Before> {
+        Ok(Before::default()) // the triggers and functions are known by the rows that are written with them
+    }
+
+    async fn apply(&self, cx: &Cx, _: &Extent, _: &Before) -> anyhow::Result<()> {
+        let (blue, green) = (cx.connect(Side::Blue).await?, cx.connect(Side::Green).await?);
+        let (tables, findings) = self.wanted(&blue, &green).await?;
+        if !findings.is_empty() {
+            return Err(Stop::Findings(findings).into());
+        }
+        let there = self.there(cx, &blue).await?;
+        for wanted in &tables {
+            let shape = Shape::read(&blue, wanted).await?;
+            let shape =
+                shape.ok_or_else(|| anyhow::anyhow!("table {} on blue went away or lost a column", wanted.table.plain()))?;
+            if let Some(old) = there.iter().find(|old| old.table == shape.table) {
+                if old.fits(&shape) && capture::altered(&blue, std::slice::from_ref(old)).await?.is_empty() {
+                    continue;
+                }
+                // Nothing was read since: this step is not done.
+                in_turn(cx, Side::Blue, &[capture::remove(&blue, old).await?, vec![old.forget()]].concat()).await?;
+                cx.crash_point("released");
+            }
+            let install = capture::install(&blue, &cx.run, &cx.step, &shape, self.alarm.0).await?;
+            in_turn(cx, Side::Blue, &install).await?;
+            cx.crash_point("table");
+            if cx.interrupt.soft.is_cancelled() {
+                return Err(Stop::Interrupted.into());
+            }
+        }
+        in_turn(cx, Side::Blue, &[mark(&cx.run, &cx.step, CAPTURED)]).await
+    }
+
+    async fn undo(&self, cx: &Cx, _: &Before) -> anyhow::Result<()> {
+        let blue = cx.connect(Side::Blue).await?;
+        if !control_present(&blue).await? {
+            return Ok(());
+        }
+        let there = self.there(cx, &blue).await?;
+        for old in &there {
+            in_turn(cx, Side::Blue, &capture::remove(&blue, old).await?).await?;
+            cx.crash_point("released");
+        }
+        capture::forget_changes(&blue, &there).await?;
+        cx.crash_point("emptied");
+        let forget = there.iter().map(CapturedTable::forget).chain([unmark(&cx.run, &cx.step)]);
+        in_turn(cx, Side::Blue, &forget.collect::<Vec<_>>()).await
+    }
+}
