@@ -273,12 +273,13 @@ impl Fence {
         let refuse = match instead {
             None => String::new(),
             Some(instead) => format!(
-                "IF NOT starts_with(current_setting('application_name'), {}) THEN \
+                "IF current_setting('application_name') NOT LIKE {} AND current_setting('application_name') NOT LIKE {} THEN \
                    RAISE EXCEPTION USING ERRCODE = '{REFUSED}', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, \
                      MESSAGE = format('table %s takes no writes: %s', TG_TABLE_NAME, {}), \
                      HINT = 'The service moves to another database; connect again and repeat the transaction.'; \
                  END IF; ",
-                Literal::new(format!("crossfade/{}/", self.run)),
+                Literal::new(format!("crossfade/{}/%", self.run)),
+                Literal::new(format!("crossfade/%/{}", self.run)),
                 Literal::new(instead)
             ),
         };

@@ -208,8 +208,7 @@ async fn before(cx: &Cx, step: &str) -> anyhow::Result<BTreeMap<String, f64>> {
 /// The table before / after / change, one line per measure.
 fn table(rows: &[Row]) -> String {
     let mut table = comfy_table::Table::new();
-    table.style().preset(comfy_table::presets::NOTHING);
-    table.set_header(["measure", "before", "after", "change", "verdict"]);
+    table.load_style(comfy_table::presets::NOTHING).set_header(["measure", "before", "after", "change", "verdict"]);
     for row in rows {
         let value = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), shown);
         let verdict = match row.verdict {

@@ -24,8 +24,6 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("follow", "capture pg projection sql terms"),
     ("verify", "limits pg projection sql terms"),
     ("cutover", "hook limits pg projection router sql terms"),
-    ("router", "capture terms"),
-    ("cutover", "limits pg projection sql terms"),
     ("router", "pg terms"),
     // A notice carries the journal line it is about.
     ("step", "capture copy crash cutover follow hook journal limits pg projection sql terms verify"),

@@ -7,6 +7,7 @@ mod command;
 mod file;
 mod http;
 mod pgbouncer;
+mod router;
 
 use std::fmt;
 use std::path::Path;
@@ -122,6 +123,8 @@ pub trait Participant: Send + Sync {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Written {
+    /// `crossfade route`.
+    Router(router::Written),
     /// PgBouncer.
     Pgbouncer(pgbouncer::Written),
     /// A file that says where to connect.
@@ -139,6 +142,7 @@ impl Written {
     /// Everything that is wrong with it.
     pub fn read(self, base: &Path) -> Result<(Box<dyn Participant>, Vec<Vec<u8>>), Vec<String>> {
         match self {
+            Written::Router(written) => router::Router::read(written, base),
             Written::Pgbouncer(written) => pgbouncer::Pgbouncer::read(written, base),
             Written::File(written) => file::FileSwap::read(written, base),
             Written::Http(written) => http::Http::read(written),

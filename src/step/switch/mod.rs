@@ -1,5 +1,6 @@
 //! `switch`: the cutover. Every participant sends its traffic to green, together or not at all.
 
+mod back;
 mod carry;
 mod measure;
 mod notes;
@@ -32,6 +33,9 @@ struct Plan {
     projections: Option<String>,
     #[serde(default)]
     tables: Vec<QualifiedName>,
+    back: Option<Keys>,
+    #[serde(default)]
+    verify: bool,
     hold_for: Option<Span>,
     max_lag: Option<Span>,
     timeout: Option<Span>,
@@ -44,6 +48,10 @@ struct Plan {
 /// The switch.
 pub(super) struct Switch {
     projected: Projected,
+    /// The projections of the way back: what blue must hold, from green.
+    back: Option<Projected>,
+    /// Whether every row is compared behind the fence.
+    verify: bool,
     /// How long traffic is held at most.
     hold_for: Duration,
     /// How old the oldest change may be that is not on the other side when the hold begins.
@@ -55,7 +63,7 @@ pub(super) struct Switch {
 }
 
 fn parse(table: toml::Table, around: &Surroundings) -> KindResult {
-    let Plan { projections, tables, hold_for, max_lag, timeout, participant, smoke } = from_table(table)?;
+    let Plan { projections, tables, back, verify, hold_for, max_lag, timeout, participant, smoke } = from_table(table)?;
     let mut faults = Vec::new();
     let (mut projected, mut files) = (None, Vec::new());
     match Keys::new(projections, tables).read(around) {
@@ -65,6 +73,16 @@ fn parse(table: toml::Table, around: &Surroundings) -> KindResult {
         }
         Err(more) => faults.extend(more),
     }
+    let back = back.and_then(|keys| match keys.read(around) {
+        Ok((read, contents)) => {
+            files.extend(contents);
+            Some(read)
+        }
+        Err(more) => {
+            faults.extend(more.into_iter().map(|fault| Fault { key: Some("back".to_owned()), ..fault }));
+            None
+        }
+    });
     if participant.is_empty() {
         faults.push(Fault::key("participant", "give at least one [[step.participant]]: nothing would switch"));
     }
@@ -92,7 +110,7 @@ fn parse(table: toml::Table, around: &Surroundings) -> KindResult {
     let (hold_for, max_lag, timeout) = (span("hold_for", hold_for, 5), span("max_lag", max_lag, 1), span("timeout", timeout, 10));
     match projected {
         Some(projected) if faults.is_empty() => {
-            Ok((Box::new(Switch { projected, hold_for, max_lag, timeout, participants, smoke }), files))
+            Ok((Box::new(Switch { projected, back, verify, hold_for, max_lag, timeout, participants, smoke }), files))
         }
         _ => Err(faults),
     }
@@ -115,6 +133,11 @@ impl Switch {
     fn tables_of(&self, side: Side) -> Vec<QualifiedName> {
         let mut tables: Vec<QualifiedName> =
             self.projected.touches(Use::Carries).into_iter().filter(|used| used.side == side).map(|used| used.relation).collect();
+        // What the way back reads on green and writes on blue belongs to it too.
+        if let Some(back) = &self.back {
+            let used = back.touches(Use::Carries).into_iter().filter(|used| other(used.side) == side);
+            tables.extend(used.map(|used| used.relation));
+        }
         tables.sort();
         tables.dedup();
         tables

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use super::carry::Left;
+use super::carry::{Carrier, Left};
 use super::notes::Notes;
 use super::{Switch, other};
 use crate::cutover::beat::{Beat, NO_RETURN, Next, Progress, next};
@@ -25,6 +25,8 @@ pub(super) struct Passage<'a> {
     notes: Notes<'a>,
     /// When the hold must have ended.
     deadline: Option<Instant>,
+    /// Brings changes to `to`.
+    carrier: Option<Carrier>,
     /// What the last batch left.
     left: Option<Left>,
     /// The epoch of the released route.
@@ -34,7 +36,7 @@ pub(super) struct Passage<'a> {
 impl<'a> Passage<'a> {
     pub(super) fn new(step: &'a Switch, cx: &'a Cx, to: Side) -> Self {
         let notes = Notes::new(cx, to);
-        Self { step, cx, scene: step.scene(cx), to, notes, deadline: None, left: None, epoch: None }
+        Self { step, cx, scene: step.scene(cx), to, notes, deadline: None, carrier: None, left: None, epoch: None }
     }
 
     fn from(&self) -> Side {
@@ -171,7 +173,8 @@ impl<'a> Passage<'a> {
             }
             Beat::Fence => self.close(from).await,
             Beat::LastBatch => {
-                self.left = Some(self.step.carry(cx, to).await?);
+                let carrier = self.carrier.as_mut().context("nobody carries")?;
+                self.left = Some(carrier.last(self.step, cx).await?);
                 Ok(())
             }
             Beat::Sequences => self.step.sequences(cx, to).await,
@@ -180,8 +183,15 @@ impl<'a> Passage<'a> {
                 let allowed = Allowed { changes_left: Some(0), ..self.step.allowed() };
                 self.judged(left, allowed).await
             }
-            Beat::Guard if self.step.guards(to) => self.close(to).await,
-            Beat::Guard => Ok(()),
+            Beat::Guard => {
+                if self.step.guards(to) {
+                    self.close(to).await?;
+                }
+                match to {
+                    Side::Green => self.step.begin_back(cx).await,
+                    Side::Blue => Ok(()),
+                }
+            }
             Beat::Commit => self.commit(to).await,
             Beat::Smoke => self.smoke().await,
             Beat::Release => {
@@ -200,7 +210,12 @@ impl<'a> Passage<'a> {
             let named = || format!("participant {}", participant.name());
             participant.prepare(&self.scene, self.to).await.with_context(named)?;
         }
-        let left = self.step.carry(self.cx, self.to).await;
+        if self.to == Side::Green {
+            self.step.capture_back(self.cx).await?;
+        }
+        let mut carrier = self.step.carrier(self.cx, self.to).await?;
+        let left = carrier.catch_up(self.step, self.cx, self.step.max_lag).await;
+        self.carrier = Some(carrier);
         self.judged(left, self.step.allowed()).await
     }
 
@@ -275,15 +290,18 @@ impl<'a> Passage<'a> {
     }
 
     /// Guards go; the fence around the side that served before stays until a rollback takes it away. After a rollback none stays.
-    async fn tidy(&self) -> anyhow::Result<()> {
+    async fn tidy(&mut self) -> anyhow::Result<()> {
         for participant in &self.step.participants {
             let standing = participant.standing(&self.scene).await.with_context(|| format!("participant {}", participant.name()))?;
             if !standing.flows_to(self.to) {
                 bail!("participant {} stands on {standing}, not on {}", participant.name(), self.to);
             }
         }
+        self.carrier = None;
         self.remove(self.to).await?;
         if self.to == Side::Blue {
+            self.step.end_back(self.cx).await?;
+            self.step.count_again(self.cx, &self.cx.connect(Side::Green).await?).await?;
             self.step.fence(self.cx, Side::Green).await?.open(&self.cx.connect(Side::Green).await?).await?;
             self.remove(Side::Green).await?;
         }
@@ -307,9 +325,13 @@ impl<'a> Passage<'a> {
             Beat::Fence => self.step.fence(self.cx, from).await?.open(&self.cx.connect(from).await?).await,
             Beat::Hold => self.release(from).await,
             Beat::Prepare => {
+                self.carrier = None;
                 self.remove(from).await?;
                 match self.to {
-                    Side::Green => self.remove(Side::Green).await,
+                    Side::Green => {
+                        self.remove(Side::Green).await?;
+                        self.step.end_back(self.cx).await
+                    }
                     Side::Blue => Ok(()),
                 }
             }
