@@ -391,6 +391,15 @@ tags = "'[]'::jsonb"
         undo = ["sh", "-c", "rm -f \"$CROSSFADE_STATE/effect\""]
         timeout = "20s"
     "#).words(&["--allow-hooks"]).unchanged();
+    watch: Case::new("watch", r#"
+        kind = "watch"
+        for = "100ms"
+        [[step.measure]]
+        name = "rows"
+        sql = "SELECT count(*) FROM orders"
+        side = "blue"
+        degraded = { max = 100000 }
+    "#).unchanged();
     switch: Case {
         blue: ORDERS,
         green: Some(ORDERS_ANALYZED),

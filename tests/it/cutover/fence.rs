@@ -1,4 +1,4 @@
-//! The cutover on real servers: the fence under writers, participants that switch together or not at all, crashes at every beat.
+//! The fence under writers of every sort.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
