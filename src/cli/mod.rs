@@ -1,6 +1,7 @@
 //! The command line: one file per command. Results go to stdout, everything else to stderr.
 
 mod check;
+mod cutover;
 mod databases;
 mod demo;
 mod follow;
@@ -10,6 +11,7 @@ mod quarantine;
 mod report;
 mod revocations;
 mod rollback;
+mod route;
 mod run;
 mod status;
 mod text;
@@ -59,6 +61,11 @@ enum Command {
         after_help = "Examples:\n  crossfade run PLAN                          changes nothing: steps, rows, locks\n  crossfade run PLAN --execute                does it; the same command resumes\n  crossfade run PLAN --execute --approve ID   goes on past a step that waits for a person"
     )]
     Run(run::RunArgs),
+    /// Send the traffic to green: hold, fence, last batch, switch, check, release; or take everything back
+    #[command(
+        after_help = "Examples:\n  crossfade cutover PLAN                                changes nothing: participants, locks, the point of no return\n  crossfade cutover PLAN --execute                      says what is missing; without an approval exit code 12\n  crossfade cutover PLAN --execute --approve cutover    does it; the same command finishes or takes back what a crash left"
+    )]
+    Cutover(cutover::CutoverArgs),
     /// Go on bringing blue's changes to green, for the latest run of a plan that captures them, until interrupted
     #[command(
         after_help = "Examples:\n  crossfade follow PLAN                       beside a run that waits, until Ctrl-C\n  crossfade follow PLAN --until-caught-up     once: what is committed now is on green then"
@@ -85,6 +92,11 @@ enum Command {
         after_help = "Examples:\n  crossfade quarantine list PLAN                 by run, step, table and reason\n  crossfade quarantine restore PLAN --execute    puts the rows of the latest run back"
     )]
     Quarantine(quarantine::QuarantineArgs),
+    /// Serve as the reverse proxy in front of blue and green, or ask and tell one that serves
+    #[command(
+        after_help = "Examples:\n  crossfade route router.toml                        serves\n  crossfade route get router.toml                    where requests go\n  crossfade route hold router.toml --at-most 5s      parks them\n  crossfade route set router.toml green --epoch 7    sends them to green"
+    )]
+    Route(route::RouteArgs),
 }
 
 /// How results are printed.
@@ -142,18 +154,24 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Check(args) => check::check(args, cli.format).await,
         Command::Preflight(args) => preflight::preflight(args, cli.format, cli.quiet).await,
         Command::Run(args) => run::run(args, cli.format, cli.quiet).await,
+        Command::Cutover(args) => cutover::cutover(args, cli.format, cli.quiet).await,
         Command::Follow(args) => follow::follow(args, cli.format, cli.quiet).await,
         Command::Status(args) => status::status(args, cli.format),
         Command::Report(args) => report::report(args, cli.format),
         Command::Rollback(args) => rollback::rollback(args, cli.format, cli.quiet).await,
         Command::Revocations(args) => revocations::revocations(args, cli.format).await,
         Command::Quarantine(args) => quarantine::quarantine(args, cli.format).await,
+        Command::Route(args) => route::route(args, cli.format).await,
     }
 }
 
 /// Says on stderr what is wrong and gives the exit code for it.
 fn tell(error: &anyhow::Error) -> Exit {
     if let Some(problems) = error.downcast_ref::<Problems>() {
+        eprintln!("{problems}");
+        return Exit::Usage;
+    }
+    if let Some(problems) = error.downcast_ref::<crate::router::Problems>() {
         eprintln!("{problems}");
         return Exit::Usage;
     }

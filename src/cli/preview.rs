@@ -20,6 +20,8 @@ pub(super) struct Asked<'a> {
     pub state_dir: &'a Path,
     pub databases: BTreeMap<Side, Database>,
     pub allow_hooks: bool,
+    /// One step alone, or every step.
+    pub only: Option<StepId>,
 }
 
 /// Asks databases and steps, and prints what a run would do. Changes nothing.
@@ -46,7 +48,8 @@ pub(super) async fn preview(plan: &Plan, asked: Asked<'_>, notices: Outbound, fo
         cx.allow_hooks = asked.allow_hooks;
         cx
     };
-    let previews = engine::preview(plan, &state, cx).await?;
+    let mut previews = engine::preview(plan, &state, cx).await?;
+    previews.retain(|preview| asked.only.as_ref().is_none_or(|only| preview.step == *only));
     match format {
         Format::Json => print_json(&serde_json::json!({"plan": plan.name(), "executed": false, "steps": previews}))?,
         Format::Text | Format::Sarif => text::print(&render(plan, &previews, asked.plan_file))?,

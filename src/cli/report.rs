@@ -84,6 +84,11 @@ pub(super) fn render(summary: &JourneySummary) -> String {
         out += &format!("{}: {}\n", step.step, figures.join(", "));
     }
     for step in &summary.steps {
+        let figures = step.figures.iter().map(|(name, count)| format!("{} {count}", name.replace('_', " ")));
+        let figures: Vec<String> = figures.collect();
+        if !figures.is_empty() {
+            out += &format!("{}: {}\n", step.step, figures.join(", "));
+        }
         for finding in &step.findings {
             out += &format!("{}: {finding}\n", step.step);
         }

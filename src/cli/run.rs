@@ -42,7 +42,7 @@ pub(super) async fn run(args: &RunArgs, format: Format, quiet: bool) -> Result<E
     let interrupt = Interrupt::default();
     let (screen, notices) = Screen::start(quiet);
     if !args.execute {
-        let asked = Asked { plan_file: &args.plan.plan, state_dir: &args.plan.state, databases, allow_hooks: args.allow_hooks };
+        let asked = Asked { plan_file: &args.plan.plan, state_dir: &args.plan.state, databases, allow_hooks: args.allow_hooks, only: None };
         let exit = preview(&plan, asked, notices, format).await;
         screen.finish().await;
         return exit;
@@ -72,7 +72,7 @@ pub(super) fn begin(driver: &Driver, quiet: bool) {
 }
 
 /// A run that goes back, or went back, does not go forward again: its end is not what `run` is asked for.
-fn not_taken_back(driver: &Driver) -> Result<(), Stop> {
+pub(super) fn not_taken_back(driver: &Driver) -> Result<(), Stop> {
     let (run, state) = (driver.run(), driver.journal().state());
     match (state.direction, state.finished) {
         (Direction::Forward, _) => Ok(()),
@@ -117,6 +117,10 @@ pub(super) async fn conclude(driver: Driver, screen: Screen, outcome: Outcome, p
             Outcome::AlreadyOver => {
                 text::print(&format!("run {run} of {plan} was already over; nothing was done (--new begins another)\n"))?;
                 text::print(&super::report::render(&summary))?;
+            }
+            Outcome::FarEnough => {
+                text::print(&super::report::render(&summary))?;
+                eprintln!("next: crossfade run {} --execute, for the steps that follow", plan_file.display());
             }
             Outcome::Done | Outcome::RolledBack => text::print(&super::report::render(&summary))?,
         },

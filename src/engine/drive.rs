@@ -21,6 +21,8 @@ pub enum Outcome {
     RolledBack,
     /// The run had already ended; nothing was done.
     AlreadyOver,
+    /// It came as far as it was asked to ([`Driver::stop_after`]); more steps follow.
+    FarEnough,
     /// It left before its end.
     Left {
         /// The exit code.
@@ -60,6 +62,7 @@ pub async fn drive(driver: &mut Driver) -> Result<Outcome> {
                 }
                 other => other.map(drop),
             },
+            Next::Apply(index) if driver.last.is_some_and(|last| index > last) => return Ok(Outcome::FarEnough),
             Next::Apply(index) => match keep_locks(driver).await {
                 Ok(()) => apply(driver, index).await,
                 lost => lost,

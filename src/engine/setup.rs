@@ -54,6 +54,7 @@ pub struct Driver {
     pub(super) approvals: Arc<BTreeSet<String>>,
     pub(super) allow_hooks: bool,
     pub(super) locks: Vec<DriverLock>,
+    pub(super) last: Option<usize>,
 }
 
 impl Driver {
@@ -70,6 +71,11 @@ impl Driver {
     /// The journal.
     pub fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// Makes [`super::drive`] stop when the step at this position of the plan is done.
+    pub fn stop_after(&mut self, index: usize) {
+        self.last = Some(index);
     }
 
     pub(super) fn cx(&self, step: &StepId, attempt: u32) -> Cx {
@@ -189,7 +195,7 @@ pub async fn prepare(plan: Plan, options: Options) -> Result<Driver> {
     }
     let approvals = Arc::new(journal.state().approvals.clone());
     let databases = [databases.get(&Side::Blue).cloned(), databases.get(&Side::Green).cloned()];
-    Ok(Driver { plan, run, journal, databases, interrupt, notices, approvals, allow_hooks, locks })
+    Ok(Driver { plan, run, journal, databases, interrupt, notices, approvals, allow_hooks, locks, last: None })
 }
 
 fn open(state_dir: &Path, plan: &Plan, run: &RunId) -> Result<Journal> {

@@ -42,12 +42,22 @@ pub async fn check_control(session: &Session) -> anyhow::Result<()> {
     )
 }
 
-/// Creates or upgrades our tables. The caller holds the [`crate::pg::DriverLock`]: refinery itself takes no lock.
+/// "control!" in ASCII: the advisory lock under which our tables are made. Refinery itself takes no lock.
+const CONTROL_KEY: i64 = i64::from_be_bytes(*b"control!");
+
+/// Creates or upgrades our tables. Drivers and routers may do so at the same time: one waits for the other.
 ///
 /// # Errors
 /// When the role may not create a schema, or another version of crossfade left tables this one does not know.
 pub async fn ensure_control(session: &mut Session) -> anyhow::Result<()> {
     let name = session.database().name().to_owned();
+    session.execute("SELECT pg_advisory_lock($1)", &[&CONTROL_KEY]).await?;
+    let made = make_control(session, &name).await;
+    session.execute("SELECT pg_advisory_unlock($1)", &[&CONTROL_KEY]).await?;
+    made
+}
+
+async fn make_control(session: &mut Session, name: &str) -> anyhow::Result<()> {
     session
         .batch_execute("CREATE SCHEMA IF NOT EXISTS crossfade")
         .await

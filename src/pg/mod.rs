@@ -15,7 +15,7 @@ mod timeouts;
 pub use catalog::{
     ColumnState, ConstraintState, IndexState, Reference, TableState, column_state, constraint_state, index_state, table_state,
 };
-pub use connection::{ConnectFailure, Database, Environment, Opener, Session};
+pub use connection::{ConnectFailure, Console, Database, Environment, Opener, Session};
 pub use control::{check_control, control_present, ensure_control, mark, marked, unmark};
 pub use counters::Counters;
 pub use fault::{explain, is_connection_loss, sqlstate};

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
+use crate::hook;
 use crate::limits::Limits;
 use crate::pg::{Blocker, Database, Opener, Session};
 use crate::terms::{Account, RunId, Side, StepId};
@@ -160,6 +161,19 @@ impl Cx {
     /// Says one line to the person who watches.
     pub fn remark(&self, text: impl Into<String>) {
         let _ = self.notices.send(Notice::Remark { step: self.step.clone(), text: text.into() });
+    }
+
+    /// What a program of the plan gets from us: which run, step and attempt it works for. What it prints becomes remarks.
+    pub fn hook(&self) -> hook::Surroundings {
+        let cx = self.clone();
+        hook::Surroundings {
+            variables: vec![
+                ("CROSSFADE_RUN".to_owned(), self.run.to_string()),
+                ("CROSSFADE_STEP".to_owned(), self.step.to_string()),
+                ("CROSSFADE_ATTEMPT".to_owned(), self.attempt.to_string()),
+            ],
+            listener: Arc::new(move |line| cx.remark(line)),
+        }
     }
 
     /// Keeps a number for the journal, under a name with its unit: `lag_p99_ms`. The last one of a name counts.

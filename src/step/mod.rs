@@ -28,8 +28,10 @@ mod run_sql;
 mod set_not_null;
 mod start_capture;
 mod stop;
+mod switch;
 mod touched;
 mod verify;
+mod watch;
 
 use async_trait::async_trait;
 

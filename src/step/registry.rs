@@ -81,6 +81,8 @@ pub const KINDS: &[Kind] = &[
     super::follow::KIND,
     super::verify::KIND,
     super::prove_revocations::KIND,
+    super::switch::KIND,
+    super::watch::KIND,
     super::run_hook::KIND,
     super::confirm::KIND,
 ];

@@ -61,6 +61,12 @@ const ORDERS: &str = "
     INSERT INTO orders SELECT n, 1 + n % 200, n % 50, '2024-01-01'::timestamptz + n * interval '1 minute'
       FROM generate_series(1, 1000) AS n;";
 
+/// The same with statistics.
+const ORDERS_ANALYZED: &str = "
+    CREATE TABLE customer (id bigint PRIMARY KEY, email text, note text);
+    INSERT INTO customer SELECT n, 'c' || n || '@example.org', 'note ' || n FROM generate_series(1, 200) AS n;
+    ANALYZE";
+
 /// What a clone must carry: odd names, keys to itself, every sort of default, arrays, partial and expression indexes.
 const CLONED: &str = r#"
     CREATE SCHEMA "Odd.Schema";
@@ -416,6 +422,34 @@ tags = "'[]'::jsonb"
         undo = ["sh", "-c", "rm -f \"$CROSSFADE_STATE/effect\""]
         timeout = "20s"
     "#).words(&["--allow-hooks"]).unchanged();
+    watch: Case::new("watch", r#"
+        kind = "watch"
+        for = "100ms"
+        [[step.measure]]
+        name = "rows"
+        sql = "SELECT count(*) FROM orders"
+        side = "blue"
+        degraded = { max = 100000 }
+    "#).unchanged();
+    switch: Case {
+        blue: ORDERS,
+        green: Some(ORDERS_ANALYZED),
+        files: &[("app.conf", "on blue"), ("app.blue", "on blue"), ("app.green", "on green")],
+        ..Case::new("switch", r#"
+            kind = "switch"
+            tables = ["customer"]
+            hold_for = "20s"
+            [[step.participant]]
+            kind = "file"
+            name = "app"
+            path = "app.conf"
+            blue = "app.blue"
+            green = "app.green"
+            [[step.smoke]]
+            name = "rows"
+            sql = "SELECT count(*) > 0 FROM customer"
+        "#)
+    }.words(&["--approve", "the-step"]);
     set_not_null: Case::new("set_not_null", r#"
         kind = "set_not_null"
         side = "blue"

@@ -10,6 +10,7 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("sql", ""),
     ("limits", ""),
     ("crash", ""),
+    ("hook", ""),
     ("lint", "sql"),
     // The servers. Time limits come in classes over the limits of a plan.
     ("pg", "limits sql terms"),
@@ -23,10 +24,10 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("revocation", "pg projection sql terms"),
     ("follow", "capture pg projection revocation sql terms"),
     ("verify", "limits pg projection sql terms"),
-    ("cutover", "limits pg projection sql terms"),
-    ("router", "capture terms"),
+    ("cutover", "hook limits pg projection router sql terms"),
+    ("router", "pg terms"),
     // A notice carries the journal line it is about.
-    ("step", "capture copy crash cutover follow journal limits pg projection revocation sql terms verify"),
+    ("step", "capture copy crash cutover follow hook journal limits pg projection revocation sql terms verify"),
     ("plan", "limits lint sql step terms"),
     // It looks at what the steps of a plan ask of rows, on throw-away servers where green is not there yet.
     ("preflight", "limits pg plan projection shadow sql step terms"),

@@ -6,6 +6,7 @@ mod batches;
 mod capture;
 mod contract;
 mod copies;
+mod cutover;
 mod ddl;
 mod demo;
 mod differences;

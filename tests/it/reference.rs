@@ -20,7 +20,7 @@ fn examples(section: &str) -> Vec<&str> {
 
 /// The files that the examples name.
 fn files(folder: &Path) {
-    for name in ["src", "migrations", "projections"] {
+    for name in ["src", "migrations", "projections", "switch"] {
         std::fs::create_dir(folder.join(name)).unwrap();
     }
     let rules = "[[capture]]\ntable = \"orders\"\nas = \"order_change\"\ncolumns = [\"id\"]\n[[revocation]]\nwhat = \"order\"\n\
@@ -28,6 +28,14 @@ fn files(folder: &Path) {
                  replay = [\"DELETE FROM orders WHERE id::text = ANY ($1)\"]\nproof = \"SELECT id FROM orders WHERE id::text = ANY ($1)\"\n";
     std::fs::write(folder.join("revocations.toml"), rules).unwrap();
     std::fs::write(folder.join("drain.sh"), "#!/bin/sh\n").unwrap();
+    for (name, text) in [
+        ("app.blue.ini", "[databases]\napp = host=blue\n"),
+        ("app.green.ini", "[databases]\napp = host=green\n"),
+        ("worker.blue.conf", "blue"),
+        ("worker.green.conf", "green"),
+    ] {
+        std::fs::write(folder.join("switch").join(name), text).unwrap();
+    }
     std::fs::write(folder.join("migrations/1_orders.sql"), "CREATE TABLE orders (id int PRIMARY KEY);\n").unwrap();
     let projection = "table = \"orders\"\nkey = [\"id\"]\n[[source]]\nname = \"orders\"\n\
                       drives = { table = \"orders\", alias = \"o\" }\nfrom = \"orders o\"\n[source.columns]\nid = \"o.id\"\n";

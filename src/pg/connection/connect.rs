@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio_postgres::config::SslMode;
-use tokio_postgres::{Client, Config};
+use tokio_postgres::{AsyncMessage, Client, Config};
 
 use crate::pg::connection::endpoint::Place;
 use crate::pg::connection::environment::Environment;
@@ -19,6 +20,7 @@ use crate::pg::connection::target::{Server, SessionAttrs, Target};
 pub struct Database {
     target: Arc<Target>,
     name: String,
+    notified: Option<UnboundedSender<String>>,
 }
 
 impl std::fmt::Debug for Database {
@@ -48,7 +50,12 @@ impl Database {
         if let Some(why) = &target.passfile_refused {
             tracing::warn!(database = name, "{why}");
         }
-        Ok(Self { target: Arc::new(target), name: name.to_owned() })
+        Ok(Self { target: Arc::new(target), name: name.to_owned(), notified: None })
+    }
+
+    /// The same database, whose sessions pass on what they are notified of (`LISTEN`, PostgreSQL manual 34.9): the payloads.
+    pub fn notifying(&self, notified: UnboundedSender<String>) -> Self {
+        Self { notified: Some(notified), ..self.clone() }
     }
 
     /// What messages call this database.
@@ -78,6 +85,15 @@ impl Database {
             .with_context(|| format!("cannot set up a session on {}", self.name))?;
         let pid = client.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
         Ok(Session { client, pid, database: self.clone() })
+    }
+
+    /// Opens a session of a server that only speaks the protocol, such as PgBouncer's admin console: nothing is set up, and
+    /// only simple queries will do.
+    ///
+    /// # Errors
+    /// As [`Database::connect`].
+    pub async fn console(&self, application_name: &str) -> anyhow::Result<Console> {
+        Ok(self.open(application_name).await?)
     }
 
     async fn open(&self, application_name: &str) -> Result<Client, ConnectFailure> {
@@ -152,9 +168,23 @@ impl Database {
     }
 
     async fn open_once(&self, config: &Config, wanted: SessionAttrs) -> Result<Client, Reason> {
-        let (client, connection) = config.connect(self.target.tls.connector()).await.map_err(|e| Reason::of(&e))?;
+        let (client, mut connection) = config.connect(self.target.tls.connector()).await.map_err(|e| Reason::of(&e))?;
+        let notified = self.notified.clone();
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            let ended = match notified {
+                None => connection.await,
+                Some(notified) => loop {
+                    match std::future::poll_fn(|cx| connection.poll_message(cx)).await {
+                        Some(Ok(AsyncMessage::Notification(message))) => {
+                            let _ = notified.send(message.payload().to_owned()); // nobody listens any more
+                        }
+                        Some(Ok(_)) => {}
+                        Some(Err(error)) => break Err(error),
+                        None => break Ok(()),
+                    }
+                },
+            };
+            if let Err(error) = ended {
                 tracing::debug!(code = crate::pg::sqlstate(&error), "connection ended");
             }
         });
@@ -216,6 +246,9 @@ fn config(target: &Target, server: &Server, address: Option<IpAddr>, encrypted: 
     }
     config
 }
+
+/// A session without any settings, see [`Database::console`].
+pub type Console = Client;
 
 /// One open session. Dereferences to the client.
 pub struct Session {

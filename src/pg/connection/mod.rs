@@ -15,7 +15,7 @@ mod service;
 mod target;
 mod tls;
 
-pub use connect::{Database, Session};
+pub use connect::{Console, Database, Session};
 pub use environment::Environment;
 pub use opener::Opener;
 pub use refusal::ConnectFailure;

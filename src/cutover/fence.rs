@@ -1,0 +1,298 @@
+//! A fence: from its commit on no session, old or new, of whatever role, writes to the fenced tables.
+//!
+//! It is one statement trigger per table, created for all tables in one transaction. The lock that creates it (SHARE ROW
+//! EXCLUSIVE) waits for every transaction that wrote to the table, so after the commit no write is in flight; whoever comes
+//! later finds the trigger. `ENABLE ALWAYS`: it also fires for sessions in the replication role.
+//!
+//! It opens by replacing the body of its function, which locks no table: writers go on at once, whatever else holds locks.
+//! The triggers go afterwards. Sessions of the run itself (`application_name` `crossfade/<run>/...`) pass, so that reverse
+//! projections can keep a fenced database current.
+
+use anyhow::Context;
+
+use crate::limits::Limits;
+use crate::pg::{Blocker, Database, Patience, Session, sqlstate};
+use crate::sql::{Literal, QualifiedName};
+use crate::terms::{Finding, RunId, Severity};
+
+/// The name of the trigger, the same on every table, so that it is found without any notes.
+const TRIGGER: &str = "crossfade_fence";
+
+/// SQLSTATE read_only_sql_transaction: clients that look for the primary take it for a server that no longer is.
+pub const REFUSED: &str = "25006";
+
+/// `pg_trigger.tgtype` of BEFORE INSERT OR DELETE OR UPDATE OR TRUNCATE FOR EACH STATEMENT (PostgreSQL's `catalog/pg_trigger.h`).
+const EVERY_WRITE: i16 = 2 | 4 | 8 | 16 | 32;
+
+/// A fence around some tables of one database.
+#[derive(Debug, Clone)]
+pub struct Fence {
+    run: RunId,
+    tables: Vec<QualifiedName>,
+    oids: Vec<u32>,
+}
+
+/// How much of a fence is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// No trigger.
+    Absent,
+    /// Triggers that let writes pass, or not on every table.
+    Open,
+    /// A trigger of this run on every table, always enabled, for every write.
+    Closed,
+    /// A trigger of another run.
+    Foreign(RunId),
+}
+
+impl Fence {
+    /// The fence around `tables` and everything that inherits from them or is a partition of them.
+    ///
+    /// # Errors
+    /// When a table is not there.
+    pub async fn around(session: &Session, run: &RunId, tables: &[QualifiedName]) -> anyhow::Result<Self> {
+        let mut roots = Vec::new();
+        for table in tables {
+            let oid: Option<u32> = session.query_one("SELECT to_regclass($1::text)::oid", &[&table.to_string()]).await?.get(0);
+            roots.push(oid.with_context(|| format!("table {} is not there on {}", table.plain(), session.database().name()))?);
+        }
+        let rows = session
+            .query(
+                "WITH RECURSIVE family AS (SELECT unnest($1::oid[]) AS oid UNION \
+                   SELECT i.inhrelid FROM pg_inherits i JOIN family f ON f.oid = i.inhparent) \
+                 SELECT n.nspname, c.relname, c.oid FROM family f JOIN pg_class c ON c.oid = f.oid \
+                   JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') ORDER BY 1, 2",
+                &[&roots],
+            )
+            .await?;
+        let tables = rows.iter().map(|row| QualifiedName::new(row.get::<_, String>(0), row.get::<_, String>(1))).collect();
+        Ok(Self { run: run.clone(), tables, oids: rows.iter().map(|row| row.get(2)).collect() })
+    }
+
+    /// The tables, with their schemas.
+    pub fn tables(&self) -> &[QualifiedName] {
+        &self.tables
+    }
+
+    /// What stands in its way whatever one waits: tables that are not ours, apply workers that fire no statement trigger,
+    /// fences of other runs, and prepared transactions that hold row changes.
+    ///
+    /// # Errors
+    /// When the session is gone.
+    pub async fn obstacles(&self, session: &Session) -> anyhow::Result<Vec<Finding>> {
+        let name = session.database().name();
+        let mut findings = Vec::new();
+        let blocks = |object: String, what: &str, next: String| Finding {
+            severity: Severity::Blocks,
+            object,
+            what: what.to_owned(),
+            next,
+        };
+        let rows = session
+            .query(
+                "SELECT c.oid::regclass::text, pg_get_userbyid(c.relowner)::text FROM pg_class c \
+                 WHERE c.oid = ANY ($1) AND NOT pg_has_role(c.relowner, 'USAGE') ORDER BY 1",
+                &[&self.oids],
+            )
+            .await?;
+        findings.extend(rows.iter().map(|row| {
+            let (table, owner): (String, String) = (row.get(0), row.get(1));
+            let what = "belongs to a role this one is not a member of: no fence can be put around it";
+            blocks(format!("table {table} on {name}"), what, format!("run as a member of role {owner}"))
+        }));
+        let rows = session
+            .query("SELECT DISTINCT srrelid::regclass::text FROM pg_subscription_rel WHERE srrelid = ANY ($1) ORDER BY 1", &[
+                &self.oids,
+            ])
+            .await?;
+        findings.extend(rows.iter().map(|row| {
+            let what = "is filled by logical replication, whose workers fire no statement trigger: no fence stops them";
+            let next = "ALTER SUBSCRIPTION ... DISABLE and DROP it, or leave the table out";
+            blocks(format!("table {} on {name}", row.get::<_, String>(0)), what, next.to_owned())
+        }));
+        for held in self.prepared(session).await? {
+            let gid = Literal::new(held.gid.as_str());
+            findings.push(Finding {
+                severity: Severity::Blocks,
+                object: format!("prepared transaction {gid} on {name}"),
+                what: format!("holds changes of {}: a fence waits for it, and it would commit behind it", held.tables.join(", ")),
+                next: format!("COMMIT PREPARED {gid} or ROLLBACK PREPARED {gid}, as its transaction manager says"),
+            });
+        }
+        if let Standing::Foreign(run) = self.standing(session).await? {
+            let next = format!("end run {run} (`crossfade rollback`), or drop its triggers {TRIGGER} and function crossfade.fence()");
+            findings.push(blocks(format!("fence of run {run} on {name}"), "another run has fenced the same tables", next));
+        }
+        Ok(findings)
+    }
+
+    async fn prepared(&self, session: &Session) -> anyhow::Result<Vec<Prepared>> {
+        let rows = session
+            .query(
+                "SELECT p.gid, array_agg(DISTINCT l.relation::regclass::text) FROM pg_prepared_xacts p \
+                   JOIN pg_locks own ON own.pid IS NULL AND own.transactionid = p.transaction \
+                   JOIN pg_locks l ON l.pid IS NULL AND l.virtualtransaction = own.virtualtransaction \
+                 WHERE p.database = current_database() AND l.relation = ANY ($1) \
+                   AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') \
+                 GROUP BY p.gid ORDER BY p.gid",
+                &[&self.oids],
+            )
+            .await?;
+        Ok(rows.iter().map(|row| Prepared { gid: row.get(0), tables: row.get(1) }).collect())
+    }
+
+    /// How much of it is there, asked of the catalog.
+    ///
+    /// # Errors
+    /// When the session is gone.
+    pub async fn standing(&self, session: &Session) -> anyhow::Result<Standing> {
+        let rows = session
+            .query(
+                "SELECT t.tgenabled = 'A' AND t.tgtype = $2, substring(p.prosrc FROM 'crossfade run ([0-9a-z-]+)'), \
+                        p.prosrc LIKE '%RAISE EXCEPTION%' \
+                 FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid WHERE t.tgrelid = ANY ($1) AND t.tgname = $3",
+                &[&self.oids, &EVERY_WRITE, &TRIGGER],
+            )
+            .await?;
+        if let Some(row) = rows.iter().find(|row| row.get::<_, Option<&str>>(1) != Some(self.run.as_str())) {
+            return Ok(Standing::Foreign(RunId::existing(row.get::<_, Option<&str>>(1).unwrap_or("unknown"))));
+        }
+        let whole = rows.len() == self.oids.len() && rows.iter().all(|row| row.get::<_, bool>(0) && row.get::<_, bool>(2));
+        Ok(match rows.is_empty() {
+            true => Standing::Absent,
+            false if whole => Standing::Closed,
+            false => Standing::Open,
+        })
+    }
+
+    /// Puts it up, for all tables or for none. Waits for the writers in flight, each try for `limits.lock_timeout` at most, until
+    /// `limits.lock_retry_for` is over; `instead` is where the refused writers are sent, for people.
+    ///
+    /// # Errors
+    /// The lock timeout with the sessions in the way, a prepared transaction by its name among them.
+    pub async fn close(
+        &self,
+        session: &mut Session,
+        observer: &Session,
+        limits: &Limits,
+        instead: &str,
+        report: &mut (dyn FnMut(&[Blocker]) + Send),
+    ) -> anyhow::Result<()> {
+        let all = self.tables.iter().map(QualifiedName::to_string).collect::<Vec<_>>().join(", ");
+        let mut statements = vec![format!("LOCK TABLE ONLY {} IN SHARE ROW EXCLUSIVE MODE", all.replace(", ", ", ONLY "))];
+        statements.push(self.body(Some(instead)));
+        for table in self.missing(session).await? {
+            statements.push(format!(
+                "CREATE TRIGGER {TRIGGER} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table} \
+                 FOR EACH STATEMENT EXECUTE FUNCTION crossfade.fence()"
+            ));
+            statements.push(format!("ALTER TABLE ONLY {table} ENABLE ALWAYS TRIGGER {TRIGGER}"));
+        }
+        let closed = Patience { session, observer, limits }.transaction(&statements, report).await;
+        let Err(error) = closed else { return Ok(()) };
+        let held = self.prepared(observer).await.unwrap_or_default();
+        match held.is_empty() {
+            true => Err(error).context("the fence could not be put up"),
+            false => {
+                let names = held.iter().map(|held| Literal::new(held.gid.as_str()).to_string()).collect::<Vec<_>>().join(", ");
+                Err(error).context(format!("the fence could not be put up: prepared transaction {names} holds row changes"))
+            }
+        }
+    }
+
+    /// Lets everybody write again, at once and without a lock on any table.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn open(&self, session: &Session) -> anyhow::Result<()> {
+        match self.standing(session).await? {
+            Standing::Closed | Standing::Open => Ok(session.batch_execute(&self.body(None)).await?),
+            Standing::Absent | Standing::Foreign(_) => Ok(()),
+        }
+    }
+
+    /// Takes an open fence away. Each trigger needs its table alone for an instant.
+    ///
+    /// # Errors
+    /// The lock timeout with the sessions in the way; writes pass all the same.
+    pub async fn remove(
+        &self,
+        session: &mut Session,
+        observer: &Session,
+        limits: &Limits,
+        report: &mut (dyn FnMut(&[Blocker]) + Send),
+    ) -> anyhow::Result<()> {
+        match self.standing(session).await? {
+            Standing::Closed | Standing::Open => {}
+            Standing::Absent | Standing::Foreign(_) => return Ok(()),
+        }
+        let mut statements: Vec<String> =
+            self.tables.iter().map(|table| format!("DROP TRIGGER IF EXISTS {TRIGGER} ON {table}")).collect();
+        statements.push("DROP FUNCTION IF EXISTS crossfade.fence()".to_owned());
+        Patience { session, observer, limits }.transaction(&statements, report).await.map(drop).context("the fence stays, open")
+    }
+
+    /// Tries to write to every table from a session of its own, in transactions that are rolled back; each must be refused.
+    ///
+    /// # Errors
+    /// Names the tables that could be written to, or why it could not be tried.
+    pub async fn prove(&self, database: &Database) -> anyhow::Result<()> {
+        let mut session = database.connect("crossfade-fence-probe").await?;
+        let mut open = Vec::new();
+        for table in &self.tables {
+            let transaction = session.transaction().await?;
+            let tried = transaction.batch_execute(&format!("DELETE FROM ONLY {table} WHERE false")).await;
+            transaction.rollback().await?;
+            match tried {
+                Err(error) if sqlstate(&error) == REFUSED => {}
+                Err(error) => return Err(error).with_context(|| format!("the fence around {} cannot be tried", table.plain())),
+                Ok(()) => open.push(table.plain()),
+            }
+        }
+        anyhow::ensure!(open.is_empty(), "the fence does not hold: {} can be written to", open.join(", "));
+        anyhow::ensure!(
+            self.standing(&session).await? == Standing::Closed,
+            "the fence does not hold: its triggers are not all there and enabled"
+        );
+        Ok(())
+    }
+
+    /// The tables that have no trigger yet.
+    async fn missing(&self, session: &Session) -> anyhow::Result<Vec<QualifiedName>> {
+        let rows = session
+            .query("SELECT tgrelid FROM pg_trigger WHERE tgrelid = ANY ($1) AND tgname = $2", &[&self.oids, &TRIGGER])
+            .await?;
+        let have: Vec<u32> = rows.iter().map(|row| row.get(0)).collect();
+        let all = self.oids.iter().zip(&self.tables);
+        Ok(all.filter(|(oid, _)| !have.contains(oid)).map(|(_, table)| table.clone()).collect())
+    }
+
+    /// The function that the triggers call: it refuses, or with `None` lets pass. It also says whose fence this is.
+    fn body(&self, instead: Option<&str>) -> String {
+        let whose = format!("crossfade run {}", self.run);
+        let refuse = match instead {
+            None => String::new(),
+            Some(instead) => format!(
+                "IF current_setting('application_name') NOT LIKE {} AND current_setting('application_name') NOT LIKE {} THEN \
+                   RAISE EXCEPTION USING ERRCODE = '{REFUSED}', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, \
+                     MESSAGE = format('table %s takes no writes: %s', TG_TABLE_NAME, {}), \
+                     HINT = 'The service moves to another database; connect again and repeat the transaction.'; \
+                 END IF; ",
+                Literal::new(format!("crossfade/{}/%", self.run)),
+                Literal::new(format!("crossfade/%/{}", self.run)),
+                Literal::new(instead)
+            ),
+        };
+        let body = format!("/* {whose} */ BEGIN {refuse}RETURN NULL; END");
+        format!(
+            "CREATE OR REPLACE FUNCTION crossfade.fence() RETURNS trigger LANGUAGE plpgsql \
+             SET search_path = pg_catalog, pg_temp AS {}",
+            Literal::new(body)
+        )
+    }
+}
+
+struct Prepared {
+    gid: String,
+    tables: Vec<String>,
+}

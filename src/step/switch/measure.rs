@@ -1,0 +1,79 @@
+//! Measures what readiness is judged by.
+
+use std::time::Duration;
+
+use super::carry::Left;
+use super::{Switch, other};
+use crate::cutover::fence::Fence;
+use crate::cutover::participant::{Scene, Standing};
+use crate::cutover::readiness::{Measured, Measurements};
+use crate::pg::explain;
+use crate::step::Cx;
+use crate::terms::{Finding, Side};
+
+fn known<T>(result: anyhow::Result<T>) -> Measured<T> {
+    result.map_err(|error| explain(&error))
+}
+
+impl Switch {
+    /// Measures. What fails is not known, and says why.
+    pub(super) async fn measure(&self, cx: &Cx, scene: &Scene, to: Side, left: anyhow::Result<Left>) -> Measurements {
+        let left = known(left);
+        Measurements {
+            to,
+            changes_left: left.clone().map(|left| left.changes),
+            lag: left.clone().map(|left| left.lag),
+            differing: left.map(|left| left.differing),
+            revocations_unproved: Ok(None),
+            unanalyzed: known(self.unanalyzed(cx, to).await),
+            standbys: known(standbys(cx, to).await),
+            participants: self.standings(scene).await,
+            obstacles: known(self.obstacles(cx, other(to)).await),
+        }
+    }
+
+    /// Where each participant stands.
+    pub(super) async fn standings(&self, scene: &Scene) -> Vec<(String, Measured<Standing>)> {
+        let mut standings = Vec::new();
+        for participant in &self.participants {
+            standings.push((participant.name().to_owned(), known(participant.standing(scene).await)));
+        }
+        standings
+    }
+
+    /// The fence around what the projections use of a side.
+    pub(super) async fn fence(&self, cx: &Cx, side: Side) -> anyhow::Result<Fence> {
+        let tables = self.tables_of(side);
+        Fence::around(&cx.connect(side).await?, &cx.run, &tables).await
+    }
+
+    async fn obstacles(&self, cx: &Cx, side: Side) -> anyhow::Result<Vec<Finding>> {
+        self.fence(cx, side).await?.obstacles(&cx.connect(side).await?).await
+    }
+
+    async fn unanalyzed(&self, cx: &Cx, side: Side) -> anyhow::Result<Vec<String>> {
+        let session = cx.connect(side).await?;
+        let tables: Vec<String> = self.tables_of(side).iter().map(ToString::to_string).collect();
+        let rows = session
+            .query(
+                "SELECT c.oid::regclass::text FROM pg_class c WHERE c.oid IN (SELECT to_regclass(name)::oid FROM unnest($1::text[]) AS name) \
+                   AND (c.reltuples < 0 OR c.relpages = 0) AND pg_relation_size(c.oid) > 0 ORDER BY 1",
+                &[&tables],
+            )
+            .await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+}
+
+async fn standbys(cx: &Cx, side: Side) -> anyhow::Result<Vec<(String, Duration)>> {
+    let rows = cx
+        .connect(side)
+        .await?
+        .query(
+            "SELECT coalesce(nullif(application_name, ''), 'pid ' || pid), coalesce(extract(epoch FROM replay_lag), 0)::float8 \
+             FROM pg_stat_replication WHERE state IN ('streaming', 'catchup') ORDER BY 1",
+            &[],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| (row.get(0), Duration::try_from_secs_f64(row.get(1)).unwrap_or_default())).collect())
+}
