@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
+use super::Guard;
 use crate::limits::Limits;
 use crate::pg::{Blocker, Database, Opener, Session};
 use crate::terms::{RunId, Side, StepId};
@@ -79,6 +80,8 @@ pub struct Cx {
     pub approvals: Arc<BTreeSet<String>>,
     /// Whether a person allowed the plan's own programs with `--allow-hooks`.
     pub allow_hooks: bool,
+    /// Jobs that must be off, for an audit.
+    pub guards: Arc<[Guard]>,
     /// Of huge tables look only at this percentage of the blocks, where that tells something.
     pub sample: Option<f64>,
     /// Requests to stop.
@@ -98,6 +101,7 @@ impl Cx {
             limits,
             approvals: Arc::default(),
             allow_hooks: false,
+            guards: Arc::default(),
             sample: None,
             interrupt: Interrupt::default(),
             notices,

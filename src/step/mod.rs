@@ -6,6 +6,7 @@
 //! takes up from any extent, and `undo` may be called from any extent and twice.
 
 mod add_constraint;
+mod audit;
 mod backfill;
 mod clean_rows;
 mod confirm;
@@ -15,9 +16,11 @@ mod create_index;
 mod ddl;
 mod drop_index;
 mod explicit_columns;
+mod guard;
 mod migrate;
 mod projected;
 mod registry;
+mod repair;
 mod require;
 mod rows;
 mod rows_ahead;
@@ -30,7 +33,9 @@ mod verify;
 
 use async_trait::async_trait;
 
+pub use audit::Audited;
 pub use context::{Cx, Interrupt, Notice, Outbound};
+pub use guard::{Guard, guarded};
 pub use projected::Projected;
 pub use registry::{Fault, KINDS, Parsed, Surroundings, from_table, parse};
 pub use rows::quarantine::{SetAside, Waiting};
@@ -145,6 +150,11 @@ pub trait Step: Send + Sync {
 
     /// The rows it brings to green, for a kind that does.
     fn brings(&self) -> Option<&Projected> {
+        None
+    }
+
+    /// What it audits, for a kind that does.
+    fn audited(&self) -> Option<&Audited> {
         None
     }
 

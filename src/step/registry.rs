@@ -78,6 +78,8 @@ pub const KINDS: &[Kind] = &[
     super::clean_rows::KIND,
     super::copy::KIND,
     super::verify::KIND,
+    super::audit::KIND,
+    super::repair::KIND,
     super::run_hook::KIND,
     super::confirm::KIND,
 ];

@@ -43,7 +43,7 @@ struct RunHook {
 
 /// A program and its arguments.
 #[derive(Debug)]
-struct Program {
+pub(super) struct Program {
     path: PathBuf,
     arguments: Vec<String>,
     /// Where it runs: the plan's directory.
@@ -80,7 +80,7 @@ fn parse(table: toml::Table, around: &Surroundings) -> KindResult {
 impl Program {
     /// A name with a `/` is a file, from the plan's directory on; any other is looked up in PATH. Gives the content of a
     /// file, so that its change shows in the plan's fingerprint.
-    fn find(key: &str, words: Vec<String>, base: &Path) -> Result<(Self, Option<Vec<u8>>), Fault> {
+    pub(super) fn find(key: &str, words: Vec<String>, base: &Path) -> Result<(Self, Option<Vec<u8>>), Fault> {
         let mut words = words.into_iter();
         let Some(name) = words.next().filter(|name| !name.is_empty()) else {
             return Err(Fault::key(key, format!("`{key}` is empty; expected [\"program\", \"argument\", ...]")));
@@ -101,13 +101,13 @@ impl Program {
     }
 
     /// The program as a person would name it. Arguments are the plan's own text and hold no secrets.
-    fn shown(&self) -> String {
+    pub(super) fn shown(&self) -> String {
         [self.path.display().to_string()].into_iter().chain(self.arguments.iter().cloned()).collect::<Vec<_>>().join(" ")
     }
 
     /// Runs it to its end; each line it prints becomes a remark. Gives its exit code, `None` when a signal ended it. When it
     /// takes longer than `timeout`, or when this future is dropped, its whole process group is killed.
-    async fn run(&self, cx: &Cx, timeout: Duration) -> anyhow::Result<Option<i32>> {
+    pub(super) async fn run(&self, cx: &Cx, timeout: Duration) -> anyhow::Result<Option<i32>> {
         let mut command = tokio::process::Command::new(&self.path);
         command
             .args(&self.arguments)

@@ -22,10 +22,11 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("copy", "crash limits pg projection sql terms"),
     ("follow", "capture limits pg projection sql terms"),
     ("verify", "limits pg projection sql terms"),
+    ("audit", "limits pg sql terms"),
     ("cutover", "limits pg projection sql terms"),
     ("router", "capture terms"),
     // A notice carries the journal line it is about.
-    ("step", "capture copy crash cutover follow journal limits pg projection sql terms verify"),
+    ("step", "audit capture copy crash cutover follow journal limits pg projection sql terms verify"),
     ("plan", "limits lint sql step terms"),
     // It looks at what the steps of a plan ask of rows, on throw-away servers where green is not there yet.
     ("preflight", "limits pg plan projection shadow sql step terms"),
@@ -34,7 +35,7 @@ const MAY_NAME: &[(&str, &str)] = &[
     // The engine samples while it drives.
     ("engine", "journal limits pg plan report step terms"),
     ("demo", "engine journal pg plan projection report router shadow sql step terms"),
-    ("cli", "demo engine journal limits lint pg plan preflight projection report router shadow sql step terms"),
+    ("cli", "audit demo engine journal limits lint pg plan preflight projection report router shadow sql step terms"),
 ];
 
 #[test]
