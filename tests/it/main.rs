@@ -1,5 +1,6 @@
 //! The integration tests: one binary, real servers.
 
+mod audits;
 mod bad_input;
 mod batches;
 mod contract;
@@ -16,6 +17,7 @@ mod hydra;
 mod journeys;
 mod layers;
 mod preflight;
+mod mutations;
 mod privileges;
 mod projections;
 mod quarantine;
