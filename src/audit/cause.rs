@@ -50,10 +50,12 @@ impl Written {
                 None
             }
         };
-        let mut read = |table: &toml::Table| conditions(table, fields).unwrap_or_else(|more| {
-            wrong.extend(more);
-            Condition::default()
-        });
+        let mut read = |table: &toml::Table| {
+            conditions(table, fields).unwrap_or_else(|more| {
+                wrong.extend(more);
+                Condition::default()
+            })
+        };
         let (blue, green) = (read(&self.blue), read(&self.green));
         let (cause, users_see, later) = (self.cause, self.users_see, self.later);
         match class {

@@ -98,7 +98,11 @@ impl Facts {
     /// The tables that its query on this text names.
     pub fn relations(query: &str) -> Vec<QualifiedName> {
         let statements = split(query).unwrap_or_default();
-        statements.iter().flat_map(|statement| statement.touches().unwrap_or_default()).map(|touch| touch.relation.clone()).collect()
+        statements
+            .iter()
+            .flat_map(|statement| statement.touches().unwrap_or_default())
+            .map(|touch| touch.relation.clone())
+            .collect()
     }
 }
 
@@ -145,7 +149,8 @@ fn parse(text: &str) -> Result<Declaration, Vec<Flaw>> {
     for written in file.facts {
         let at = line(written.span().start);
         let set = written.into_inner();
-        let mut flaw = |at: Option<usize>, what: String| flaws.push(Flaw { line: at, what: format!("facts {}: {what}", set.name) });
+        let mut flaw =
+            |at: Option<usize>, what: String| flaws.push(Flaw { line: at, what: format!("facts {}: {what}", set.name) });
         if set.name.is_empty() || sets.iter().any(|known| known.name == set.name) {
             flaw(at, "the name is empty or taken by facts before".to_owned());
         }

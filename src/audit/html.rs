@@ -53,7 +53,8 @@ pub fn page(report: &Report) -> String {
 fn section(set: &SetReport) -> String {
     let mut out = format!("<h2>{}</h2><p>{} on blue, {} on green.</p>", escaped(&set.name), set.blue, set.green);
     if !set.found.is_empty() {
-        out += "<table><tr><th>class<th class=n>rows<th>meaning<th>suspected cause, and what users would see<th>keys (digests)</tr>";
+        out +=
+            "<table><tr><th>class<th class=n>rows<th>meaning<th>suspected cause, and what users would see<th>keys (digests)</tr>";
         out += &set.found.iter().map(row).collect::<String>();
         out += "</table>";
     }
@@ -128,7 +129,8 @@ mod tests {
 
     #[test]
     fn the_page_is_whole_and_quotes_what_it_shows() {
-        let cell = |blue: &str, green: Option<&str>, rows| Cell { blue: Some(blue.to_owned()), green: green.map(str::to_owned), rows };
+        let cell =
+            |blue: &str, green: Option<&str>, rows| Cell { blue: Some(blue.to_owned()), green: green.map(str::to_owned), rows };
         let set = SetReport {
             name: "a <b> & c".to_owned(),
             blue: 3,

@@ -178,7 +178,8 @@ impl Report {
         for set in &self.sets {
             for found in set.found.iter().filter(|found| found.damage() > 0) {
                 let (rows, of) = (found.damage(), set.blue.max(set.green));
-                let mut what = format!("{rows} of {of} {}: {} (key digests {})", found.title(), found.meaning, found.keys.join(", "));
+                let mut what =
+                    format!("{rows} of {of} {}: {} (key digests {})", found.title(), found.meaning, found.keys.join(", "));
                 for Suspected { rows, cause, users_see } in &found.causes {
                     if let (Some(cause), Some(users_see)) = (cause, users_see) {
                         what += &format!("; {rows} suspected: {cause}; users would see: {users_see}");

@@ -35,8 +35,7 @@ pub async fn save(declared: &Declaration, blue: &Opener, green: &Opener) -> anyh
     if !findings.is_empty() {
         return Ok(Err(findings));
     }
-    let at: String =
-        blue.query_one("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')", &[]).await?.get(0);
+    let at: String = blue.query_one("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')", &[]).await?.get(0);
     let mut green = green.open().await?;
     let transaction = green.transaction().await?;
     let mut kept = Vec::new();

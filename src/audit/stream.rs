@@ -97,12 +97,8 @@ async fn again(session: &Session) -> anyhow::Result<Session> {
 /// What speaks against a query: the server's refusal, a column that is missing or of another type.
 pub(super) async fn check(session: &Session, facts: &Facts, side: Side, query: &str) -> anyhow::Result<Vec<Finding>> {
     let object = format!("facts {} on {side}", facts.name);
-    let finding = |what: String, next: &str| Finding {
-        severity: Severity::Blocks,
-        object: object.clone(),
-        what,
-        next: next.to_owned(),
-    };
+    let finding =
+        |what: String, next: &str| Finding { severity: Severity::Blocks, object: object.clone(), what, next: next.to_owned() };
     let statement = match session.prepare(&format!("SELECT * FROM ({query}\n) AS facts")).await {
         Ok(statement) => statement,
         Err(error) if sqlstate(&error).is_empty() => return Err(error.into()),
@@ -265,13 +261,8 @@ mod tests {
     use super::*;
 
     async fn merged(blue: &[&str], green: &[&str]) -> anyhow::Result<Tally> {
-        let facts = Facts {
-            name: "f".to_owned(),
-            blue: String::new(),
-            green: String::new(),
-            fields: Vec::new(),
-            causes: Vec::new(),
-        };
+        let facts =
+            Facts { name: "f".to_owned(), blue: String::new(), green: String::new(), fields: Vec::new(), causes: Vec::new() };
         let fact = |key: &&str| {
             let (key, state) = ((*key).to_owned(), "s".to_owned());
             Ok(Fact { key, state, valid: true, values: Vec::new() })

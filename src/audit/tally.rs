@@ -210,7 +210,8 @@ impl Tally {
         counted.rows += 1;
         counted.later += u64::from(later);
         *counted.causes.entry(cause).or_default() += 1;
-        if counted.digests.len() < DIGESTS && !later
+        if counted.digests.len() < DIGESTS
+            && !later
             && let Some(fact) = blue.or(green)
         {
             counted.digests.push(key_digest(&fact.key));
@@ -296,7 +297,8 @@ mod tests {
 
     #[test]
     fn memory_does_not_grow_with_the_rows() {
-        let facts = Facts { name: "f".to_owned(), blue: String::new(), green: String::new(), fields: fields(), causes: Vec::new() };
+        let facts =
+            Facts { name: "f".to_owned(), blue: String::new(), green: String::new(), fields: fields(), causes: Vec::new() };
         let mut tally = Tally::new(facts, 0, Side::Blue);
         for number in 0..10_000 {
             let mut blue = fact(true, "a", None, None);

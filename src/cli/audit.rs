@@ -59,20 +59,22 @@ pub(super) async fn audit(args: &AuditArgs, format: Format, quiet: bool) -> anyh
     let plan = args.plan.as_deref().map(plan::load).transpose()?;
     let mut audited = match &plan {
         Some(plan) => of_plan(plan, args.step.as_deref())?,
-        None => Audited { declared: of_file(args)?, saved: false, serving: Side::Blue },
+        None => Audited { declared: of_file(args)?, side: Side::Green, saved: false, serving: Side::Blue },
     };
     audited.saved |= args.saved;
     audited.saved &= !args.save;
+    if args.save && audited.side == Side::Blue {
+        let why = "the plan has one database, which facts were saved in: save with the plan that has both".to_owned();
+        return Err(Stop::Usage(why).into());
+    }
     audited.serving = args.serving.unwrap_or(audited.serving);
     let mut databases = match &plan {
-        Some(plan) if audited.saved => args.databases.resolve_only(plan, Side::Green)?,
+        Some(plan) if audited.saved => args.databases.resolve_only(plan, audited.side)?,
         Some(plan) => args.databases.resolve(plan)?,
         None => args.databases.given()?,
     };
-    if audited.saved {
-        databases.remove(&Side::Blue);
-    }
-    let wanted = if audited.saved { &[Side::Green][..] } else { &[Side::Blue, Side::Green] };
+    let wanted = if audited.saved { vec![audited.side] } else { vec![Side::Blue, Side::Green] };
+    databases.retain(|side, _| wanted.contains(side));
     if let Some(missing) = wanted.iter().find(|side| !databases.contains_key(side)) {
         return Err(Stop::Usage(format!("{missing} has no connection string: pass --{missing}")).into());
     }
@@ -152,7 +154,9 @@ fn told(kept: &[Saved], format: Format) -> anyhow::Result<Exit> {
     match format {
         Format::Json => print_json(&serde_json::json!({ "saved": kept }))?,
         Format::Text | Format::Sarif => {
-            let line = |saved: &Saved| format!("{}: {} rows of blue, read at {} UTC, saved on green\n", saved.facts, saved.rows, saved.at);
+            let line = |saved: &Saved| {
+                format!("{}: {} rows of blue, read at {} UTC, saved on green\n", saved.facts, saved.rows, saved.at)
+            };
             let lines: String = kept.iter().map(line).collect();
             text::print(&format!("{lines}next: crossfade audit ... --saved compares green with them, with or without blue\n"))?;
         }

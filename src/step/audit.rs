@@ -19,6 +19,7 @@ pub(super) const KIND: Kind =
 #[serde(deny_unknown_fields)]
 struct Written {
     facts: String,
+    side: Option<Side>,
     #[serde(default)]
     saved: bool,
     serving: Option<Side>,
@@ -41,7 +42,9 @@ enum OnFinding {
 pub struct Audited {
     /// The facts.
     pub declared: Declaration,
-    /// Whether blue's facts are those saved on green.
+    /// The side that is audited: green, or blue in a plan with one database, against what was saved there.
+    pub side: Side,
+    /// Whether blue's facts are those saved on that side.
     pub saved: bool,
     /// The side users are on.
     pub serving: Side,
@@ -56,11 +59,17 @@ struct Audit {
 }
 
 fn parse(table: toml::Table, around: &Surroundings) -> KindResult {
-    let Written { facts, saved, serving, on_finding, html, json } = from_table(table)?;
+    let Written { facts, side, saved, serving, on_finding, html, json } = from_table(table)?;
     let path = around.base.join(&facts);
     let (declared, content) = load(&path)
         .map_err(|flaws| flaws.into_iter().map(|flaw| Fault::file(path.clone(), flaw.line, flaw.what)).collect::<Vec<_>>())?;
-    let audited = Audited { declared, saved, serving: serving.unwrap_or(Side::Blue) };
+    let side = side.unwrap_or(Side::Green);
+    if side == Side::Blue && !saved {
+        return Err(vec![Fault::key("side", "blue cannot be compared with itself: `side = \"blue\"` needs `saved = true`")]);
+    }
+    // In a plan with one database users are on what is audited.
+    let users_are_on = if side == Side::Blue { Side::Green } else { Side::Blue };
+    let audited = Audited { declared, side, saved, serving: serving.unwrap_or(users_are_on) };
     let beside = |name: Option<String>| name.map(|name| around.base.join(name));
     Ok((Box::new(Audit { audited, on_finding, html: beside(html), json: beside(json) }), vec![content]))
 }
@@ -75,7 +84,7 @@ impl Audited {
             true => BlueFacts::Saved,
             false => BlueFacts::Live(cx.opener(Side::Blue)?),
         };
-        let green = cx.opener(Side::Green)?;
+        let green = cx.opener(self.side)?;
         let told = |rows| cx.progress(rows, 0, "rows");
         let report = match crate::audit::audit(&self.declared, blue, &green, self.serving, told).await? {
             Ok(report) => report,
@@ -104,7 +113,7 @@ impl Step for Audit {
     }
 
     fn sides(&self) -> Vec<Side> {
-        if self.audited.saved { vec![Side::Green] } else { vec![Side::Blue, Side::Green] }
+        if self.audited.saved { vec![self.audited.side] } else { vec![Side::Blue, Side::Green] }
     }
 
     fn touches(&self) -> Vec<Touched> {
@@ -113,7 +122,7 @@ impl Step for Audit {
         };
         let sets = &self.audited.declared.sets;
         let blue = sets.iter().filter(|_| !self.audited.saved).flat_map(|facts| of(Side::Blue, &facts.blue));
-        blue.chain(sets.iter().flat_map(|facts| of(Side::Green, &facts.green))).collect()
+        blue.chain(sets.iter().flat_map(|facts| of(self.audited.side, &facts.green))).collect()
     }
 
     fn reversal(&self) -> Reversal {
@@ -182,4 +191,3 @@ impl Step for Audit {
         Ok(())
     }
 }
-

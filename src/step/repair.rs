@@ -40,11 +40,14 @@ const REPAIRED: &str = "repaired";
 #[serde(deny_unknown_fields)]
 struct Written {
     repairs: String,
+    side: Option<Side>,
     projections: Option<String>,
 }
 
 #[derive(Debug)]
 struct Repair {
+    /// Green, or blue in a plan with one database.
+    side: Side,
     mends: Vec<Mend>,
     /// The projections that the mends name, and no others.
     set: ProjectionSet,
@@ -55,7 +58,7 @@ struct Repair {
 struct Tables(Vec<KeyedTable>);
 
 fn parse(table: toml::Table, around: &Surroundings) -> KindResult {
-    let Written { repairs, projections } = from_table(table)?;
+    let Written { repairs, side, projections } = from_table(table)?;
     let (mut faults, mut files) = (Vec::new(), Vec::new());
     let path = around.base.join(&repairs);
     let mends = match file::load(&path) {
@@ -82,7 +85,14 @@ fn parse(table: toml::Table, around: &Surroundings) -> KindResult {
         faults.extend(mend.against(&set).into_iter().map(|what| Fault::file(path.clone(), Some(mend.line), what)));
     }
     set.projections.retain(|projection| mends.iter().any(|mend| mend.projected() && mend.table == projection.table));
-    if faults.is_empty() { Ok((Box::new(Repair { mends, set }), files)) } else { Err(faults) }
+    let side = side.unwrap_or(Side::Green);
+    if side == Side::Blue && !set.projections.is_empty() {
+        faults.push(Fault::key(
+            "side",
+            "blue is not repaired from blue: `side = \"blue\"` is for repairs by `rows` and `insert` alone",
+        ));
+    }
+    if faults.is_empty() { Ok((Box::new(Repair { side, mends, set }), files)) } else { Err(faults) }
 }
 
 #[async_trait]
@@ -90,22 +100,22 @@ impl Step for Repair {
     fn describe(&self) -> Summary {
         let tables: Vec<String> = self.mends.iter().map(|mend| mend.table.plain()).collect();
         Summary {
-            effect: format!("repair damaged rows of {} on green, set aside whole first", tables.join(", ")),
+            effect: format!("repair damaged rows of {} on {}, set aside whole first", tables.join(", "), self.side),
             lock: "row locks for about batch_target at a time; ROW EXCLUSIVE on the tables, which blocks no reads or writes"
                 .to_owned(),
         }
     }
 
     fn sides(&self) -> Vec<Side> {
-        if self.set.projections.is_empty() { vec![Side::Green] } else { vec![Side::Blue, Side::Green] }
+        if self.set.projections.is_empty() { vec![self.side] } else { vec![Side::Blue, Side::Green] }
     }
 
     fn notes(&self) -> Vec<Side> {
-        vec![Side::Green]
+        vec![self.side]
     }
 
     fn touches(&self) -> Vec<Touched> {
-        let mut touched: Vec<Touched> = self.mends.iter().map(|mend| Touched::new(Side::Green, &mend.table, Use::Walks)).collect();
+        let mut touched: Vec<Touched> = self.mends.iter().map(|mend| Touched::new(self.side, &mend.table, Use::Walks)).collect();
         for source in self.set.projections.iter().flat_map(|projection| &projection.sources) {
             touched.push(Touched::new(Side::Blue, &source.drives, Use::Carries));
         }
@@ -115,7 +125,7 @@ impl Step for Repair {
     fn set_aside(&self, before: &Before) -> anyhow::Result<Vec<SetAside>> {
         let Tables(tables) = before.read()?;
         let pairs = self.mends.iter().zip(tables).rev().filter(|(mend, _)| !mend.update.is_empty());
-        Ok(pairs.map(|(mend, table)| SetAside::new(Side::Green, table, Back::Update(mend.update.clone()))).collect())
+        Ok(pairs.map(|(mend, table)| SetAside::new(self.side, table, Back::Update(mend.update.clone()))).collect())
     }
 
     fn reversal(&self) -> Reversal {
@@ -128,12 +138,12 @@ impl Step for Repair {
 
     /// Stages the right rows in temporary tables and counts.
     async fn forecast(&self, cx: &Cx) -> anyhow::Result<Vec<Forecast>> {
-        let green = cx.connect(Side::Green).await?;
+        let green = cx.connect(self.side).await?;
+        let tables = self.tables(&green).await?;
         let findings = self.preconditions(cx).await?;
         if !findings.is_empty() {
             return Ok(findings.into_iter().map(Forecast::of).collect());
         }
-        let tables = self.tables(&green).await?;
         let staged = self.staged(cx, &green, &tables, "pg_temp").await?;
         let mut lines = Vec::new();
         for ((mend, table), staged) in self.mends.iter().zip(&tables).zip(&staged) {
@@ -153,7 +163,7 @@ impl Step for Repair {
     }
 
     async fn preconditions(&self, cx: &Cx) -> anyhow::Result<Vec<Finding>> {
-        let green = cx.connect(Side::Green).await?;
+        let green = cx.connect(self.side).await?;
         let mut findings = Vec::new();
         for mend in &self.mends {
             let block = |what: String, next: &str| Finding {
@@ -195,7 +205,7 @@ impl Step for Repair {
     }
 
     async fn observe(&self, cx: &Cx) -> anyhow::Result<Extent> {
-        let green = cx.connect(Side::Green).await?;
+        let green = cx.connect(self.side).await?;
         if marked(&green, &cx.run, &cx.step, REPAIRED).await? {
             return Ok(Extent::Complete);
         }
@@ -214,16 +224,16 @@ impl Step for Repair {
     }
 
     async fn before(&self, cx: &Cx) -> anyhow::Result<Before> {
-        Before::of(&Tables(self.tables(&cx.connect(Side::Green).await?).await?))
+        Before::of(&Tables(self.tables(&cx.connect(self.side).await?).await?))
     }
 
     async fn apply(&self, cx: &Cx, _: &Extent, before: &Before) -> anyhow::Result<()> {
         let Tables(tables) = before.read()?;
-        let green = cx.connect(Side::Green).await?;
+        let green = cx.connect(self.side).await?;
         // Anew each time: what was revoked on blue since must not come back.
         let staged = self.staged(cx, &green, &tables, "crossfade").await?;
         cx.crash_point("staged");
-        let mut batches = Batches::open(cx, Side::Green).await?;
+        let mut batches = Batches::open(cx, self.side).await?;
         for (number, ((mend, table), staged)) in self.mends.iter().zip(&tables).zip(&staged).enumerate() {
             let name = format!("table{number}");
             let (mut made, mut changed) = (0, 0);
@@ -235,8 +245,7 @@ impl Step for Repair {
                 let set = staged.assignments(mend, table);
                 let statements = vec![changing(cx, table, &set, &mend.reason)];
                 let condition = condition.as_str();
-                let walk =
-                    KeyWalk { cx, name: &name, table, condition, lock: "FOR NO KEY UPDATE", statements, most: None };
+                let walk = KeyWalk { cx, name: &name, table, condition, lock: "FOR NO KEY UPDATE", statements, most: None };
                 changed = walk.finish(&mut batches).await?;
             }
             cx.remark(format!("{}: {changed} rows repaired, {made} made", mend.table.plain()));
@@ -248,16 +257,19 @@ impl Step for Repair {
 
     async fn undo(&self, cx: &Cx, before: &Before) -> anyhow::Result<()> {
         let Tables(tables) = before.read()?;
-        let mut batches = Batches::open(cx, Side::Green).await?;
+        let mut batches = Batches::open(cx, self.side).await?;
         if !control_made(&batches.session).await? {
             return Ok(());
         }
         for (mend, table) in self.mends.iter().zip(tables).rev() {
             if !mend.update.is_empty() {
-                let set_aside = SetAside::new(Side::Green, table.clone(), Back::Update(mend.update.clone()));
+                let set_aside = SetAside::new(self.side, table.clone(), Back::Update(mend.update.clone()));
                 let (_, left) = set_aside.put_back_in(cx, &mut batches).await?;
                 if left > 0 {
-                    cx.remark(format!("{left} rows of {} were changed or removed since and stay as they are", table.name.plain()));
+                    cx.remark(format!(
+                        "{left} rows of {} were changed or removed since and stay as they are",
+                        table.name.plain()
+                    ));
                 }
             }
             let left = unmake(cx, &mut batches, &table).await?;
@@ -303,7 +315,9 @@ impl Repair {
                     let bound = bound.with_context(|| format!("table {} has no projection", mend.table.plain()))?;
                     stage.project(blue.session(), bound, &mend.update, insert_from).await
                 }
-                (Right::Declared { rows, insert, .. }, _) => stage.declare(rows.as_deref(), insert.as_deref(), &mend.update).await,
+                (Right::Declared { rows, insert, .. }, _) => {
+                    stage.declare(rows.as_deref(), insert.as_deref(), &mend.update).await
+                }
                 (Right::Projected { .. }, None) => Err(anyhow::anyhow!("there is no blue to project from")),
             };
             all.push(staged.with_context(|| format!("cannot stage the right rows of {}", mend.table.plain()))?);

@@ -24,7 +24,8 @@ async fn blue() -> TestDb {
     TestDb::from_template(template.name()).await
 }
 
-/// A green that the migrations damaged: the restore-then-migrate plan as far as its first audit.
+/// A green that the migrations damaged: the restore-then-migrate plan as far as its first audit, with a program in the place
+/// of the migrations, as an operator puts the application's own tool there.
 async fn damaged() -> TestDb {
     static TEMPLATE: OnceCell<TestDb> = OnceCell::const_new();
     let template = TEMPLATE
@@ -32,13 +33,32 @@ async fn damaged() -> TestDb {
             let (blue, green) = (blue().await, TestDb::empty().await);
             let text = std::fs::read_to_string(plan(RESTORE)).unwrap();
             let (begin, _) = text.split_once("[[step]]\nid = \"audit-migrated\"").unwrap();
-            let workspace = Workspace::at(beside(begin), &blue, Some(&green));
-            workspace.run(&["run", "--execute"]).exits(0);
+            let (begin, _) = begin.split_once("[[step]]\nid = \"migrate-green\"").unwrap();
+            let workspace = Workspace::at(beside(&format!("{begin}{HOOK}")), &blue, Some(&green));
+            workspace.run(&["run", "--execute", "--allow-hooks"]).exits(0);
             green
         })
         .await;
     TestDb::from_template(template.name()).await
 }
+
+/// Runs the migrations from outside.
+const HOOK: &str = concat!(
+    r#"
+[[step]]
+id = "migrate-green"
+phase = "convert"
+kind = "run_hook"
+command = ["sh", "-c", '''
+for f in "#,
+    env!("CARGO_MANIFEST_DIR"),
+    r#"/migrations/hydra-2x-upstream-like/*.sql; do
+    case $f in *.down.sql) ;; *) psql -qX1 -v ON_ERROR_STOP=1 -d "$GREEN_DATABASE_URL" -f $f || exit 1;; esac
+done''']
+probe = ["sh", "-c", '''
+psql -qXAt -d "$GREEN_DATABASE_URL" -c "SELECT to_regclass('hydra_oauth2_flow')" | grep -q hydra''']
+"#
+);
 
 /// A folder with this plan and everything of `plans/` and `migrations/` where its paths find it.
 fn beside(text: &str) -> tempfile::TempDir {
@@ -100,7 +120,8 @@ async fn the_damage_of_the_migrations_is_found_to_the_row_and_repaired() {
     let mut versions: Vec<String> = serde_json::from_value(fixture("history-2.3.0.json")).unwrap();
     versions.sort();
     assert_eq!(history(&green).await, versions);
-    let valid = |sql: &str| format!("SELECT count(*) || ' ' || coalesce(sum(hashtextextended(s::text, 0)::numeric), 0) FROM ({sql}) s");
+    let valid =
+        |sql: &str| format!("SELECT count(*) || ' ' || coalesce(sum(hashtextextended(s::text, 0)::numeric), 0) FROM ({sql}) s");
     let (before, after) = (
         blue.value(&valid(include_str!("../../src/demo/sessions.sql"))).await,
         green.value(&valid(include_str!("../../src/demo/sessions-2x.sql"))).await,
@@ -125,7 +146,9 @@ async fn the_damage_of_the_migrations_is_found_to_the_row_and_repaired() {
              WHERE c.login_challenge IS NULL"
         )
     };
-    for (set, tables) in [("access-tokens", &["access"][..]), ("refresh-tokens", &["refresh"]), ("codes", &["code", "pkce", "oidc"])] {
+    for (set, tables) in
+        [("access-tokens", &["access"][..]), ("refresh-tokens", &["refresh"]), ("codes", &["code", "pkce", "oidc"])]
+    {
         let mut planted = 0;
         for table in tables {
             planted += number(&blue, &unlinked(table)).await;
@@ -135,9 +158,6 @@ async fn the_damage_of_the_migrations_is_found_to_the_row_and_repaired() {
     }
     assert_eq!(harms(&report).len(), 6, "{:?}", harms(&report));
     assert!(report["jobs"][0]["would_delete"][0][1].as_u64().unwrap() > 2000, "{}", report["jobs"]);
-    // A hook stands where the folder stood: the real tool, for an operator.
-    let text = std::fs::read_to_string(plan(RESTORE)).unwrap();
-    assert!(text.contains("kind = \"run_hook\""));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,7 +191,10 @@ async fn what_users_did_since_stays() {
     assert!(dry.stdout.contains("make rows that are not there"), "{}", dry.stdout);
     assert_eq!(green.value("SELECT to_regclass('crossfade.repair_right_0') IS NULL AND count(*) > 1900 FROM hydra_oauth2_flow WHERE state = 128").await, "true");
     run(&workspace, REPAIR, &["run", "--execute"]).exits(0);
-    assert_eq!(number(&green, &format!("SELECT count(*) FROM hydra_oauth2_flow WHERE consent_challenge_id = '{revoked}'")).await, 0);
+    assert_eq!(
+        number(&green, &format!("SELECT count(*) FROM hydra_oauth2_flow WHERE consent_challenge_id = '{revoked}'")).await,
+        0
+    );
     assert_eq!(green.value(&format!("SELECT active FROM hydra_oauth2_refresh WHERE signature = '{rotated}'")).await, "false");
     assert_eq!(green.value("SELECT subject || state FROM hydra_oauth2_flow WHERE login_challenge = 'begun'").await, "new6");
     let report = audit(&blue, &green, &[], 0);
@@ -207,19 +230,22 @@ async fn when_blue_is_gone() {
     let saved: serde_json::Value = serde_json::from_str(&saved.stdout).unwrap();
     assert_eq!(saved["sets"], live["sets"]);
 
-    let text = std::fs::read_to_string(plan(REPAIR)).unwrap();
-    let text = text
-        .replace("repair/hydra-2x.toml", "repair/hydra-2x-saved.toml")
-        .replace("projections = \"projections/hydra-2x\"\n", "")
-        .replace("serving = \"green\"\n", "saved = true\n");
-    let workspace = Workspace::at(beside(&text), &green, Some(&green));
-    let mut command = workspace.command(&["run", "--execute"]);
-    let blue_gone = "postgresql://postgres@/gone?host=/nowhere";
-    Ran::of(command.env("BLUE_DATABASE_URL", blue_gone).output().unwrap()).exits(11);
-    // A run reaches every side its plan names: without blue, blue must go from the plan.
-    assert_eq!(only_green(&["audit", "--saved", "--html", workspace.folder.path().join("a.html").to_str().unwrap()]).code, Some(14));
-    let page = std::fs::read_to_string(workspace.folder.path().join("a.html")).unwrap();
-    assert!(page.contains("login refused") && !page.contains("http") && !page.contains("dead0"), "{page}");
+    let folder = tempfile::tempdir().unwrap();
+    let html = folder.path().join("a.html");
+    only_green(&["audit", "--saved", "--html", html.to_str().unwrap()]).exits(14);
+    let page = std::fs::read_to_string(html).unwrap();
+    assert!(
+        page.contains("login refused") && !page.contains("http:") && !page.contains("https:") && !page.contains("dead0"),
+        "{page}"
+    );
+
+    let workspace = Workspace { folder, env: vec![("GREEN_DATABASE_URL".to_owned(), green.url())] };
+    run(&workspace, "hydra-2x-repair-saved.toml", &["audit"]).exits(14);
+    run(&workspace, "hydra-2x-repair-saved.toml", &["run", "--execute"]).exits(0);
+    let clean = run(&workspace, "hydra-2x-repair-saved.toml", &["audit"]).exits(0);
+    assert!(clean.stdout.contains("No damage found."), "{}", clean.stdout);
+    run(&workspace, "hydra-2x-repair-saved.toml", &["rollback", "--execute"]).exits(0);
+    run(&workspace, "hydra-2x-repair-saved.toml", &["audit"]).exits(14);
 }
 
 /// Jobs that delete must be off, wherever it counts.

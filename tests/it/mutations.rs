@@ -37,17 +37,37 @@ const DAMAGES: &[(&str, &str, &[&str])] = &[
         &["sessions changed (client) = 1"],
     ),
     ("a scope less", "UPDATE FLOW SET granted_scope = granted_scope - 0 WHERE IT", &["sessions changed (scopes) = 1"]),
-    ("a scope more", "UPDATE FLOW SET granted_scope = granted_scope || '[\"admin\"]' WHERE IT", &["sessions changed (scopes) = 1"]),
+    (
+        "a scope more",
+        "UPDATE FLOW SET granted_scope = granted_scope || '[\"admin\"]' WHERE IT",
+        &["sessions changed (scopes) = 1"],
+    ),
     ("no scope", "UPDATE FLOW SET granted_scope = '[]' WHERE IT", &["sessions changed (scopes) = 1"]),
     ("scopes that are no list", "UPDATE FLOW SET granted_scope = '{}' WHERE IT", &["sessions changed (scopes) = 1"]),
-    ("an audience more", "UPDATE FLOW SET granted_at_audience = '[\"https://x\"]' WHERE IT", &["sessions changed (audience) = 1"]),
+    (
+        "an audience more",
+        "UPDATE FLOW SET granted_at_audience = '[\"https://x\"]' WHERE IT",
+        &["sessions changed (audience) = 1"],
+    ),
     ("asked becomes skipped", "UPDATE FLOW SET consent_skip = true WHERE IT", &["sessions changed (skipped) = 1"]),
-    ("remembering turned round", "UPDATE FLOW SET consent_remember = NOT consent_remember WHERE IT", &["sessions changed (remembered) = 1"]),
+    (
+        "remembering turned round",
+        "UPDATE FLOW SET consent_remember = NOT consent_remember WHERE IT",
+        &["sessions changed (remembered) = 1"],
+    ),
     ("future-dated", "UPDATE FLOW SET requested_at = '2099-01-01' WHERE IT", &["sessions changed (begun) = 1"]),
     ("a second off", "UPDATE FLOW SET requested_at = requested_at + interval '1 s' WHERE IT", &["sessions changed (begun) = 1"]),
     ("ended early", "UPDATE FLOW SET consent_remember_for = 60 WHERE IT", &["sessions changed (until) = 1", "sessions lost = 1"]),
-    ("never ends any more", "UPDATE FLOW SET consent_remember_for = 0 WHERE ENDED", &["sessions changed (until) = 1", "sessions revived = 1"]),
-    ("ends later", "UPDATE FLOW SET consent_remember_for = consent_remember_for + 9 WHERE ENDED", &["sessions changed (until) = 1"]),
+    (
+        "never ends any more",
+        "UPDATE FLOW SET consent_remember_for = 0 WHERE ENDED",
+        &["sessions changed (until) = 1", "sessions revived = 1"],
+    ),
+    (
+        "ends later",
+        "UPDATE FLOW SET consent_remember_for = consent_remember_for + 9 WHERE ENDED",
+        &["sessions changed (until) = 1"],
+    ),
     (
         "a refusal becomes a grant",
         "UPDATE FLOW SET state = 6, consent_error = '{}' WHERE login_challenge = (SELECT min(login_challenge) FROM FLOW WHERE state = 129)",
@@ -61,7 +81,13 @@ const DAMAGES: &[(&str, &str, &[&str])] = &[
     (
         "a flow is gone with its tokens",
         "DELETE FROM FLOW WHERE IT",
-        &["access-tokens missing = *", "codes gone = *", "codes missing = *", "refresh-tokens missing = *", "sessions missing = 1"],
+        &[
+            "access-tokens missing = *",
+            "codes gone = *",
+            "codes missing = *",
+            "refresh-tokens missing = *",
+            "sessions missing = 1",
+        ],
     ),
     (
         "a flow nobody granted",
@@ -74,8 +100,16 @@ const DAMAGES: &[(&str, &str, &[&str])] = &[
          INSERT INTO FLOW SELECT (jsonb_populate_record(f, '{\"login_challenge\": \"x\"}')).* FROM FLOW f WHERE IT",
         &["sessions duplicate = 1"],
     ),
-    ("an access token without its session", "UPDATE ACCESS SET challenge_id = NULL WHERE ITS", &["access-tokens unlinked (session) = 1"]),
-    ("a refresh token without its session", "UPDATE REFRESH SET challenge_id = NULL WHERE ITS", &["refresh-tokens unlinked (session) = 1"]),
+    (
+        "an access token without its session",
+        "UPDATE ACCESS SET challenge_id = NULL WHERE ITS",
+        &["access-tokens unlinked (session) = 1"],
+    ),
+    (
+        "a refresh token without its session",
+        "UPDATE REFRESH SET challenge_id = NULL WHERE ITS",
+        &["refresh-tokens unlinked (session) = 1"],
+    ),
     (
         "a used code without its session",
         "UPDATE hydra_oauth2_code SET challenge_id = NULL WHERE ITS",
@@ -96,8 +130,16 @@ const DAMAGES: &[(&str, &str, &[&str])] = &[
         &["codes revived = 1"],
     ),
     ("a token of somebody else", "UPDATE ACCESS SET subject = 'user-x' WHERE ITS", &["access-tokens changed (subject) = 1"]),
-    ("a token with more scopes", "UPDATE ACCESS SET granted_scope = granted_scope || '|admin' WHERE ITS", &["access-tokens changed (scopes) = 1"]),
-    ("a token that expired", "UPDATE REFRESH SET expires_at = '2020-01-01' WHERE ITS", &["refresh-tokens changed (until) = 1", "refresh-tokens lost = 1"]),
+    (
+        "a token with more scopes",
+        "UPDATE ACCESS SET granted_scope = granted_scope || '|admin' WHERE ITS",
+        &["access-tokens changed (scopes) = 1"],
+    ),
+    (
+        "a token that expired",
+        "UPDATE REFRESH SET expires_at = '2020-01-01' WHERE ITS",
+        &["refresh-tokens changed (until) = 1", "refresh-tokens lost = 1"],
+    ),
     ("a token of the future", "UPDATE ACCESS SET requested_at = '2099-01-01' WHERE ITS", &["access-tokens changed (issued) = 1"]),
 ];
 

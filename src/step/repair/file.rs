@@ -73,8 +73,7 @@ pub(super) fn load(path: &Path) -> Result<(Vec<Mend>, Vec<u8>), Vec<Flaw>> {
 
 fn parse(text: &str) -> Result<Vec<Mend>, Vec<Flaw>> {
     let line = |byte: usize| text.as_bytes()[..byte.min(text.len())].iter().filter(|b| **b == b'\n').count() + 1;
-    let file: File =
-        toml::from_str(text).map_err(|e| vec![(e.span().map(|span| line(span.start)), e.message().to_owned())])?;
+    let file: File = toml::from_str(text).map_err(|e| vec![(e.span().map(|span| line(span.start)), e.message().to_owned())])?;
     let (mut mends, mut flaws): (Vec<Mend>, Vec<Flaw>) = (Vec::new(), Vec::new());
     if file.table.is_empty() {
         flaws.push((None, "has no [[table]]".to_owned()));
@@ -158,7 +157,8 @@ impl Mend {
         let Some(projection) = set.projections.iter().find(|projection| projection.table == self.table) else {
             return vec![format!("table {table} has no projection: name their directory with `projections`, or give `rows`")];
         };
-        let named = |column: &&Ident| projection.sources.iter().any(|source| source.columns.iter().any(|(name, _)| name == *column));
+        let named =
+            |column: &&Ident| projection.sources.iter().any(|source| source.columns.iter().any(|(name, _)| name == *column));
         let columns = self.update.iter().filter(|column| !named(column));
         let sources = insert_from.iter().filter(|name| projection.sources.iter().all(|source| source.name != **name));
         columns

@@ -84,7 +84,8 @@ impl Batch for Make<'_> {
 /// # Errors
 /// The server's errors; what is committed stays.
 pub(super) async fn unmake(cx: &Cx, batches: &mut Batches<'_>, table: &KeyedTable) -> anyhow::Result<u64> {
-    let count = "SELECT count(*) FROM crossfade.repair_made WHERE run = $1 AND step = $2 AND table_name = $3 AND unmade_at IS NULL";
+    let count =
+        "SELECT count(*) FROM crossfade.repair_made WHERE run = $1 AND step = $2 AND table_name = $3 AND unmade_at IS NULL";
     let name = table.name.plain();
     let labels: [&(dyn tokio_postgres::types::ToSql + Sync); 3] = [&cx.run.as_str(), &cx.step.as_str(), &name];
     let due: i64 = batches.session.query_one(count, &labels).await?.get(0);
@@ -127,7 +128,8 @@ impl Batch for Unmake {
 
     async fn run(&self, tx: &Transaction<'_>, from: Option<&i64>, rows: i64) -> anyhow::Result<Moved<i64>> {
         let below = from.copied().unwrap_or(i64::MAX);
-        let row = tx.query_one(self.statement.as_str(), &[&rows, &below]).await.context("cannot take back rows that were made")?;
+        let row =
+            tx.query_one(self.statement.as_str(), &[&rows, &below]).await.context("cannot take back rows that were made")?;
         let (lowest, looked, unmade): (Option<i64>, i64, i64) = (row.get(0), row.get(1), row.get(2));
         Ok(Moved { written: unmade.unsigned_abs(), seen: looked.unsigned_abs(), next: lowest })
     }

@@ -47,7 +47,13 @@ impl Stage<'_> {
     }
 
     /// From blue, by a projection.
-    pub async fn project(&self, blue: &Session, bound: &Bound, update: &[Ident], insert_from: &[String]) -> anyhow::Result<Staged> {
+    pub async fn project(
+        &self,
+        blue: &Session,
+        bound: &Bound,
+        update: &[Ident],
+        insert_from: &[String],
+    ) -> anyhow::Result<Staged> {
         let mut staged = Staged { right: None, new: None };
         if !update.is_empty() {
             let columns: Vec<Ident> = bound.key.iter().chain(update).cloned().collect();
@@ -69,7 +75,8 @@ impl Stage<'_> {
     pub async fn declare(&self, rows: Option<&str>, insert: Option<&str>, update: &[Ident]) -> anyhow::Result<Staged> {
         let mut staged = Staged { right: None, new: None };
         if let Some(query) = rows {
-            let columns: Vec<Ident> = self.table.key.iter().map(|column| column.name.clone()).chain(update.iter().cloned()).collect();
+            let columns: Vec<Ident> =
+                self.table.key.iter().map(|column| column.name.clone()).chain(update.iter().cloned()).collect();
             let right = self.create("right", &columns).await?;
             self.fill(&right, &columns, query).await?;
             staged.right = Some(right);
@@ -159,7 +166,8 @@ impl Staged {
     pub fn assignments(&self, mend: &Mend, table: &KeyedTable) -> Set {
         let Some(right) = &self.right else { return Set::new() };
         let here = table.name.name().to_string();
-        let value = |column: &Ident| format!("SELECT should.{column} FROM {right} AS should WHERE {}", same(table, "should", &here));
+        let value =
+            |column: &Ident| format!("SELECT should.{column} FROM {right} AS should WHERE {}", same(table, "should", &here));
         mend.update.iter().map(|column| (column.clone(), format!("({})", value(column)))).collect()
     }
 
@@ -181,9 +189,12 @@ pub(super) fn absent(table: &KeyedTable, only: Option<&str>, noted: bool) -> Str
             Literal::new(table.name.plain()),
             format_args!(
                 "jsonb_build_object({})",
-                list(table.key.iter().map(|column| {
-                    format!("{}, {here}.{}::text", Literal::new(column.name.as_str()), column.name)
-                }))
+                list(
+                    table
+                        .key
+                        .iter()
+                        .map(|column| { format!("{}, {here}.{}::text", Literal::new(column.name.as_str()), column.name) })
+                )
             ),
         );
     }
