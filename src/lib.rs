@@ -14,6 +14,7 @@
 #![warn(missing_docs)]
 
 pub mod capture;
+pub mod audit;
 pub mod cli;
 pub mod copy;
 pub mod crash;

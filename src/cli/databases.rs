@@ -26,9 +26,36 @@ impl DatabaseArgs {
     /// # Errors
     /// Names every variable that is not set or cannot be read, without showing connection strings.
     pub(super) fn resolve(&self, plan: &Plan) -> anyhow::Result<BTreeMap<Side, Database>> {
+        self.resolve_sides(plan, plan.sides())
+    }
+
+    /// The same for one side.
+    ///
+    /// # Errors
+    /// As [`DatabaseArgs::resolve`].
+    pub(super) fn resolve_only(&self, plan: &Plan, side: Side) -> anyhow::Result<BTreeMap<Side, Database>> {
+        self.resolve_sides(plan, plan.sides().filter(|known| *known == side))
+    }
+
+    /// What `--blue` and `--green` name, without a plan.
+    ///
+    /// # Errors
+    /// When one of them cannot be read, without showing it.
+    pub(super) fn given(&self) -> anyhow::Result<BTreeMap<Side, Database>> {
+        let mut databases = BTreeMap::new();
+        for (side, flag) in [(Side::Blue, &self.blue), (Side::Green, &self.green)] {
+            if let Some(text) = flag {
+                let database = Database::parse(&side.to_string(), text).map_err(|error| Stop::Usage(error.to_string()))?;
+                databases.insert(side, database);
+            }
+        }
+        Ok(databases)
+    }
+
+    fn resolve_sides(&self, plan: &Plan, sides: impl Iterator<Item = Side>) -> anyhow::Result<BTreeMap<Side, Database>> {
         let mut databases = BTreeMap::new();
         let mut wrong = Vec::new();
-        for side in plan.sides() {
+        for side in sides {
             let flag = match side {
                 Side::Blue => &self.blue,
                 Side::Green => &self.green,

@@ -1,5 +1,6 @@
 //! The command line: one file per command. Results go to stdout, everything else to stderr.
 
+mod audit;
 mod check;
 mod cutover;
 mod databases;
@@ -56,6 +57,11 @@ enum Command {
     Check(check::CheckArgs),
     /// Say which rows break the constraints to come, and what else would stop the plan; only reads
     Preflight(preflight::PreflightArgs),
+    /// Compare what sessions mean on blue and on green; only reads, but for --save
+    #[command(
+        after_help = "Examples:\n  crossfade audit PLAN                                      as the plan's audit step would\n  crossfade audit --facts FILE --blue URL --green URL       without a plan\n  crossfade audit PLAN --save                               keep blue's facts on green\n  crossfade audit PLAN --saved --serving green --html a.html  when blue is gone"
+    )]
+    Audit(audit::AuditArgs),
     /// Run or resume a plan; without --execute say what it would do
     #[command(
         after_help = "Examples:\n  crossfade run PLAN                          changes nothing: steps, rows, locks\n  crossfade run PLAN --execute                does it; the same command resumes\n  crossfade run PLAN --execute --approve ID   goes on past a step that waits for a person"
@@ -153,6 +159,7 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Demo(args) => demo::demo(args, cli.format, cli.quiet).await,
         Command::Check(args) => check::check(args, cli.format).await,
         Command::Preflight(args) => preflight::preflight(args, cli.format, cli.quiet).await,
+        Command::Audit(args) => audit::audit(args, cli.format, cli.quiet).await,
         Command::Run(args) => run::run(args, cli.format, cli.quiet).await,
         Command::Cutover(args) => cutover::cutover(args, cli.format, cli.quiet).await,
         Command::Follow(args) => follow::follow(args, cli.format, cli.quiet).await,

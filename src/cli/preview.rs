@@ -46,6 +46,7 @@ pub(super) async fn preview(plan: &Plan, asked: Asked<'_>, notices: Outbound, fo
     let cx = |step: &StepId| {
         let mut cx = Cx::new(run.clone(), step.clone(), plan.limits().clone(), by_side.clone(), notices.clone());
         cx.allow_hooks = asked.allow_hooks;
+        cx.guards = std::sync::Arc::clone(plan.guards());
         cx
     };
     let mut previews = engine::preview(plan, &state, cx).await?;

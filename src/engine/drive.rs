@@ -9,7 +9,7 @@ use super::{Driver, Next, Stop, next};
 use crate::journal::{Direction, Event, StepStatus};
 use crate::pg::{Counters, end_orphans, explain};
 use crate::report::Sampler;
-use crate::step::{Cx, Notice};
+use crate::step::{Cx, Notice, guarded};
 use crate::terms::{Before, Exit, Extent, Finding, Severity, Side};
 
 /// How a run ended.
@@ -146,6 +146,11 @@ async fn attempt_step(
     if status == StepStatus::Pending && found == Extent::Complete && !reads_only {
         write(driver, Event::StepAdopted { step: cx.step.clone() })?;
         return Ok(None);
+    }
+    if guarded(driver.plan.steps()[index].phase) {
+        for guard in cx.guards.iter() {
+            refuse_blocking(unless(&hard, async { Ok(guard.findings(cx, Severity::Blocks).await) }).await?)?;
+        }
     }
     refuse_blocking(unless(&hard, step.preconditions(cx)).await?)?;
     let before = match status {

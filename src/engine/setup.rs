@@ -84,6 +84,7 @@ impl Driver {
         cx.attempt = attempt;
         cx.approvals = Arc::clone(&self.approvals);
         cx.allow_hooks = self.allow_hooks;
+        cx.guards = Arc::clone(self.plan.guards());
         cx.interrupt = self.interrupt.clone();
         cx
     }

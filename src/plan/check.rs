@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::file::{self, FORMAT};
 use super::{Plan, PlannedStep, Problem, Problems};
-use crate::step::{self, Surroundings};
+use crate::step::{self, Guard, Surroundings};
 use crate::terms::{Fingerprint, Phase, Side, StepId};
 
 /// Reads and checks the plan at `path` together with every file it names.
@@ -60,10 +60,29 @@ pub fn load(path: &Path) -> Result<Plan, Problems> {
             Err(more) => problems.extend(more),
         }
     }
+    let (mut guards, mut guarded): (Vec<Guard>, Vec<Vec<u8>>) = (Vec::new(), Vec::new());
+    for written in &file.guard {
+        let line = file::line_of(&text, written.span().start);
+        match Guard::parse(written.get_ref().clone(), &around.base, around.has_green) {
+            Ok((guard, files)) if guards.iter().all(|known| known.job() != guard.job()) => {
+                guards.push(guard);
+                guarded.push(toml::to_string(written.get_ref()).unwrap_or_default().into_bytes());
+                guarded.extend(files);
+            }
+            Ok((guard, _)) => {
+                problems.push(Problem::in_file(path, format!("job {} has a [[guard]] already", guard.job())).at(line));
+            }
+            Err(faults) => problems.extend(faults.into_iter().map(|fault| {
+                let place = fault.key.as_deref().and_then(|key| line_of_key(&text, written.span().start, key)).unwrap_or(line);
+                Problem::in_file(path, format!("guard: {}", fault.what)).at(place)
+            })),
+        }
+    }
     if !problems.is_empty() {
         return Err(Problems(problems));
     }
-    let prints: Vec<&[u8]> = steps.iter().map(|step| step.fingerprint.as_str().as_bytes()).collect();
+    let prints = steps.iter().map(|step| step.fingerprint.as_str().as_bytes());
+    let prints: Vec<&[u8]> = prints.chain(guarded.iter().map(Vec::as_slice)).collect();
     let fingerprint = Fingerprint::of([file.name.as_bytes()].into_iter().chain(prints));
     Ok(Plan {
         name: file.name,
@@ -72,6 +91,7 @@ pub fn load(path: &Path) -> Result<Plan, Problems> {
         blue: file.blue,
         green: file.green,
         limits: file.limits.into(),
+        guards: guards.into(),
         steps,
         fingerprint,
     })

@@ -23,6 +23,8 @@ pub(super) struct PlanFile {
     #[serde(default)]
     pub limits: LimitsFile,
     #[serde(default)]
+    pub guard: Vec<Spanned<toml::Table>>,
+    #[serde(default)]
     pub step: Vec<Spanned<toml::Table>>,
 }
 

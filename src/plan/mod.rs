@@ -6,12 +6,13 @@ mod problem;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use check::load;
 pub use problem::{Problem, Problems};
 
 use crate::limits::Limits;
-use crate::step::Step;
+use crate::step::{Guard, Step};
 use crate::terms::{Fingerprint, Phase, Side, StepId};
 
 /// A checked plan. Only [`load`] makes one.
@@ -22,6 +23,7 @@ pub struct Plan {
     blue: DatabaseRef,
     green: Option<DatabaseRef>,
     limits: Limits,
+    guards: Arc<[Guard]>,
     steps: Vec<PlannedStep>,
     fingerprint: Fingerprint,
 }
@@ -87,6 +89,11 @@ impl Plan {
     /// The safety limits.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// The jobs that must be off between the copy and a clean audit.
+    pub fn guards(&self) -> &Arc<[Guard]> {
+        &self.guards
     }
 
     /// The steps, in the order they run.

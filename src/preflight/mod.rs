@@ -15,7 +15,7 @@ pub use violation::{Counted, Violation};
 
 use crate::pg::explain;
 use crate::plan::Plan;
-use crate::step::Cx;
+use crate::step::{Cx, Guard};
 use crate::terms::{Finding, Severity};
 
 /// One thing preflight looks at.
@@ -40,6 +40,7 @@ pub trait Check: Send + Sync {
 pub async fn run(plan: &Plan, cx: &Cx) -> anyhow::Result<Vec<Violation>> {
     let mut checks = environment::checks(plan, cx).await?;
     checks.extend(derived::checks(plan, cx).await?);
+    checks.extend((0..plan.guards().len()).map(|at| Box::new(Off { guards: Arc::clone(plan.guards()), at }) as Box<dyn Check>));
     let places = Arc::new(Semaphore::new(cx.limits.jobs));
     let mut running = JoinSet::new();
     for (number, check) in checks.into_iter().enumerate() {
@@ -58,6 +59,23 @@ pub async fn run(plan: &Plan, cx: &Cx) -> anyhow::Result<Vec<Violation>> {
     let mut violations: Vec<Violation> = found.into_iter().flat_map(|(_, violations)| violations).collect();
     violations.sort_by_key(|violation| std::cmp::Reverse(violation.finding.severity));
     Ok(violations)
+}
+
+/// A job that must be off between the copy and a clean audit.
+struct Off {
+    guards: Arc<[Guard]>,
+    at: usize,
+}
+
+#[async_trait]
+impl Check for Off {
+    fn name(&self) -> String {
+        format!("job {}", self.guards[self.at].job())
+    }
+
+    async fn run(&self, cx: &Cx) -> anyhow::Result<Vec<Finding>> {
+        Ok(self.guards[self.at].findings(cx, Severity::Warning).await)
+    }
 }
 
 /// A check that could not look: nothing is known, which is no all-clear.

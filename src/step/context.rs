@@ -8,6 +8,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
 use crate::hook;
+use super::Guard;
 use crate::limits::Limits;
 use crate::pg::{Blocker, Database, Opener, Session};
 use crate::terms::{Account, RunId, Side, StepId};
@@ -80,6 +81,8 @@ pub struct Cx {
     pub approvals: Arc<BTreeSet<String>>,
     /// Whether a person allowed the plan's own programs with `--allow-hooks`.
     pub allow_hooks: bool,
+    /// Jobs that must be off, for an audit.
+    pub guards: Arc<[Guard]>,
     /// Of huge tables look only at this percentage of the blocks, where that tells something.
     pub sample: Option<f64>,
     /// Requests to stop.
@@ -102,6 +105,7 @@ impl Cx {
             limits,
             approvals: Arc::default(),
             allow_hooks: false,
+            guards: Arc::default(),
             sample: None,
             interrupt: Interrupt::default(),
             notices,

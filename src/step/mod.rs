@@ -6,6 +6,7 @@
 //! takes up from any extent, and `undo` may be called from any extent and twice.
 
 mod add_constraint;
+mod audit;
 mod backfill;
 mod clean_rows;
 mod confirm;
@@ -16,10 +17,12 @@ mod ddl;
 mod drop_index;
 mod explicit_columns;
 mod follow;
+mod guard;
 mod migrate;
 mod projected;
 mod prove_revocations;
 mod registry;
+mod repair;
 mod require;
 mod rows;
 mod rows_ahead;
@@ -35,8 +38,10 @@ mod watch;
 
 use async_trait::async_trait;
 
+pub use audit::Audited;
 pub use context::{Cx, Interrupt, Notice, Outbound};
 pub use follow::{Until, figures_of, follow};
+pub use guard::{Guard, guarded};
 pub use projected::Projected;
 pub use registry::{Fault, KINDS, Parsed, Surroundings, from_table, parse};
 pub use rows::quarantine::{SetAside, Waiting};
@@ -152,6 +157,11 @@ pub trait Step: Send + Sync {
 
     /// The rows it brings to green, for a kind that does.
     fn brings(&self) -> Option<&Projected> {
+        None
+    }
+
+    /// What it audits, for a kind that does.
+    fn audited(&self) -> Option<&Audited> {
         None
     }
 

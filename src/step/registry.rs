@@ -83,6 +83,8 @@ pub const KINDS: &[Kind] = &[
     super::prove_revocations::KIND,
     super::switch::KIND,
     super::watch::KIND,
+    super::audit::KIND,
+    super::repair::KIND,
     super::run_hook::KIND,
     super::confirm::KIND,
 ];

@@ -415,6 +415,71 @@ tags = "'[]'::jsonb"
             tables = ["customer"]
         "#).unchanged()
     };
+    audit: Case {
+        green: Some(ORDERS),
+        files: &[("facts.toml", r#"
+[[facts]]
+name = "orders"
+blue = "SELECT id::text AS key, 'placed'::text AS state, amount > 0 AS valid, customer_id::text AS owner, placed_at FROM orders"
+green = "SELECT id::text AS key, 'placed'::text AS state, amount > 0 AS valid, customer_id::text AS owner, placed_at FROM orders"
+fields = { owner = "link", placed_at = "time" }
+"#)],
+        ..Case::new("audit", r#"
+            kind = "audit"
+            facts = "facts.toml"
+        "#).unchanged()
+    };
+    repair: Case {
+        green: Some("CREATE TABLE buyer (id bigint PRIMARY KEY, mail text, seen int DEFAULT 7);
+                     CREATE TABLE sale (id bigint PRIMARY KEY, buyer bigint REFERENCES buyer ON DELETE CASCADE, amount int, \"By\" text);
+                     INSERT INTO buyer SELECT n, CASE WHEN n % 3 = 0 THEN '' ELSE 'c' || n || '@example.org' END FROM generate_series(1, 180) AS n;
+                     INSERT INTO sale SELECT n, CASE WHEN 1 + n % 200 <= 180 THEN 1 + n % 200 END, n % 50, 'x' FROM generate_series(1, 1000) AS n"),
+        files: &[
+            ("projections/buyer.toml", r#"
+table = "buyer"
+key = ["id"]
+defaulted = ["seen"]
+[[source]]
+name = "early"
+drives = { table = "customer", alias = "c" }
+from = "customer AS c"
+where = "c.id <= 180"
+[source.columns]
+id = "c.id"
+mail = "c.email"
+[[source]]
+name = "late"
+drives = { table = "customer", alias = "c" }
+from = "customer AS c"
+where = "c.id > 180"
+[source.columns]
+id = "c.id"
+mail = "c.email"
+"#),
+            ("repairs.toml", r#"
+[[table]]
+table = "buyer"
+reason = "mail lost, rows lost"
+update = ["mail"]
+only = "mail = ''"
+insert_from = ["late"]
+insert_only = "buyer.id <> 199"
+[[table]]
+table = "sale"
+reason = "link lost"
+key = ["id"]
+update = ["buyer", "By"]
+only = "buyer IS NULL AND EXISTS (SELECT FROM buyer AS b WHERE b.id = 1 + sale.id % 200)"
+rows = "SELECT id, 1 + id % 200 AS buyer, 'y' AS \"By\" FROM sale"
+insert = "SELECT 5000 + n AS id, n AS buyer, 1 AS amount FROM generate_series(1, 40) AS n"
+"#),
+        ],
+        ..Case::new("repair", r#"
+            kind = "repair"
+            repairs = "repairs.toml"
+            projections = "projections"
+        "#)
+    };
     run_hook: Case::new("run_hook", r#"
         kind = "run_hook"
         command = ["sh", "-c", "touch \"$CROSSFADE_STATE/effect\""]

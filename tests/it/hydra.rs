@@ -22,7 +22,7 @@ pub async fn blue_1_0_0() -> TestDb {
     let template = TEMPLATE
         .get_or_init(|| async {
             let db = TestDb::empty().await;
-            make_1_0_0(&db).await;
+            make_1_0_0(&db, SESSIONS, PLANTED).await;
             db
         })
         .await;
@@ -30,10 +30,10 @@ pub async fn blue_1_0_0() -> TestDb {
 }
 
 /// Makes an empty database a 1.0.0 one with generated data.
-async fn make_1_0_0(db: &TestDb) {
+async fn make_1_0_0(db: &TestDb, sessions: u32, planted: u32) {
     db.sql(include_str!("../../src/demo/hydra-1.0.0.sql")).await;
     let settings = format!(
-        "SET crossfade.sessions = '{SESSIONS}'; SET crossfade.seed = '7'; SET crossfade.planted = '{PLANTED}'; \
+        "SET crossfade.sessions = '{sessions}'; SET crossfade.seed = '7'; SET crossfade.planted = '{planted}'; \
          SET crossfade.now = '2026-01-01 00:00:00';"
     );
     let session = db.session().await;
@@ -56,7 +56,12 @@ pub async fn blue_1_11_10() -> TestDb {
 
 /// Makes an empty database a 1.11.10 one with generated data, brought there by the in-place plan.
 pub async fn make_1_11_10(db: &TestDb) {
-    make_1_0_0(db).await;
+    make_1_11_10_of(db, SESSIONS, PLANTED).await;
+}
+
+/// The same with so many sessions, and rows of each kind that breaks a 2.x migration.
+pub async fn make_1_11_10_of(db: &TestDb, sessions: u32, planted: u32) {
+    make_1_0_0(db, sessions, planted).await;
     in_place(db);
 }
 

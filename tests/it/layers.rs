@@ -24,10 +24,11 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("revocation", "pg projection sql terms"),
     ("follow", "capture pg projection revocation sql terms"),
     ("verify", "limits pg projection sql terms"),
+    ("audit", "limits pg sql terms"),
     ("cutover", "hook limits pg projection router sql terms"),
     ("router", "pg terms"),
     // A notice carries the journal line it is about.
-    ("step", "capture copy crash cutover follow hook journal limits pg projection revocation sql terms verify"),
+    ("step", "audit capture copy crash cutover follow hook journal limits pg projection revocation sql terms verify"),
     ("plan", "limits lint sql step terms"),
     // It looks at what the steps of a plan ask of rows, on throw-away servers where green is not there yet.
     ("preflight", "limits pg plan projection shadow sql step terms"),
@@ -36,7 +37,7 @@ const MAY_NAME: &[(&str, &str)] = &[
     // The engine samples while it drives.
     ("engine", "journal limits pg plan report step terms"),
     ("demo", "engine journal pg plan projection report revocation router shadow sql step terms"),
-    ("cli", "demo engine journal limits lint pg plan preflight projection report revocation router shadow sql step terms"),
+    ("cli", "audit demo engine journal limits lint pg plan preflight projection report revocation router shadow sql step terms"),
 ];
 
 #[test]

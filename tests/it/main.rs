@@ -1,6 +1,7 @@
 //! The integration tests: one binary, real servers.
 
 mod accounts;
+mod audits;
 mod bad_input;
 mod batches;
 mod capture;
@@ -19,6 +20,7 @@ mod hot_tables;
 mod hydra;
 mod journeys;
 mod layers;
+mod mutations;
 mod preflight;
 mod privileges;
 mod projections;

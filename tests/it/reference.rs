@@ -40,6 +40,11 @@ fn files(folder: &Path) {
     let projection = "table = \"orders\"\nkey = [\"id\"]\n[[source]]\nname = \"orders\"\n\
                       drives = { table = \"orders\", alias = \"o\" }\nfrom = \"orders o\"\n[source.columns]\nid = \"o.id\"\n";
     std::fs::write(folder.join("projections/orders.toml"), projection).unwrap();
+    let query = "SELECT id::text AS key, 'x'::text AS state, true AS valid FROM orders";
+    let facts = format!("[[facts]]\nname = \"orders\"\nblue = \"{query}\"\ngreen = \"{query}\"\n");
+    std::fs::write(folder.join("facts.toml"), facts).unwrap();
+    let repairs = "[[table]]\ntable = \"orders\"\nreason = \"lost\"\ninsert_from = [\"orders\"]\n";
+    std::fs::write(folder.join("repairs.toml"), repairs).unwrap();
 }
 
 #[test]

@@ -112,6 +112,20 @@ async fn foreign_keys(session: &Session, table: &QualifiedName) -> anyhow::Resul
         .collect())
 }
 
+/// A condition: some row refers to the row of `table`, and would go or change with it.
+///
+/// # Errors
+/// When the session is gone.
+pub(in crate::step) async fn referred(session: &Session, table: &KeyedTable) -> anyhow::Result<String> {
+    let keys = foreign_keys(session, &table.name).await?;
+    let tests = keys.iter().map(|key| {
+        let pairs = key.columns.iter().zip(&key.referenced);
+        let same = pairs.map(|(own, theirs)| format!("child.{own} = {}.{theirs}", table.name.name()));
+        format!("EXISTS (SELECT FROM {} AS child WHERE {})", key.child, same.collect::<Vec<_>>().join(" AND "))
+    });
+    Ok([String::from("false")].into_iter().chain(tests).collect::<Vec<_>>().join(" OR "))
+}
+
 /// The tables that refer to `table`; call [`check`] first.
 ///
 /// # Errors

@@ -17,8 +17,8 @@ use crate::terms::{Extent, Finding, Severity};
 pub(in crate::step) struct KeyWalk<'a> {
     /// The run and step it belongs to.
     pub cx: &'a Cx,
-    /// [`FORWARD`] or [`UNDO`]: each has its own progress row.
-    pub name: &'static str,
+    /// [`FORWARD`], [`UNDO`] or a name of the step's own: each has its own progress row.
+    pub name: &'a str,
     /// The table.
     pub table: &'a KeyedTable,
     /// Which rows still need it. A written row must no longer meet it.
@@ -102,8 +102,9 @@ pub(in crate::step) async fn rows_done(session: &Session, cx: &Cx) -> anyhow::Re
 /// When the session is gone.
 pub(in crate::step) async fn forget(session: &Session, cx: &Cx) -> anyhow::Result<()> {
     if control_present(session).await? {
-        let sql = "DELETE FROM crossfade.batch_progress WHERE run = $1 AND step IN ($2, $3)";
-        session.execute(sql, &[&cx.run.as_str(), &row_name(cx, FORWARD), &row_name(cx, UNDO)]).await?;
+        // A step id holds no `/`: what begins with the step's own and one belongs to it.
+        let sql = "DELETE FROM crossfade.batch_progress WHERE run = $1 AND (step = $2 OR starts_with(step, $2 || '/'))";
+        session.execute(sql, &[&cx.run.as_str(), &cx.step.as_str()]).await?;
     }
     Ok(())
 }
