@@ -20,6 +20,7 @@ mod privileges;
 mod projections;
 mod quarantine;
 mod reference;
+mod router;
 mod secrecy;
 mod shadow;
 mod star_readers;
