@@ -423,7 +423,9 @@ mod tests {
                     state.revoked |= reaches;
                     if !by_access {
                         // Its flights are nobody's to join any more, and their answers are not kept.
-                        for flight in flights.iter_mut().filter(|flight| (flight.family, flight.generation) == (family, generation)) {
+                        for flight in
+                            flights.iter_mut().filter(|flight| (flight.family, flight.generation) == (family, generation))
+                        {
                             if let Some(ticket) = flight.ticket {
                                 let there = ledger.entries.get(&ticket.asked.request);
                                 prop_assert!(there.is_none_or(|entry| entry.id != ticket.id), "a revoked flight is kept");

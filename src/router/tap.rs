@@ -86,7 +86,8 @@ impl TapKey {
     /// # Errors
     /// When it is not that; never shows it.
     pub fn parse(variable: &str, text: &str) -> anyhow::Result<Self> {
-        let wrong = || anyhow!("{variable} must hold 64 hex digits (openssl rand -hex 32): the key that seals recorded revocations");
+        let wrong =
+            || anyhow!("{variable} must hold 64 hex digits (openssl rand -hex 32): the key that seals recorded revocations");
         let text = text.trim();
         if text.len() != 64 || !text.is_ascii() {
             return Err(wrong());
@@ -197,7 +198,10 @@ impl Recorder {
         let (done, written) = oneshot::channel();
         let order = Order { line: serde_json::to_string(&tap)?, done: Some(done) };
         self.writer.send(order).map_err(|_| anyhow!("the writer of taps has ended"))?;
-        written.await.map_err(|_| anyhow!("the writer of taps has ended"))?.map_err(|error| anyhow!("cannot write a tap: {error}"))?;
+        written
+            .await
+            .map_err(|_| anyhow!("the writer of taps has ended"))?
+            .map_err(|error| anyhow!("cannot write a tap: {error}"))?;
         Ok(number)
     }
 

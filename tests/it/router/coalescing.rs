@@ -36,7 +36,8 @@ async fn database() -> TestDb {
 }
 
 fn apps() -> [App; 2] {
-    [("app", Some("app-secret-4711")), ("spa", None)].map(|(id, secret)| App { id: id.to_owned(), secret: secret.map(str::to_owned) })
+    [("app", Some("app-secret-4711")), ("spa", None)]
+        .map(|(id, secret)| App { id: id.to_owned(), secret: secret.map(str::to_owned) })
 }
 
 async fn serve(db: &TestDb) -> Service {
@@ -248,7 +249,10 @@ async fn taps_are_durable_sealed_and_replayed() {
             let http = OAuthClient::new(proxy.address());
             assert_eq!(http.revoke(&app.id, app.secret.as_deref(), fresh.text("refresh_token")).await.status, 200);
             let taps = crossfade_taps(&proxy).await;
-            assert_eq!((taps.len(), taps[number]["kind"].as_str(), taps[number]["status"].as_u64()), (number + 1, Some("revoke"), Some(200)));
+            assert_eq!(
+                (taps.len(), taps[number]["kind"].as_str(), taps[number]["status"].as_u64()),
+                (number + 1, Some("revoke"), Some(200))
+            );
         }
     }
     // Green knows the same sessions: here as rows, in a cutover by follow.

@@ -31,12 +31,10 @@ async fn heads_and_bodies_pass_through() {
     assert!(answer.contains("blue: POST /a/b?c=d HTTP/1.1") && answer.contains("abcde"), "{answer}");
     assert!(answer.contains("x-side: blue") && !answer.contains("x-between"), "{answer}");
     let seen = &blue.seen()[0];
-    assert_eq!([seen.header("host"), seen.header("x-end"), seen.header("x-hop"), seen.header("te")], [
-        Some("login.example"),
-        Some("2"),
-        None,
-        None
-    ]);
+    assert_eq!(
+        [seen.header("host"), seen.header("x-end"), seen.header("x-hop"), seen.header("te")],
+        [Some("login.example"), Some("2"), None, None]
+    );
     assert_eq!(seen.header("x-forwarded-for"), Some("127.0.0.1"), "what a stranger says is not passed on");
     assert_eq!(seen.header("forwarded"), Some("for=127.0.0.1;proto=http;host=\"login.example\""));
     assert_eq!([seen.header("x-forwarded-proto"), seen.header("x-forwarded-host")], [Some("http"), Some("login.example")]);
@@ -97,25 +95,55 @@ async fn nothing_is_smuggled() {
     const ATTACK: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
     let in_chunk = format!("{:x}\r\n{ATTACK}\r\n0\r\n\r\n", ATTACK.len());
     let cases = [
-        ("both lengths", format!("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{ATTACK}")),
-        ("both lengths, the other order", format!("POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n{in_chunk}")),
-        ("two lengths", format!("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: {}\r\n\r\n{ATTACK}", ATTACK.len())),
+        (
+            "both lengths",
+            format!("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{ATTACK}"),
+        ),
+        (
+            "both lengths, the other order",
+            format!("POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n{in_chunk}"),
+        ),
+        (
+            "two lengths",
+            format!("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: {}\r\n\r\n{ATTACK}", ATTACK.len()),
+        ),
         ("a list of lengths", format!("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 0, {}\r\n\r\n{ATTACK}", ATTACK.len())),
         ("a signed length", format!("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: +{}\r\n\r\n{ATTACK}", ATTACK.len())),
-        ("a folded header", format!("POST /x HTTP/1.1\r\nHost: a\r\nX-A: b\r\n Content-Length: {}\r\n\r\n{ATTACK}", ATTACK.len())),
+        (
+            "a folded header",
+            format!("POST /x HTTP/1.1\r\nHost: a\r\nX-A: b\r\n Content-Length: {}\r\n\r\n{ATTACK}", ATTACK.len()),
+        ),
         ("a space before the colon", format!("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length : {}\r\n\r\n{ATTACK}", ATTACK.len())),
         ("chunked is not last", format!("POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n{in_chunk}")),
         ("an unknown coding", format!("POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n{in_chunk}")),
         ("a coding in HTTP/1.0", format!("POST /x HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{in_chunk}")),
         ("a bad chunk size", format!("POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{ATTACK}")),
-        ("a chunk longer than it says", format!("POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n0\r\n\r\n{ATTACK}")),
-        ("a chunk size that overflows", format!("POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000001\r\n{ATTACK}")),
-        ("a bare line feed in a header", format!("POST /x HTTP/1.1\r\nHost: a\r\nX-A: b\nContent-Length: {}\r\n\r\n{ATTACK}", ATTACK.len())),
+        (
+            "a chunk longer than it says",
+            format!("POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n0\r\n\r\n{ATTACK}"),
+        ),
+        (
+            "a chunk size that overflows",
+            format!("POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000001\r\n{ATTACK}"),
+        ),
+        (
+            "a bare line feed in a header",
+            format!("POST /x HTTP/1.1\r\nHost: a\r\nX-A: b\nContent-Length: {}\r\n\r\n{ATTACK}", ATTACK.len()),
+        ),
         ("a zero byte in a header", format!("POST /x HTTP/1.1\r\nHost: a\r\nX-A: b\0Content-Length: 1\r\n\r\n{ATTACK}")),
         ("two hosts", format!("POST /x HTTP/1.1\r\nHost: a\r\nHost: b\r\nContent-Length: 0\r\n\r\n")),
         ("no host", format!("POST /x HTTP/1.1\r\nContent-Length: {}\r\n\r\n{ATTACK}", ATTACK.len())),
-        ("a length that Connection names", format!("POST /x HTTP/1.1\r\nHost: a\r\nConnection: content-length\r\nContent-Length: {}\r\n\r\n{ATTACK}", ATTACK.len())),
-        ("a request in the target", format!("GET /x%20HTTP/1.1%0d%0aHost:%20a%0d%0a%0d%0aGET%20/smuggled HTTP/1.1\r\nHost: a\r\n\r\n")),
+        (
+            "a length that Connection names",
+            format!(
+                "POST /x HTTP/1.1\r\nHost: a\r\nConnection: content-length\r\nContent-Length: {}\r\n\r\n{ATTACK}",
+                ATTACK.len()
+            ),
+        ),
+        (
+            "a request in the target",
+            format!("GET /x%20HTTP/1.1%0d%0aHost:%20a%0d%0a%0d%0aGET%20/smuggled HTTP/1.1\r\nHost: a\r\n\r\n"),
+        ),
     ];
     let mut refused = Vec::new();
     for (name, request) in &cases {
@@ -128,26 +156,45 @@ async fn nothing_is_smuggled() {
         }
         // What the side takes for a request the client has got an answer to: nobody else's answer is left over.
         let answered = answer.matches("HTTP/1.1 200").count();
-        assert!(got.iter().all(Result::is_ok) && got.len() == answered, "{name}: the client got\n{answer}\nthe side got\n{got:?}");
+        assert!(
+            got.iter().all(Result::is_ok) && got.len() == answered,
+            "{name}: the client got\n{answer}\nthe side got\n{got:?}"
+        );
     }
-    assert!(refused.len() >= cases.len() - 4, "only these were refused: {refused:?}");
+    // These go on in the one form that everybody reads alike: with one length, on a head that we wrote.
+    let passed: Vec<_> = cases.iter().map(|(name, _)| *name).filter(|name| !refused.contains(name)).collect();
+    assert_eq!(
+        passed,
+        [
+            "both lengths",
+            "both lengths, the other order",
+            "a bare line feed in a header",
+            "a length that Connection names",
+            "a request in the target"
+        ]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_too_large_or_too_slow() {
     let side = Side::start("blue").await;
-    let limits = "threads = 1\n[limits]\nhead_bytes = 8192\nbody_bytes = 1000\nhead_time = \"400ms\"\nbody_pause = \"300ms\"\nbody_time = \"900ms\"\nwrite_pause = \"300ms\"\n";
+    let limits = "threads = 1\n[limits]\nhead_bytes = 8192\nbody_bytes = 1000\nhead_time = \"400ms\"\nbody_pause = \"300ms\"\nbody_time = \"900ms\"\nwrite_pause = \"2s\"\n";
     let proxy = Proxy::start(side.address, side.address, limits).await;
     let address = proxy.address();
     let long = "x".repeat(20_000);
     assert_eq!(status(&raw(address, format!("GET / HTTP/1.1\r\nHost: a\r\nX-Long: {long}\r\n\r\n").as_bytes()).await), 431);
-    assert_eq!(status(&raw(address, format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "y".repeat(70_000)).as_bytes()).await), 414);
+    let path = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "y".repeat(70_000));
+    assert!([414, 431].contains(&status(&raw(address, path.as_bytes()).await)));
     let many: String = (0..200).map(|number| format!("X-{number}: 1\r\n")).collect();
     assert_eq!(status(&raw(address, format!("GET / HTTP/1.1\r\nHost: a\r\n{many}\r\n").as_bytes()).await), 431);
     assert_eq!(status(&raw(address, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n").await), 413);
-    let chunked = format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n{}\r\n0\r\n\r\n", "z".repeat(1001));
+    let chunked =
+        format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n{}\r\n0\r\n\r\n", "z".repeat(1001));
     assert_eq!(status(&raw(address, chunked.as_bytes()).await), 413);
-    let form = format!("POST /oauth2/token HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n11000\r\n{}\r\n0\r\n\r\n", "z".repeat(0x11000));
+    let form = format!(
+        "POST /oauth2/token HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n11000\r\n{}\r\n0\r\n\r\n",
+        "z".repeat(0x11000)
+    );
     assert_eq!(status(&raw(address, form.as_bytes()).await), 413, "the token endpoint has a limit of its own");
     assert!(side.seen().is_empty());
 
@@ -170,6 +217,10 @@ async fn what_is_too_large_or_too_slow() {
         }
         panic!("not cut in ten seconds: {request}");
     };
+    for nothing in ["", "P", "PRI * HTTP/2.0\r\n"] {
+        let (answer, took) = cut(nothing, false).await;
+        assert!(answer.is_empty() && took < Duration::from_secs(5), "{nothing}: {answer}");
+    }
     let (answer, took) = cut("GET / HTTP/1.1\r\nHost: a\r\nX-", false).await;
     assert!([0, 408].contains(&status(&answer)) && took < Duration::from_secs(5), "{answer}");
     let (answer, took) = cut("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc", false).await;
@@ -198,7 +249,8 @@ async fn tls_and_http2_on_both_ends() {
     let server = |alpn: &[u8]| {
         let chain = vec![CertificateDer::from_pem_file(path("c.pem")).unwrap()];
         let key = PrivateKeyDer::from_pem_file(path("k.pem")).unwrap();
-        let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().unwrap();
+        let builder =
+            rustls::ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().unwrap();
         let mut config = builder.with_no_client_auth().with_single_cert(chain, key).unwrap();
         config.alpn_protocols = vec![alpn.to_vec()];
         tokio_rustls::TlsAcceptor::from(Arc::new(config))
@@ -217,7 +269,8 @@ async fn tls_and_http2_on_both_ends() {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(path("c.pem")).unwrap()).unwrap();
     let connect = async |alpn: &[u8]| {
-        let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().unwrap();
+        let builder =
+            rustls::ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().unwrap();
         let mut config = builder.with_root_certificates(roots.clone()).with_no_client_auth();
         config.alpn_protocols = vec![alpn.to_vec()];
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
@@ -230,7 +283,10 @@ async fn tls_and_http2_on_both_ends() {
     let mut ask = async |path: &str, body: &'static str| {
         let request = Request::post(format!("https://localhost{path}")).body(Full::new(Bytes::from(body))).unwrap();
         let response = h2.send_request(request).await.unwrap();
-        (response.status().as_u16(), String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap())
+        (
+            response.status().as_u16(),
+            String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap(),
+        )
     };
     let (code, text) = ask("/over-h2", "to blue").await;
     assert!(code == 200 && text.contains("blue: POST /over-h2 HTTP/1.1") && text.contains("to blue"), "{text}");
@@ -238,7 +294,10 @@ async fn tls_and_http2_on_both_ends() {
     assert_eq!([seen.header("host"), seen.header("x-forwarded-proto")], [Some("localhost"), Some("https")]);
     proxy.command(&["set", "green"]).await.exits(0);
     let (code, text) = ask("/over-h2", "to green").await;
-    assert!(code == 200 && text.contains("green: POST https://localhost/over-h2 HTTP/2.0") && text.contains("to green"), "{text}");
+    assert!(
+        code == 200 && text.contains("green: POST https://localhost/over-h2 HTTP/2.0") && text.contains("to green"),
+        "{text}"
+    );
 
     let (mut h1, connection) = hyper::client::conn::http1::handshake(TokioIo::new(connect(b"http/1.1").await)).await.unwrap();
     tokio::spawn(connection);
@@ -332,7 +391,8 @@ async fn a_reload_and_a_shutdown_break_nothing() {
 fn a_configuration_with_many_faults() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("router.toml");
-    std::fs::write(&path, "format = 2\n[admin]\nadress = \"x\"\n[[listen]]\nname = \"a\"\n[limits]\nbody_bytes = \"1\"\n").unwrap();
+    std::fs::write(&path, "format = 2\n[admin]\nadress = \"x\"\n[[listen]]\nname = \"a\"\n[limits]\nbody_bytes = \"1\"\n")
+        .unwrap();
     for words in [vec!["route", "check"], vec!["route"], vec!["route", "get"]] {
         let ran = Ran::of(crossfade().args(words).arg(&path).output().unwrap()).exits(2);
         for said in [

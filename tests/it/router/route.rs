@@ -53,7 +53,8 @@ async fn a_hold_parks_in_order_and_releases_to_the_new_side() {
     assert!(status(&away) == 503 && away.contains("retry-after: 1"), "{away}");
 
     // Drained: what was under way has ended, on blue.
-    let there = control.wait(2, Some(crossfade::terms::Side::Blue), Duration::from_secs(5), Duration::from_secs(10)).await.unwrap();
+    let there =
+        control.wait(2, Some(crossfade::terms::Side::Blue), Duration::from_secs(5), Duration::from_secs(10)).await.unwrap();
     assert_eq!((there.len(), there[0].blue, there[0].parked), (1, 0, 30));
     assert!(under_way.await.unwrap().contains("blue: GET /slow"));
     let green_again = changed(&control, to(2, Position::Green)).await;
@@ -123,7 +124,9 @@ async fn a_killed_router_comes_back_where_it_was() {
     let second = proxy.command(&["check"]).await.exits(0);
     assert!(second.stdout.contains("no problem"));
     let config = proxy.config();
-    let ran = tokio::task::spawn_blocking(move || crate::support::Ran::of(crate::support::crossfade().arg("route").arg(config).output().unwrap()));
+    let ran = tokio::task::spawn_blocking(move || {
+        crate::support::Ran::of(crate::support::crossfade().arg("route").arg(config).output().unwrap())
+    });
     assert!(ran.await.unwrap().exits(1).stderr.contains("belongs to a router that is running"));
 }
 
@@ -164,8 +167,17 @@ async fn the_admin_side_is_for_its_owner() {
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     let token = std::fs::read_to_string(&file).unwrap();
     let set = "{\"epoch\":1,\"to\":\"green\"}";
-    for header in ["", "Authorization: Bearer \r\n", "Authorization: Bearer wrong\r\n", &format!("Authorization: Basic {token}\r\n")] {
-        for (line, body) in [("GET /route", ""), ("GET /metrics", ""), ("GET /taps", ""), ("GET /ready", ""), ("POST /route", set), ("POST /forget", "{}")] {
+    for header in
+        ["", "Authorization: Bearer \r\n", "Authorization: Bearer wrong\r\n", &format!("Authorization: Basic {token}\r\n")]
+    {
+        for (line, body) in [
+            ("GET /route", ""),
+            ("GET /metrics", ""),
+            ("GET /taps", ""),
+            ("GET /ready", ""),
+            ("POST /route", set),
+            ("POST /forget", "{}"),
+        ] {
             let request = format!("{line} HTTP/1.1\r\nHost: a\r\n{header}Content-Length: {}\r\n\r\n{body}", body.len());
             let answer = raw(port, request.as_bytes()).await;
             assert!(status(&answer) == 401 && !answer.contains(&token), "{line} {header}: {answer}");

@@ -9,8 +9,7 @@ use super::side::Side;
 use super::{Proxy, raw, status};
 use crate::support::{TestDb, eventually};
 
-const SHARED: &str =
-    "[shared]\nurl_env = \"ROUTE_URL\"\npoll = \"50ms\"\nconfirm_within = \"600ms\"\nhold_for = \"1500ms\"\n[hold]\nwait = \"5s\"\n";
+const SHARED: &str = "[shared]\nurl_env = \"ROUTE_URL\"\npoll = \"50ms\"\nconfirm_within = \"600ms\"\nhold_for = \"1500ms\"\n[hold]\nwait = \"5s\"\n";
 
 async fn follower(name: &str, url: &str, blue: &Side, green: &Side) -> Proxy {
     let listener = format!("blue = \"http://{}\"\ngreen = \"http://{}\"", blue.address, green.address);
@@ -34,7 +33,7 @@ async fn a_change_is_everybodys() {
     let live = Duration::from_secs(2);
     let within = Duration::from_secs(10);
     let control = two.control();
-    eventually("all three follow", async || control.status().await.unwrap().instances.len() == 3).await;
+    eventually("all three follow", async || control.status().await.is_ok_and(|status| status.instances.len() == 3)).await;
     for proxy in [&one, &two, &three] {
         assert!(get(proxy).await.contains("blue: GET /x"));
     }
@@ -42,16 +41,24 @@ async fn a_change_is_everybodys() {
         let address = one.address();
         async move { raw(address, b"GET /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await }
     });
-    eventually("it is in flight on the first", async || control.status().await.unwrap().instances.iter().any(|one| one.blue == 1)).await;
+    eventually("it is in flight on the first", async || {
+        control.status().await.unwrap().instances.iter().any(|one| one.blue == 1)
+    })
+    .await;
 
-    let Changed::Done(held) = control.change(&Change { epoch: 1, to: Position::Hold, hold_ms: 20_000 }).await.unwrap() else { panic!() };
+    let Changed::Done(held) = control.change(&Change { epoch: 1, to: Position::Hold, hold_ms: 20_000 }).await.unwrap() else {
+        panic!()
+    };
     let all = control.wait(held.epoch, Some(Of::Blue), live, within).await.unwrap();
     assert_eq!(all.len(), 3);
     drop(slow.await);
     assert_eq!(blue.paths().iter().filter(|path| *path == "/slow").count(), 1);
     let other = one.control().change(&Change { epoch: 1, to: Position::Green, hold_ms: 0 }).await.unwrap();
     assert!(matches!(other, Changed::Moved(_)), "the first saw the same epoch");
-    let Changed::Done(green_now) = one.control().change(&Change { epoch: 2, to: Position::Green, hold_ms: 0 }).await.unwrap() else { panic!() };
+    let Changed::Done(green_now) = one.control().change(&Change { epoch: 2, to: Position::Green, hold_ms: 0 }).await.unwrap()
+    else {
+        panic!()
+    };
     control.wait(green_now.epoch, None, live, within).await.unwrap();
     for proxy in [&one, &two, &three] {
         assert!(get(proxy).await.contains("green: GET /x"));
@@ -59,8 +66,11 @@ async fn a_change_is_everybodys() {
 
     // A killed one is waited for while it may be alive, and named; one that stops says good-bye.
     three.kill_9().await;
-    let Changed::Done(back) = control.change(&Change { epoch: 3, to: Position::Blue, hold_ms: 0 }).await.unwrap() else { panic!() };
-    let behind = control.wait(back.epoch, None, Duration::from_secs(60), Duration::from_millis(300)).await.unwrap_err().to_string();
+    let Changed::Done(back) = control.change(&Change { epoch: 3, to: Position::Blue, hold_ms: 0 }).await.unwrap() else {
+        panic!()
+    };
+    let behind =
+        control.wait(back.epoch, None, Duration::from_secs(60), Duration::from_millis(300)).await.unwrap_err().to_string();
     assert!(behind.contains("not every router goes by epoch 4") && behind.contains("three-"), "{behind}");
     assert_eq!(control.wait(back.epoch, None, Duration::from_secs(1), within).await.unwrap().len(), 2);
     three.restart().await;

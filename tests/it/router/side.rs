@@ -92,11 +92,14 @@ impl Drop for Side {
 
 type Body = BoxBody<Bytes, Infallible>;
 
-async fn answer(name: &str, notes: Arc<Mutex<Vec<Seen>>>, mut request: Request<Incoming>) -> Result<Response<Body>, hyper::Error> {
+async fn answer(
+    name: &str,
+    notes: Arc<Mutex<Vec<Seen>>>,
+    mut request: Request<Incoming>,
+) -> Result<Response<Body>, hyper::Error> {
     let line = format!("{} {} {:?}", request.method(), request.uri(), request.version());
-    let headers = request.headers().iter().map(|(name, value)| {
-        (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
-    });
+    let headers =
+        request.headers().iter().map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
     let headers: Vec<_> = headers.collect();
     let path = request.uri().path().to_owned();
     if path == "/upgrade" {
