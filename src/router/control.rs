@@ -85,7 +85,13 @@ impl Control {
     ///
     /// # Errors
     /// [`Behind`] when `within` is over, or the router's own error when it does not answer.
-    pub async fn wait(&self, epoch: u64, drained: Option<Side>, live_for: Duration, within: Duration) -> anyhow::Result<Vec<Instance>> {
+    pub async fn wait(
+        &self,
+        epoch: u64,
+        drained: Option<Side>,
+        live_for: Duration,
+        within: Duration,
+    ) -> anyhow::Result<Vec<Instance>> {
         let deadline = Instant::now() + within;
         loop {
             let instances = self.status().await?.instances;

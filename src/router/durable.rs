@@ -44,8 +44,9 @@ impl Kept {
         let path = kept.path();
         let route = match std::fs::read_to_string(&path) {
             Ok(text) => {
-                let written: Written = serde_json::from_str(&text)
-                    .with_context(|| format!("{} holds no route; look at the metrics of both sides before you write one", path.display()))?;
+                let written: Written = serde_json::from_str(&text).with_context(|| {
+                    format!("{} holds no route; look at the metrics of both sides before you write one", path.display())
+                })?;
                 if written.format != 1 {
                     bail!("{} has format {}, this version of crossfade reads format 1", path.display(), written.format);
                 }

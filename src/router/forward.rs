@@ -203,4 +203,3 @@ pub fn status_of(verdict: &Verdict) -> Option<StatusCode> {
         Broken::Off => StatusCode::BAD_REQUEST,
     })
 }
-

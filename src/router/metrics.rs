@@ -137,7 +137,10 @@ impl Metrics {
                 let count = count.load(Relaxed);
                 if count > 0 {
                     let (name, status) = (operation.name(), index + 100);
-                    writeln!(out, "crossfade_requests_total{{side=\"{side}\",operation=\"{name}\",status=\"{status}\"}} {count}")?;
+                    writeln!(
+                        out,
+                        "crossfade_requests_total{{side=\"{side}\",operation=\"{name}\",status=\"{status}\"}} {count}"
+                    )?;
                 }
             }
         }

@@ -125,9 +125,10 @@ fn plain(path: &str) -> Cow<'_, str> {
 
 fn matches(known: &str, path: &str) -> bool {
     match known.strip_suffix("/*") {
-        Some(folder) => {
-            path.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/')).is_some_and(|rest| !rest.is_empty() && !rest.contains('/'))
-        }
+        Some(folder) => path
+            .strip_prefix(folder)
+            .and_then(|rest| rest.strip_prefix('/'))
+            .is_some_and(|rest| !rest.is_empty() && !rest.contains('/')),
         None => known == path,
     }
 }

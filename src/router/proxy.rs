@@ -72,7 +72,11 @@ pub async fn serve(place: Place, request: Request<Incoming>) -> Result<Answer, I
 }
 
 /// Checks a request's head and makes it ready to go on.
-fn read(place: &Place, settings: &Settings, request: Request<Incoming>) -> Result<(Head, Incoming, Option<OnUpgrade>), StatusCode> {
+fn read(
+    place: &Place,
+    settings: &Settings,
+    request: Request<Incoming>,
+) -> Result<(Head, Incoming, Option<OnUpgrade>), StatusCode> {
     let (mut parts, incoming) = request.into_parts();
     if parts.method == Method::CONNECT {
         return Err(StatusCode::METHOD_NOT_ALLOWED);

@@ -106,7 +106,12 @@ fn asked(core: &Core, place: &Place, head: &Head, body: &[u8], form: &Form) -> O
 ///
 /// # Errors
 /// When no side answers it.
-pub async fn token(place: &Place, settings: &Arc<Settings>, mut head: Head, body: Zeroizing<Vec<u8>>) -> Result<Arc<Answer>, NoAnswer> {
+pub async fn token(
+    place: &Place,
+    settings: &Arc<Settings>,
+    mut head: Head,
+    body: Zeroizing<Vec<u8>>,
+) -> Result<Arc<Answer>, NoAnswer> {
     let core = &place.core;
     let form = Form::read(&body);
     if form.one("grant_type") == Some("refresh_token") {
@@ -204,8 +209,5 @@ fn given(core: &Core, body: &[u8]) -> Option<Given> {
     }
     let tokens: Tokens = serde_json::from_slice(body).ok()?;
     let digest = |token: &str| core.digester.of("token", &[token.as_bytes()]);
-    Some(Given {
-        refresh: tokens.refresh_token.as_ref().map(|token| digest(token)),
-        access: Some(digest(&tokens.access_token)),
-    })
+    Some(Given { refresh: tokens.refresh_token.as_ref().map(|token| digest(token)), access: Some(digest(&tokens.access_token)) })
 }

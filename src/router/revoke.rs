@@ -60,14 +60,24 @@ impl Ends {
 ///
 /// # Errors
 /// When no side answers it, or it cannot be recorded.
-pub async fn revoke(place: &Place, settings: &Arc<Settings>, head: Head, body: Zeroizing<Vec<u8>>) -> Result<Arc<Answer>, NoAnswer> {
+pub async fn revoke(
+    place: &Place,
+    settings: &Arc<Settings>,
+    head: Head,
+    body: Zeroizing<Vec<u8>>,
+) -> Result<Arc<Answer>, NoAnswer> {
     let (place, settings) = (place.clone(), Arc::clone(settings));
     let tasks = place.core.tasks.clone();
     let done = tasks.spawn(async move { recorded(&place, &settings, head, body).await }).await;
     done.unwrap_or_else(|_| Ok(Arc::new(Answer::own(StatusCode::BAD_GATEWAY))))
 }
 
-async fn recorded(place: &Place, settings: &Arc<Settings>, head: Head, body: Zeroizing<Vec<u8>>) -> Result<Arc<Answer>, NoAnswer> {
+async fn recorded(
+    place: &Place,
+    settings: &Arc<Settings>,
+    head: Head,
+    body: Zeroizing<Vec<u8>>,
+) -> Result<Arc<Answer>, NoAnswer> {
     let core = &place.core;
     let ends = Ends::of(core, &head, &body);
     // What anybody may send ends nothing but answers to tokens that the sender has; the rest waits until the side has agreed.

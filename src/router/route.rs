@@ -202,13 +202,10 @@ mod tests {
         let blue = Route::first(Side::Blue);
         let hold = Route { epoch: 2, position: Position::Hold, side: Side::Green, deadline_ms: 9 };
         let at = |route: &Route, ms: u64| standing(route, Duration::from_millis(ms), second, five);
-        assert_eq!([at(&blue, 0), at(&blue, 1000), at(&blue, 1001), at(&blue, 6000), at(&blue, 6001)], [
-            Position::Blue,
-            Position::Blue,
-            Position::Hold,
-            Position::Hold,
-            Position::Blue
-        ]);
+        assert_eq!(
+            [at(&blue, 0), at(&blue, 1000), at(&blue, 1001), at(&blue, 6000), at(&blue, 6001)],
+            [Position::Blue, Position::Blue, Position::Hold, Position::Hold, Position::Blue]
+        );
         assert_eq!([at(&hold, 0), at(&hold, 5000), at(&hold, 7000)], [Position::Hold, Position::Hold, Position::Green]);
     }
 }

@@ -6,9 +6,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -125,43 +125,91 @@ async fn connection(place: Place, stream: TcpStream, _seat: OwnedSemaphorePermit
     let limits = settings.config.limits;
     let acceptor = settings.acceptors[place.listener].clone();
     drop(settings);
-    match acceptor {
-        None => speak(place, stream, limits).await,
-        Some(acceptor) => match tokio::time::timeout(limits.head_time, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => Box::pin(speak(place, stream, limits)).await,
-            Ok(Err(_)) | Err(_) => place.core.metrics.happened(Event::ClientFailed),
-        },
+    let failed = Arc::clone(&place.core);
+    let greeted = async {
+        match acceptor {
+            None => speaks_h2(&stream).await.map(|h2| (h2, Greeted::Plain(stream))),
+            Some(acceptor) => {
+                let stream = acceptor.accept(stream).await.ok()?;
+                let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                Some((h2, Greeted::Tls(Box::new(stream))))
+            }
+        }
+    };
+    match tokio::time::timeout(limits.head_time, greeted).await.ok().flatten() {
+        Some((false, Greeted::Plain(stream))) => speak_h1(place, stream, limits).await,
+        Some((false, Greeted::Tls(stream))) => Box::pin(speak_h1(place, *stream, limits)).await,
+        Some((true, Greeted::Plain(stream))) => Box::pin(speak_h2(place, stream, limits)).await,
+        Some((true, Greeted::Tls(stream))) => Box::pin(speak_h2(place, *stream, limits)).await,
+        None => failed.metrics.happened(Event::ClientFailed),
     }
 }
 
-async fn speak<T>(place: Place, stream: T, limits: Limits)
+enum Greeted {
+    Plain(TcpStream),
+    Tls(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+}
+
+/// Whether a client begins with the preface of HTTP/2 (RFC 9113 section 3.4), as soon as that can be told; `None` when it goes.
+async fn speaks_h2(stream: &TcpStream) -> Option<bool> {
+    const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let mut begin = [0; PREFACE.len()];
+    loop {
+        let length = stream.peek(&mut begin).await.ok().filter(|length| *length > 0)?;
+        if begin[..length] != PREFACE[..length] {
+            return Some(false);
+        }
+        if length == PREFACE.len() {
+            return Some(true);
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn speak_h1<T>(place: Place, stream: T, limits: Limits)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_time)
-        .max_buf_size(limits.head)
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(limits.head_time)
-        .max_concurrent_streams(256)
-        .max_header_list_size(u32::try_from(limits.head).unwrap_or(u32::MAX));
-    let stopping = place.core.stopping.clone();
-    let metrics = Arc::clone(&place.core);
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(limits.head_time).max_buf_size(limits.head);
+    let core = Arc::clone(&place.core);
     let service = service_fn(move |request| serve(place.clone(), request));
     let io = TokioIo::new(Socket::new(stream, limits.write_pause));
-    let mut connection = std::pin::pin!(builder.serve_connection_with_upgrades(io, service));
+    let mut connection = std::pin::pin!(builder.serve_connection(io, service).with_upgrades());
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = stopping.cancelled() => {
+        () = core.stopping.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
     if ended.is_err() {
-        metrics.metrics.happened(Event::ClientFailed);
+        core.metrics.happened(Event::ClientFailed);
+    }
+}
+
+async fn speak_h2<T>(place: Place, stream: T, limits: Limits)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .keep_alive_interval(limits.head_time)
+        .max_concurrent_streams(256)
+        .max_header_list_size(u32::try_from(limits.head).unwrap_or(u32::MAX));
+    let core = Arc::clone(&place.core);
+    let service = service_fn(move |request| serve(place.clone(), request));
+    let io = TokioIo::new(Socket::new(stream, limits.write_pause));
+    let mut connection = std::pin::pin!(builder.serve_connection(io, service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = core.stopping.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if ended.is_err() {
+        core.metrics.happened(Event::ClientFailed);
     }
 }

@@ -134,7 +134,9 @@ impl Shared {
             self.stand(core);
             if let Some(change) = route.overdue(now_ms) {
                 match self.change(&change).await {
-                    Ok(route) => tracing::warn!(epoch = route.epoch, "a hold ended by its deadline: {} serves again", route.position),
+                    Ok(route) => {
+                        tracing::warn!(epoch = route.epoch, "a hold ended by its deadline: {} serves again", route.position)
+                    }
                     Err(refused) => tracing::debug!("a hold was ended by somebody else: {refused}"),
                 }
                 continue;

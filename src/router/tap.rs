@@ -86,7 +86,8 @@ impl TapKey {
     /// # Errors
     /// When it is not that; never shows it.
     pub fn parse(variable: &str, text: &str) -> anyhow::Result<Self> {
-        let wrong = || anyhow!("{variable} must hold 64 hex digits (openssl rand -hex 32): the key that seals recorded revocations");
+        let wrong =
+            || anyhow!("{variable} must hold 64 hex digits (openssl rand -hex 32): the key that seals recorded revocations");
         let text = text.trim();
         if text.len() != 64 || !text.is_ascii() {
             return Err(wrong());
@@ -150,7 +151,7 @@ fn bound(number: u64) -> Aad<String> {
     Aad::from(format!("crossfade tap {number}"))
 }
 
-struct Write1 {
+struct Order {
     line: String,
     done: Option<oneshot::Sender<Result<(), String>>>,
 }
@@ -159,7 +160,7 @@ struct Write1 {
 pub struct Recorder {
     key: TapKey,
     last: AtomicU64,
-    writer: mpsc::Sender<Write1>,
+    writer: mpsc::Sender<Order>,
 }
 
 impl Recorder {
@@ -175,6 +176,10 @@ impl Recorder {
         let path = folder.join(format!("taps-{number:08}.jsonl"));
         let file = private(&path, false).with_context(|| format!("cannot write {}", path.display()))?;
         File::open(folder)?.sync_all()?;
+        Self::on(file, key, last)
+    }
+
+    fn on(file: File, key: TapKey, last: u64) -> anyhow::Result<Self> {
         let (writer, orders) = mpsc::channel();
         std::thread::Builder::new().name("tap".to_owned()).spawn(move || write(file, &orders))?;
         Ok(Self { key, last: AtomicU64::new(last), writer })
@@ -191,24 +196,27 @@ impl Recorder {
         let (listener, kind) = (listener.to_owned(), kind.to_owned());
         let tap = Tap { tap: number, at_ms: crate::router::route::now_ms(), side, listener, kind, digest, nonce, sealed };
         let (done, written) = oneshot::channel();
-        let order = Write1 { line: serde_json::to_string(&tap)?, done: Some(done) };
+        let order = Order { line: serde_json::to_string(&tap)?, done: Some(done) };
         self.writer.send(order).map_err(|_| anyhow!("the writer of taps has ended"))?;
-        written.await.map_err(|_| anyhow!("the writer of taps has ended"))?.map_err(|error| anyhow!("cannot write a tap: {error}"))?;
+        written
+            .await
+            .map_err(|_| anyhow!("the writer of taps has ended"))?
+            .map_err(|error| anyhow!("cannot write a tap: {error}"))?;
         Ok(number)
     }
 
     /// Notes what the side answered.
     pub fn answered(&self, tap: u64, status: u16) {
         if let Ok(line) = serde_json::to_string(&Answered { answered: tap, status }) {
-            let _ = self.writer.send(Write1 { line, done: None }); // without the note a replay does it again
+            let _ = self.writer.send(Order { line, done: None }); // without the note a replay does it again
         }
     }
 }
 
-fn write(mut file: File, orders: &mpsc::Receiver<Write1>) {
+fn write(mut file: File, orders: &mpsc::Receiver<Order>) {
     let mut broken: Option<String> = None;
     while let Ok(first) = orders.recv() {
-        let batch: Vec<Write1> = std::iter::once(first).chain(orders.try_iter()).collect();
+        let batch: Vec<Order> = std::iter::once(first).chain(orders.try_iter()).collect();
         let text: String = batch.iter().map(|order| format!("{}\n", order.line)).collect();
         let forced = batch.iter().any(|order| order.done.is_some());
         if broken.is_none() {
@@ -346,5 +354,16 @@ mod tests {
         assert!(key("a").open(&moved).is_err());
         std::fs::write(&segment, format!("torn\n{text}")).unwrap();
         assert!(read(folder.path()).unwrap_err().to_string().contains("taps-00000002.jsonl:1:"));
+    }
+
+    /// Linux has a device that is always full.
+    #[tokio::test]
+    async fn what_is_not_on_disk_is_not_recorded() {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let recorder = Recorder::on(full, key("a"), 0).unwrap();
+        for _ in 0..2 {
+            let refused = recorder.record(Side::Blue, "public", "revoke", &revocation("t")).await.unwrap_err().to_string();
+            assert!(refused.starts_with("cannot write a tap: No space left"), "{refused}");
+        }
     }
 }

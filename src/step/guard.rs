@@ -78,7 +78,7 @@ impl Guard {
                         Some(Probe::Program(program))
                     }
                     Err(fault) => {
-                        faults.push(fault);
+                        faults.push(Fault::key("probe", fault));
                         None
                     }
                 }
@@ -115,7 +115,7 @@ impl Guard {
                 Err(error) => Standing::Unknown(format!("its probe cannot be asked: {}", explain(&error))),
             },
             Probe::Program(_) if !cx.allow_hooks => Standing::NotAsked,
-            Probe::Program(program) => match program.run(cx, PATIENCE).await {
+            Probe::Program(program) => match program.run(&cx.hook(), PATIENCE).await {
                 Ok(Some(0)) => Standing::Off,
                 Ok(Some(1)) => Standing::On,
                 Ok(code) => {

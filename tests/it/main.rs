@@ -27,6 +27,7 @@ mod projections;
 mod quarantine;
 mod reference;
 mod revocations;
+mod router;
 mod secrecy;
 mod shadow;
 mod star_readers;

@@ -220,7 +220,8 @@ impl RouterConfig {
 
     /// The settings that a reload cannot change, by name, that differ.
     pub fn fixed_differences(&self, other: &Self) -> Vec<&'static str> {
-        let addresses = |config: &Self| config.listen.iter().map(|listen| (listen.name.clone(), listen.address)).collect::<Vec<_>>();
+        let addresses =
+            |config: &Self| config.listen.iter().map(|listen| (listen.name.clone(), listen.address)).collect::<Vec<_>>();
         let differs = [
             ("name", self.name != other.name),
             ("state", self.state != other.state),
@@ -283,7 +284,8 @@ fn address(section: &Section<'_, '_>, key: &'static str) -> SocketAddr {
     let text = section.required(key);
     text.parse().unwrap_or_else(|_| {
         if !text.is_empty() {
-            section.problem(key, format_args!("`{text}` is no address; expected one such as \"127.0.0.1:4444\" or \"[::]:4444\""));
+            section
+                .problem(key, format_args!("`{text}` is no address; expected one such as \"127.0.0.1:4444\" or \"[::]:4444\""));
         }
         SocketAddr::from(([127, 0, 0, 1], 0))
     })
@@ -365,7 +367,9 @@ fn target(section: &Section<'_, '_>, key: &'static str, http2: &'static str, rew
             target.port = uri.port_u16().unwrap_or(if target.tls { 443 } else { 80 });
         }
         None if text.is_empty() => {}
-        None => section.problem(key, "expected the address of a service such as \"http://127.0.0.1:4444\", without path and password"),
+        None => {
+            section.problem(key, "expected the address of a service such as \"http://127.0.0.1:4444\", without path and password")
+        }
     }
     target
 }
@@ -516,7 +520,11 @@ mod tests {
 
     #[test]
     fn paths_that_have_other_names_on_a_side() {
-        let config = RouterConfig::read(&SMALL.replace("green =", "green_rewrite = [{ from = \"/clients\", to = \"/admin/clients\" }]\ngreen ="), Path::new("/")).unwrap();
+        let config = RouterConfig::read(
+            &SMALL.replace("green =", "green_rewrite = [{ from = \"/clients\", to = \"/admin/clients\" }]\ngreen ="),
+            Path::new("/"),
+        )
+        .unwrap();
         let green = &config.listen[0].green;
         assert_eq!(green.path("/clients/a").as_deref(), Some("/admin/clients/a"));
         assert_eq!([green.path("/clientsx"), green.path("/x/clients")], [None, None]);

@@ -104,7 +104,10 @@ impl<'t, 'v> Section<'t, 'v> {
 
     /// Notes a problem with a key, or with the table when the key is not there.
     pub(super) fn problem(&self, key: &'static str, what: impl fmt::Display) {
-        let at = self.table.and_then(|table| table.iter().find(|(name, _)| name.get_ref() == key)).map(|(_, value)| value.span().start);
+        let at = self
+            .table
+            .and_then(|table| table.iter().find(|(name, _)| name.get_ref() == key))
+            .map(|(_, value)| value.span().start);
         self.text.problem(at.unwrap_or(self.at), format!("{}: {what}", self.called(key)));
     }
 
@@ -125,7 +128,13 @@ impl<'t, 'v> Section<'t, 'v> {
     /// A table in this one; one without keys when it is not there.
     pub(super) fn section(&self, key: &'static str) -> Self {
         let there = self.value(key).and_then(|value| self.within(key, value));
-        there.unwrap_or_else(|| Self { text: self.text, table: None, name: self.called(key), at: self.at, known: RefCell::default() })
+        there.unwrap_or_else(|| Self {
+            text: self.text,
+            table: None,
+            name: self.called(key),
+            at: self.at,
+            known: RefCell::default(),
+        })
     }
 
     /// A table in this one that need not be there.
@@ -178,7 +187,8 @@ impl<'t, 'v> Section<'t, 'v> {
     /// A duration such as `"200ms"`, in a range.
     pub(super) fn duration(&self, key: &'static str, default: Duration, range: RangeInclusive<Duration>) -> Duration {
         let shown = humantime::format_duration;
-        let expected = format!("a duration such as \"{}\", from {} to {}", shown(default), shown(*range.start()), shown(*range.end()));
+        let expected =
+            format!("a duration such as \"{}\", from {} to {}", shown(default), shown(*range.start()), shown(*range.end()));
         let read = |value: &DeValue<'_>| humantime::parse_duration(value.as_str()?).ok().filter(|length| range.contains(length));
         self.read(key, &expected, read).unwrap_or(default)
     }
