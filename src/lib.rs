@@ -20,6 +20,7 @@ pub mod demo;
 pub mod engine;
 pub mod journal;
 pub mod limits;
+pub mod lint;
 pub mod pg;
 pub mod plan;
 pub mod preflight;

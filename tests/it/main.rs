@@ -15,6 +15,7 @@ mod hot_tables;
 mod hydra;
 mod journeys;
 mod layers;
+mod lint;
 mod preflight;
 mod privileges;
 mod projections;
