@@ -9,10 +9,8 @@ use clap::{Args, ValueEnum};
 use super::{Format, print_json, text};
 use crate::lint::layout::{self, Direction};
 use crate::lint::render::{self, page};
-use crate::lint::state::{KnownColumn, KnownTable, Size};
 use crate::lint::{self, Config, Input, Known, Level, Report, rules};
-use crate::pg::{Database, Session, identify};
-use crate::sql::QualifiedName;
+use crate::pg::{Database, identify};
 use crate::step::Stop;
 use crate::terms::Exit;
 
@@ -50,6 +48,9 @@ pub(super) struct LintArgs {
     /// Connection string of a database: its table sizes decide about levels. Only reads
     #[arg(long, value_name = "URL", env = "CROSSFADE_LINT_DATABASE_URL", hide_env_values = true)]
     connect: Option<String>,
+    /// Also say of every statement which locks it takes and what it reads or rewrites in full (JSON always does)
+    #[arg(long)]
+    statements: bool,
     /// Explain a rule
     #[arg(long, value_name = "RULE")]
     explain: Option<String>,
@@ -89,11 +90,14 @@ pub(super) async fn lint(args: &LintArgs, format: Format) -> anyhow::Result<Exit
                 let version = identify(&session).await?.version / 10_000;
                 config.set_version(&version.to_string()).map_err(Stop::Usage)?;
             }
-            known(&session).await?
+            super::known::known(&session).await?
         }
         None => Known::new(),
     };
     let report = lint::lint(inputs, &config, known).map_err(|why| anyhow::anyhow!(why))?;
+    if args.statements && format == Format::Text {
+        text::print(&format!("{}\n", render::statements(&report)))?;
+    }
     print(&report, format)?;
     let fails = |level: Level| config.fail_on != Level::Off && level >= config.fail_on;
     Ok(if report.findings.iter().any(|finding| fails(finding.level)) { Exit::Findings } else { Exit::Done })
@@ -242,31 +246,4 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>, wrong: &mut Vec<String>) {
             false => found.push(path),
         }
     }
-}
-
-/// What a database knows about its tables.
-async fn known(session: &Session) -> anyhow::Result<Known> {
-    let sql = "SELECT n.nspname::text, c.relname::text, greatest(c.reltuples, 0)::int8, pg_table_size(c.oid), pg_indexes_size(c.oid), \
-                      c.relkind = 'p' \
-               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-               WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')";
-    let mut tables: Vec<(QualifiedName, KnownTable)> = Vec::new();
-    let mut places = std::collections::BTreeMap::new();
-    for row in session.query(sql, &[]).await? {
-        let (schema, name): (String, String) = (row.get(0), row.get(1));
-        let bytes = |index: usize| u64::try_from(row.get::<_, i64>(index)).unwrap_or_default();
-        let size = Size { rows: bytes(2), bytes: bytes(3), index_bytes: bytes(4) };
-        places.insert((schema.clone(), name.clone()), tables.len());
-        let known = KnownTable { size: Some(size), partitioned: row.get(5), ..KnownTable::default() };
-        tables.push((QualifiedName::new(schema, name), known));
-    }
-    let sql = "SELECT n.nspname::text, c.relname::text, a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull \
-               FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
-               WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p')";
-    for row in session.query(sql, &[]).await? {
-        let Some(at) = places.get(&(row.get::<_, String>(0), row.get::<_, String>(1))) else { continue };
-        let column = KnownColumn { ty: lint::type_of(row.get(3)), not_null: row.get(4), new: false };
-        tables[*at].1.columns.insert(row.get(2), column);
-    }
-    Ok(tables)
 }

@@ -3,6 +3,7 @@
 mod check;
 mod databases;
 mod demo;
+mod known;
 mod lint;
 mod preflight;
 mod preview;

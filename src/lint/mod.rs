@@ -7,6 +7,7 @@
 pub mod act;
 mod config;
 mod count;
+mod effect;
 mod finding;
 pub mod layout;
 mod read;
@@ -22,6 +23,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 pub use config::{Config, DEFAULT_VERSION, no_rule};
+pub use effect::Described;
 pub use finding::{Estimate, Finding, Level, Lines, Lock};
 pub use script::{Piece, Script, Within};
 pub use source::Fault;
@@ -31,7 +33,7 @@ use crate::sql::{LockMode, QualifiedName};
 use act::What;
 use rules::Rule;
 use scene::{Hit, Hits, Scene};
-use state::{KnownTable, State, key};
+use state::{KnownIndex, KnownTable, State, key};
 
 /// A file to look at.
 #[derive(Debug, Clone, Default)]
@@ -48,8 +50,21 @@ pub struct Input {
     pub down: bool,
 }
 
-/// Tables of a database, with what is known about them.
-pub type Known = Vec<(QualifiedName, KnownTable)>;
+/// What a database tells about itself.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// Its tables.
+    pub tables: Vec<(QualifiedName, KnownTable)>,
+    /// Its indexes, with their tables.
+    pub indexes: Vec<(QualifiedName, KnownIndex)>,
+}
+
+impl Known {
+    /// Nothing: no database was asked.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
 
 /// What was found.
 #[derive(Debug)]
@@ -60,6 +75,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// Findings that a comment silenced.
     pub ignored: usize,
+    /// Every statement that runs, with what it does.
+    pub described: Vec<Described>,
 }
 
 impl Report {
@@ -70,8 +87,7 @@ impl Report {
 
     /// How many statements were looked at.
     pub fn statements(&self) -> usize {
-        let looked = self.scripts.iter().filter(|script| !script.applied);
-        looked.flat_map(|script| &script.pieces).filter(|piece| piece.within != Within::Function).count()
+        self.described.len()
     }
 }
 
@@ -92,21 +108,23 @@ pub fn lint(inputs: Vec<Input>, config: &Config, known: Known) -> Result<Report,
     let scripts = read_all(inputs)?;
     let changes = changes(&scripts);
     let mut state = State::default();
-    let asked = !known.is_empty();
-    state.tables = known.into_iter().map(|(name, table)| (key(&name), table)).collect();
+    let asked = !known.tables.is_empty();
+    state.tables = known.tables.into_iter().map(|(name, table)| (key(&name), table)).collect();
+    let index = |(name, index): (QualifiedName, KnownIndex)| (key(&name), KnownIndex { table: key(&index.table), ..index });
+    state.indexes = known.indexes.into_iter().map(index).collect();
     let there: HashSet<QualifiedName> = state.tables.keys().cloned().collect();
     let rules: Vec<(&Rule, Level)> = rules::all()
         .map(|rule| (rule, config.level(rule.id).unwrap_or(rule.level)))
         .filter(|(_, level)| *level != Level::Off)
         .collect();
-    let mut walk = Walk { config, rules, changes, state, there, asked, findings: Vec::new(), ignored: 0 };
+    let mut walk = Walk { config, rules, changes, state, there, asked, findings: Vec::new(), ignored: 0, described: Vec::new() };
     for (index, script) in scripts.iter().enumerate() {
         walk.script(index, script);
     }
-    let (mut findings, ignored) = (walk.findings, walk.ignored);
+    let (mut findings, ignored, described) = (walk.findings, walk.ignored, walk.described);
     findings.sort_by(|a, b| (a.file, a.at.start, a.rule).cmp(&(b.file, b.at.start, b.rule)));
     findings.dedup_by(|a, b| (a.file, a.rule, &a.at, &a.message) == (b.file, b.rule, &b.at, &b.message));
-    Ok(Report { scripts, findings, ignored })
+    Ok(Report { scripts, findings, ignored, described })
 }
 
 /// Reads all files, on as many threads as there are processors.
@@ -176,6 +194,7 @@ struct Walk<'a> {
     asked: bool,
     findings: Vec<Finding>,
     ignored: usize,
+    described: Vec<Described>,
 }
 
 impl Walk<'_> {
@@ -193,15 +212,25 @@ impl Walk<'_> {
                 }
             }
         }
+        let mut implicit = false;
         for (at, piece) in script.pieces.iter().enumerate() {
             if piece.within == Within::Function {
                 continue;
             }
+            let block =
+                script.pieces.get(at + 1).is_some_and(|next| next.within == Within::Block) || piece.within == Within::Block;
+            let begun = block && self.begin_implicit();
+            implicit |= begun;
             self.piece(index, script, piece, &mut hits);
-            if let Some(name) = piece.acts.iter().find_map(|act| match &act.what {
+            if implicit && script.pieces.get(at + 1).is_none_or(|next| next.within != Within::Block) {
+                self.state.transaction = None;
+                implicit = false;
+            }
+            let made = piece.acts.iter().find_map(|act| match &act.what {
                 What::CreateFunction { name, .. } => Some(name.name().as_str().to_owned()),
                 _ => None,
-            }) {
+            });
+            if let Some(name) = made.filter(|_| !script.applied) {
                 let body = script.pieces[at + 1..].iter().take_while(|inner| inner.within == Within::Function).cloned();
                 self.state.functions.insert(name, body.collect());
             }
@@ -215,6 +244,7 @@ impl Walk<'_> {
             effect: crate::sql::Effect::Other,
             acts: Vec::new(),
             within: Within::File,
+            only: false,
         };
         self.look(index, script, &last, true, &mut hits);
         for finding in hits {
@@ -239,8 +269,22 @@ impl Walk<'_> {
         }
     }
 
+    /// Begins the transaction that a `DO` block alone is; whether there was none.
+    fn begin_implicit(&mut self) -> bool {
+        let none = self.state.transaction.is_none();
+        if none {
+            self.state.transaction = Some(state::Transaction::default());
+        }
+        none
+    }
+
     /// Looks at a statement, and at the bodies of functions of this set that it calls.
     fn piece(&mut self, index: usize, script: &Script, piece: &Piece, hits: &mut Vec<Finding>) {
+        let resolved = effect::resolved(piece, &self.state);
+        let piece = resolved.as_ref();
+        if !script.applied {
+            self.described.push(effect::describe(index, piece, &self.state, self.config.pg_version));
+        }
         self.look(index, script, piece, false, hits);
         let line = script.lines.place(&script.text, piece.at.start).0;
         self.state.apply(piece, line, &format!("{}:{line}", script.name));
@@ -261,6 +305,7 @@ impl Walk<'_> {
         });
         let called: Vec<Piece> =
             calls.flatten().filter_map(|name| self.state.functions.get(name.name().as_str())).flatten().cloned().collect();
+        let begun = !called.is_empty() && self.begin_implicit();
         for mut inner in called {
             inner.within = Within::Block;
             inner.acts.iter_mut().for_each(|act| act.at = piece.at.clone());
@@ -268,6 +313,9 @@ impl Walk<'_> {
             inner.at = piece.at.clone();
             self.look(index, script, &inner, false, hits);
             self.state.apply(&inner, line, &format!("{}:{line}", script.name));
+        }
+        if begun {
+            self.state.transaction = None;
         }
     }
 

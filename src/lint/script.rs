@@ -41,6 +41,8 @@ pub struct Piece {
     pub acts: Vec<Act>,
     /// Where it stands.
     pub within: Within,
+    /// Whether it says ONLY, and so leaves partitions alone.
+    pub only: bool,
 }
 
 /// A file, read.
@@ -157,6 +159,8 @@ fn piece(statement: Option<&Statement>, at: Range<usize>, acts: Vec<Act>, within
         effect: statement.map_or(Effect::Other, |statement| statement.effect().clone()),
         acts,
         within,
+        only: statement
+            .is_some_and(|statement| statement.text().split_whitespace().take(12).any(|word| word.eq_ignore_ascii_case("only"))),
     }
 }
 

@@ -26,6 +26,8 @@ pub struct KnownTable {
     pub columns: HashMap<String, KnownColumn>,
     /// Whether it is partitioned.
     pub partitioned: bool,
+    /// Its partitions.
+    pub partitions: Vec<QualifiedName>,
     /// Columns that a valid CHECK shows not to be NULL.
     pub proven: Vec<String>,
     /// Its constraints.
@@ -242,6 +244,13 @@ impl State {
                     known.columns.entry(column).or_default().not_null = true;
                 }
                 self.tables.insert(key(table), known);
+                if let Some(parent) = &made.partition_of {
+                    self.entry(parent).partitions.push(key(table));
+                }
+            }
+            What::AttachPartition { table, partition, .. } => self.entry(table).partitions.push(key(partition)),
+            What::DetachPartition { table, partition, .. } => {
+                self.entry(table).partitions.retain(|known| *known != key(partition));
             }
             What::CreateView { view, .. } | What::CreateMaterializedView { view } => {
                 if self.table(view).is_none() {
@@ -311,7 +320,7 @@ impl State {
             What::DropTable { table, .. } => {
                 self.tables.remove(&key(table));
             }
-            What::CreateEnum { name } => {
+            What::CreateEnum { name } if new => {
                 self.types.push(key(name));
                 if let Some(transaction) = &mut self.transaction {
                     transaction.new_types.push(key(name));

@@ -16,6 +16,7 @@ use squawk_syntax::ast::{self, AstNode, Stmt};
 use squawk_syntax::{SyntaxElement, SyntaxKind, SyntaxNode};
 
 use super::act::{Act, What};
+use crate::sql::parser::ident_in;
 
 /// Collects the acts of one statement. Ranges are those of the parsed text.
 #[derive(Default)]
@@ -85,7 +86,7 @@ fn columns(list: &SyntaxNode) -> Vec<String> {
 
 /// The name of a node that is just a name.
 fn plain(node: Option<impl AstNode>) -> Option<String> {
-    node.map(|node| ast::normalize_name_node(node.syntax()))
+    ident_in(node?.syntax()).map(|ident| ident.as_str().to_owned())
 }
 
 /// A type as written.

@@ -9,7 +9,7 @@ mod text;
 pub use github::github;
 pub use json::json;
 pub use sarif::sarif;
-pub use text::text;
+pub use text::{statements, text};
 
 use super::{Finding, Level, Report};
 

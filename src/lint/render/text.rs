@@ -2,6 +2,7 @@
 
 use super::{message, summary};
 use crate::lint::{Report, rules};
+use crate::sql::{Block, QualifiedName};
 
 /// Longest line of source that is shown whole.
 const WIDEST: usize = 120;
@@ -50,4 +51,36 @@ fn window(source: &str, column: usize) -> (String, usize) {
     }
     let start = (column - 1).saturating_sub(WIDEST / 3).min(chars.len() - WIDEST);
     (chars[start..start + WIDEST].iter().collect(), column - start)
+}
+
+/// Every statement with its locks and what it reads or writes in full.
+pub fn statements(report: &Report) -> String {
+    let mut out = String::new();
+    for described in &report.described {
+        let script = &report.scripts[described.file];
+        let line = script.lines.place(&script.text, described.at.start).0;
+        let locks = match &described.locks {
+            None => "locks not known".to_owned(),
+            Some(locks) if locks.is_empty() => "no lock on what is in use".to_owned(),
+            Some(locks) => {
+                let each = locks
+                    .iter()
+                    .map(|lock| format!("{} on {} (blocks {})", lock.mode, lock.relation.plain(), lock.mode.blocks()));
+                each.collect::<Vec<_>>().join(", ")
+            }
+        };
+        let names = |what: &str, relations: &[QualifiedName]| match relations.is_empty() {
+            true => String::new(),
+            false => format!("; {what} {}", relations.iter().map(QualifiedName::plain).collect::<Vec<_>>().join(", ")),
+        };
+        let alone = if described.block == Block::Outside { "; not in a transaction" } else { "" };
+        out += &format!(
+            "{}:{line}: {}: {locks}{}{}{alone}\n",
+            script.name,
+            described.kind,
+            names("reads all of", &described.scans),
+            names("rewrites", &described.rewrites)
+        );
+    }
+    out
 }

@@ -16,7 +16,13 @@ pub(super) static RULE: Rule = Rule {
     irreversible: true,
     same_end: false,
     covers: &["squawk ban-drop-sequence"],
-    bad: Example { before: "CREATE SEQUENCE numbers;", sql: "DROP SEQUENCE numbers;", wrapped: false, pg: 14 },
+    bad: Example {
+        before: "CREATE SEQUENCE numbers;",
+        sql: r"SET lock_timeout = '2s';
+DROP SEQUENCE numbers;",
+        wrapped: false,
+        pg: 14,
+    },
     good: Example { before: "CREATE SEQUENCE numbers;", sql: "CREATE SEQUENCE numbers_2;", wrapped: false, pg: 14 },
     check,
 };

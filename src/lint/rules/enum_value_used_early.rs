@@ -20,7 +20,6 @@ pub(super) static RULE: Rule = Rule {
         before: r"CREATE TYPE mood AS ENUM ('glad');
 CREATE TABLE moods (mood mood);",
         sql: r"ALTER TYPE mood ADD VALUE 'calm';
--- crossfade-lint: ignore work-under-lock: one row
 INSERT INTO moods (mood) VALUES ('calm');",
         wrapped: true,
         pg: 14,

@@ -35,7 +35,7 @@ pub(super) fn keyed(column: &Column) -> bool {
 
 /// What a change of type costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Change {
+pub(in crate::lint) enum Change {
     /// Nothing: the values stay as they are on disk.
     None,
     /// It depends on the type of now, which is not known.
@@ -45,7 +45,7 @@ pub(super) enum Change {
 }
 
 /// What changing a column from `from` to `to` costs (ALTER TABLE, "Notes": binary coercible types without a new check).
-pub(super) fn widening(from: Option<&Ty>, to: &Ty, using: bool) -> Change {
+pub(in crate::lint) fn widening(from: Option<&Ty>, to: &Ty, using: bool) -> Change {
     let text = |ty: &Ty| matches!(ty.base.as_str(), "text" | "varchar") && !ty.array;
     let Some(from) = from.filter(|from| !from.base.is_empty()) else {
         return if text(to) && !using { Change::Unknown } else { Change::Rewrite };
@@ -111,10 +111,14 @@ pub(super) fn dropped_new(scene: &Scene<'_>) -> bool {
     first == Some(true) && dropped.all(|new| new)
 }
 
-/// Kinds of statements that lock no table in a way that matters, though [`crate::sql::Statement::touches`] says nothing of
-/// them.
+/// Kinds of statements of which [`crate::sql::Statement::touches`] says nothing and that need no word about it: they lock
+/// nothing that traffic waits for, or a rule of their own says what they do.
 pub(super) fn harmless(kind: &str) -> bool {
     const KINDS: &[&str] = &[
+        "ALTER DOMAIN",
+        "ALTER EXTENSION",
+        "DROP EXTENSION",
+        "DROP SCHEMA",
         "ALTER AGGREGATE",
         "ALTER COLLATION",
         "ALTER CONVERSION",

@@ -46,7 +46,7 @@ fn check(scene: &Scene<'_>, hits: &mut Hits) {
         if let What::CreateIndex { table, .. } = what
             && scene.hot(table)
             && partitioned(scene, table)
-            && !scene.text().to_lowercase().contains(" only ")
+            && !scene.piece.only
         {
             hits.at(at, format!("{} is partitioned: the index is built on all partitions under one lock", table.plain()));
         }

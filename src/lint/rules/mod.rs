@@ -56,7 +56,7 @@ mod extension_upgrade;
 mod fails_when_repeated;
 mod foreign_key_scans;
 mod foreign_key_without_index;
-mod form;
+pub(super) mod form;
 mod idle_timeout_missing;
 mod if_not_exists_hides_invalid_index;
 mod ignore_without_effect;
