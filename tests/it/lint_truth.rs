@@ -67,7 +67,7 @@ const REFUSED: &[(&str, &str)] = &[
 #[tokio::test(flavor = "multi_thread")]
 async fn claimed_locks_are_those_of_a_server() {
     let major = Binaries::find().unwrap().major();
-    let (mut wrong, mut compared, mut outside) = (Vec::new(), 0, 0);
+    let (mut wrong, mut compared, mut outside, mut queries) = (Vec::new(), 0, 0, 0);
     for rule in rules::all() {
         if REFUSED.iter().any(|(id, _)| *id == rule.id) || rule.bad.pg > major {
             continue;
@@ -76,6 +76,10 @@ async fn claimed_locks_are_those_of_a_server() {
         let session = db.session().await;
         session.batch_execute(rule.bad.before).await.unwrap_or_else(|e| panic!("{}: {e:?}", rule.id));
         let report = read(&rule.bad);
+        for query in report.findings.iter().filter_map(|finding| finding.query.as_ref()) {
+            session.query(query.as_str(), &[]).await.unwrap_or_else(|e| panic!("{}: {query}: {e:?}", rule.id));
+            queries += 1;
+        }
         for (file, script) in report.scripts.iter().enumerate().skip(1) {
             for piece in script.pieces.iter().filter(|piece| piece.within == Within::File) {
                 let text = &script.text[piece.at.clone()];
@@ -125,6 +129,7 @@ async fn claimed_locks_are_those_of_a_server() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(queries >= 10, "{queries} queries that count rows were run");
     assert!(compared > 80 && outside > 5, "{compared} statements compared, {outside} run outside a transaction");
 }
 
