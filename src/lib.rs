@@ -25,6 +25,7 @@ pub mod follow;
 pub mod hook;
 pub mod journal;
 pub mod limits;
+pub mod lint;
 pub mod pg;
 pub mod plan;
 pub mod preflight;

@@ -46,7 +46,7 @@ pub(super) async fn demo(args: &DemoArgs, format: Format, quiet: bool) -> Result
     };
     match format {
         Format::Json => print_json(&report)?,
-        Format::Text | Format::Sarif => text::print(&render(&report))?,
+        Format::Text | Format::Sarif | Format::Github => text::print(&render(&report))?,
     }
     for problem in report.problems() {
         eprintln!("not as it must be: {problem}");

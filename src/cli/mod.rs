@@ -6,6 +6,8 @@ mod cutover;
 mod databases;
 mod demo;
 mod follow;
+mod known;
+mod lint;
 mod preflight;
 mod preview;
 mod quarantine;
@@ -55,6 +57,11 @@ enum Command {
     /// Check a plan: every problem at once
     #[command(after_help = "Examples:\n  crossfade check plans/hydra-1x-in-place.toml")]
     Check(check::CheckArgs),
+    /// Say what the statements of SQL migrations do to a live database, and the safe form; runs nothing
+    #[command(
+        after_help = "Examples:\n  crossfade lint migrations/                     every migration, in its tool's order\n  git diff --name-only main | crossfade lint --files-from -\n  crossfade lint migrations/ --connect URL       levels by the sizes of real tables\n  crossfade lint --explain drop-column           what a rule is about"
+    )]
+    Lint(lint::LintArgs),
     /// Say which rows break the constraints to come, and what else would stop the plan; only reads
     Preflight(preflight::PreflightArgs),
     /// Compare what sessions mean on blue and on green; only reads, but for --save
@@ -112,8 +119,10 @@ enum Format {
     Text,
     /// One JSON document.
     Json,
-    /// SARIF 2.1.0, for code review tools; `preflight` alone.
+    /// SARIF 2.1.0, for code review tools; `preflight` and `lint` alone.
     Sarif,
+    /// Annotations of GitHub workflows; `lint` alone.
+    Github,
 }
 
 /// The plan and where its runs are kept.
@@ -152,12 +161,16 @@ pub fn main() -> ExitCode {
 }
 
 async fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
-    if cli.format == Format::Sarif && !matches!(cli.command, Command::Preflight(_)) {
-        return Err(Stop::Usage("--format sarif belongs to `crossfade preflight`".to_owned()).into());
+    if cli.format == Format::Sarif && !matches!(cli.command, Command::Preflight(_) | Command::Lint(_)) {
+        return Err(Stop::Usage("--format sarif belongs to `crossfade preflight` and `crossfade lint`".to_owned()).into());
+    }
+    if cli.format == Format::Github && !matches!(cli.command, Command::Lint(_)) {
+        return Err(Stop::Usage("--format github belongs to `crossfade lint`".to_owned()).into());
     }
     match &cli.command {
         Command::Demo(args) => demo::demo(args, cli.format, cli.quiet).await,
         Command::Check(args) => check::check(args, cli.format).await,
+        Command::Lint(args) => lint::lint(args, cli.format).await,
         Command::Preflight(args) => preflight::preflight(args, cli.format, cli.quiet).await,
         Command::Audit(args) => audit::audit(args, cli.format, cli.quiet).await,
         Command::Run(args) => run::run(args, cli.format, cli.quiet).await,

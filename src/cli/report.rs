@@ -31,7 +31,7 @@ pub(super) fn report(args: &ReportArgs, format: Format) -> anyhow::Result<Exit> 
     let summary = summarize(&lines).map_err(|why| anyhow::anyhow!(why))?;
     match format {
         Format::Json => print_json(&serde_json::json!({"run": run, "summary": summary}))?,
-        Format::Text | Format::Sarif => text::print(&render(&summary))?,
+        Format::Text | Format::Sarif | Format::Github => text::print(&render(&summary))?,
     }
     Ok(Exit::Done)
 }

@@ -106,7 +106,7 @@ pub(super) async fn conclude(driver: Driver, screen: Screen, outcome: Outcome, p
                 "run": run, "journal": path, "exit": exit as u8, "reason": reason, "findings": findings, "summary": summary,
             }))?;
         }
-        Format::Text | Format::Sarif => match &outcome {
+        Format::Text | Format::Sarif | Format::Github => match &outcome {
             Outcome::Left { reason, findings, .. } => {
                 eprintln!("run {run} of {plan} stopped: {reason}");
                 for finding in findings {

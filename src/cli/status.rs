@@ -19,7 +19,7 @@ pub(super) fn status(args: &StatusArgs, format: Format) -> anyhow::Result<Exit> 
     let Some(run) = engine::latest_run(&args.plan.state, plan.name())? else {
         match format {
             Format::Json => print_json(&serde_json::json!({"run": null, "plan": plan.name()}))?,
-            Format::Text | Format::Sarif => text::print(&format!(
+            Format::Text | Format::Sarif | Format::Github => text::print(&format!(
                 "plan {} has no run in {}\nnext: crossfade run {}\n",
                 plan.name(),
                 args.plan.state.display(),

@@ -3,11 +3,11 @@
 mod demand;
 mod ident;
 mod lock;
-mod parser;
+pub(crate) mod parser;
 pub(crate) mod program;
 mod split;
-mod star;
-mod statement;
+pub(crate) mod star;
+pub(crate) mod statement;
 mod touch;
 
 pub use demand::{Demand, Rule};

@@ -15,15 +15,26 @@ const DEEPEST: usize = 10_000;
 /// # Errors
 /// When the text is nested too deeply, is longer than 1 GB, or the parser itself fails.
 pub(super) fn parsed<T: Send>(text: &str, read: impl FnOnce(&Parse<SourceFile>) -> T + Send) -> Result<T, &'static str> {
+    readable(text)?;
+    with_room(|| read(&SourceFile::parse(text)))
+}
+
+/// Whether text of this size and depth can be parsed where there is room ([`with_room`]).
+pub(crate) fn readable(text: &str) -> Result<(), &'static str> {
     if depth(text) > DEEPEST {
         return Err("brackets are nested too deeply to be read");
     }
     if text.len() > 1 << 30 {
         return Err("the text is longer than 1 GB");
     }
+    Ok(())
+}
+
+/// Does `work` on a thread whose stack is large enough for any readable text.
+pub(crate) fn with_room<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, &'static str> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK_BYTES).name("sql".to_owned());
-        let running = thread.spawn_scoped(scope, || read(&SourceFile::parse(text)));
+        let running = thread.spawn_scoped(scope, work);
         running.map_err(|_| "no thread for the parser")?.join().map_err(|_| "the parser failed on this text")
     })
 }
@@ -48,12 +59,12 @@ pub(super) fn line_of(text: &str, byte: usize) -> usize {
 }
 
 /// The first node of this type below (or at) `node`.
-pub(super) fn find<N: AstNode>(node: &SyntaxNode) -> Option<N> {
+pub(crate) fn find<N: AstNode>(node: &SyntaxNode) -> Option<N> {
     node.descendants().find_map(N::cast)
 }
 
 /// The name in the outermost path at or below `node`: its last two parts (a leading database name says nothing).
-pub(super) fn name_in(node: &SyntaxNode) -> Option<QualifiedName> {
+pub(crate) fn name_in(node: &SyntaxNode) -> Option<QualifiedName> {
     let path = node.descendants().find(|node| matches!(node.kind(), SyntaxKind::PATH_REF | SyntaxKind::PATH))?;
     name_of_path(&path)
 }
@@ -69,14 +80,14 @@ fn name_of_path(path: &SyntaxNode) -> Option<QualifiedName> {
 }
 
 /// The table of a `table.column` path.
-pub(super) fn owner_in(node: &SyntaxNode) -> Option<QualifiedName> {
+pub(crate) fn owner_in(node: &SyntaxNode) -> Option<QualifiedName> {
     let path = node.descendants().find(|node| node.kind() == SyntaxKind::PATH_REF)?;
     let owner = path.children().find(|child| child.kind() == SyntaxKind::PATH_REF)?;
     name_of_path(&owner)
 }
 
 /// One plain name, as PostgreSQL stores it.
-pub(super) fn ident_in(node: &SyntaxNode) -> Option<Ident> {
+pub(crate) fn ident_in(node: &SyntaxNode) -> Option<Ident> {
     Some(name_in(node).map_or_else(|| Ident::new(ast::normalize_name_node(node)), |name| name.name().clone()))
         .filter(|ident| !ident.as_str().is_empty())
 }
@@ -89,7 +100,7 @@ fn parts_of(path: &SyntaxNode) -> Vec<String> {
 }
 
 /// The name of a syntax kind as words: `CREATE_INDEX` is "CREATE INDEX".
-pub(super) fn words(kind: SyntaxKind) -> String {
+pub(crate) fn words(kind: SyntaxKind) -> String {
     format!("{kind:?}").replace('_', " ")
 }
 

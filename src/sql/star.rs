@@ -45,11 +45,12 @@ pub struct Star {
 /// (SELECT * ...)`; a star over a subquery or a common table expression counts where that itself has one. Reads as much
 /// as it can of text with faults (query texts of `pg_stat_activity` may be cut off).
 pub fn stars(text: &str) -> Vec<Star> {
-    let mut found = parsed(text, |parse| {
-        let tree = parse.tree();
-        tree.syntax().descendants().flat_map(|node| at(&node)).collect::<Vec<Star>>()
-    })
-    .unwrap_or_default();
+    parsed(text, |parse| stars_below(parse.tree().syntax())).unwrap_or_default()
+}
+
+/// The same of a part of a syntax tree.
+pub(crate) fn stars_below(node: &SyntaxNode) -> Vec<Star> {
+    let mut found: Vec<Star> = node.descendants().flat_map(|node| at(&node)).collect();
     found.sort();
     found.dedup();
     found

@@ -142,6 +142,13 @@ pub fn written(statement: &Statement) -> Vec<QualifiedName> {
 
 /// Reads a parsed statement of `text`.
 pub(super) fn read(text: &str, stmt: &ast::Stmt) -> Option<Statement> {
+    let mut statement = read_unplaced(text, stmt)?;
+    statement.line = line_of(text, statement.start);
+    Some(statement)
+}
+
+/// The same with line 0, for those who count lines themselves: counting costs the length of the text before.
+pub(crate) fn read_unplaced(text: &str, stmt: &ast::Stmt) -> Option<Statement> {
     let node = stmt.syntax();
     let tokens = || node.descendants_with_tokens().filter_map(SyntaxElement::into_token).filter(|t| !t.kind().is_trivia());
     let start = usize::from(tokens().next()?.text_range().start());
@@ -149,7 +156,7 @@ pub(super) fn read(text: &str, stmt: &ast::Stmt) -> Option<Statement> {
     Some(Statement {
         text: text.get(start..end)?.to_owned(),
         start,
-        line: line_of(text, start),
+        line: 0,
         kind: kind(stmt),
         block: block(stmt),
         effect: effect(stmt),

@@ -127,6 +127,13 @@ pub(super) fn touches(stmt: &Stmt) -> Option<Vec<Touch>> {
         }
         Stmt::DropTrigger(drop) => found.first(drop.on_relation(), AccessExclusive, false),
         Stmt::CreatePolicy(create) => found.first(create.on_table(), AccessExclusive, false),
+        Stmt::DropPolicy(drop) => found.first(drop.on_table(), AccessExclusive, false),
+        Stmt::AlterPolicy(alter) => found.first(alter.on_table(), AccessExclusive, false),
+        Stmt::DropRule(drop) => found.first(drop.on_relation(), AccessExclusive, false),
+        Stmt::AlterTrigger(alter) => found.first(alter.on_relation(), AccessExclusive, false),
+        Stmt::AlterView(alter) => found.first(alter.view_ref(), AccessExclusive, false),
+        Stmt::AlterMaterializedView(alter) => found.first(alter.view_ref(), AccessExclusive, false),
+        Stmt::CreateStatistics(create) => found.first(create.from_table(), ShareUpdateExclusive, false),
         Stmt::CreateRule(create) => found.first(create.rule_on(), AccessExclusive, false),
         Stmt::Vacuum(vacuum) => {
             let lock = if vacuum.is_full() { AccessExclusive } else { ShareUpdateExclusive };

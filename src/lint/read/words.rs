@@ -1,0 +1,63 @@
+//! What the form of a statement tells, whatever it does: whether it may run twice, how its names are written.
+
+use squawk_syntax::ast::{AstNode, Stmt};
+use squawk_syntax::{SyntaxElement, SyntaxKind};
+
+use super::Acts;
+use super::table::named;
+use crate::lint::act::What;
+use crate::sql::parser::words;
+
+/// NAMEDATALEN - 1 (PostgreSQL manual 4.1.1).
+const LONGEST_NAME: usize = 63;
+
+pub(super) fn read(stmt: &Stmt, acts: &mut Acts) {
+    let node = stmt.syntax();
+    repeatable(stmt, acts);
+    for token in node.descendants_with_tokens().filter_map(SyntaxElement::into_token) {
+        if token.kind() == SyntaxKind::IDENT {
+            let name = token.text().trim_matches('"').replace("\"\"", "\"");
+            if name.len() > LONGEST_NAME {
+                acts.add(&token.parent().unwrap_or_else(|| node.clone()), What::LongName(name));
+            }
+        }
+    }
+    let tables = match stmt {
+        Stmt::CreateTable(create) if !temporary(acts) => vec![named(create.table_name())],
+        Stmt::AlterTable(alter) => vec![named(alter.table_relation_name())],
+        Stmt::DropTable(drop) => drop.table_name_refs().map(|table| named(Some(table))).collect(),
+        Stmt::CreateIndex(create) => vec![named(create.table_relation_name())],
+        _ => Vec::new(),
+    };
+    for table in tables.into_iter().flatten().filter(|table| table.schema().is_none()) {
+        acts.add(node, What::Unqualified(table));
+    }
+}
+
+fn temporary(acts: &Acts) -> bool {
+    acts.0.iter().any(|act| matches!(&act.what, What::CreateTable { new, .. } if new.temporary))
+}
+
+fn repeatable(stmt: &Stmt, acts: &mut Acts) {
+    let node = stmt.syntax();
+    let kind = words(node.kind());
+    let guarded = node
+        .descendants()
+        .any(|below| matches!(below.kind(), SyntaxKind::IF_EXISTS | SyntaxKind::IF_NOT_EXISTS | SyntaxKind::OR_REPLACE));
+    let creates = kind.starts_with("CREATE ") || kind.starts_with("DROP ");
+    let adds = acts.0.iter().any(|act| {
+        matches!(
+            act.what,
+            What::AddColumn { .. }
+                | What::DropColumn { .. }
+                | What::AddConstraint { .. }
+                | What::DropConstraint { .. }
+                | What::AddEnumValue { .. }
+                | What::Rename { .. }
+                | What::RenameColumn { .. }
+        )
+    });
+    if creates || adds {
+        acts.add(node, if guarded { What::Repeatable } else { What::Once });
+    }
+}

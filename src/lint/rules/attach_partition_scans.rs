@@ -1,0 +1,50 @@
+//! ATTACH PARTITION without a CHECK that proves its bounds.
+
+use super::{Example, Rule};
+use crate::lint::Level;
+use crate::lint::act::{Demands, What};
+use crate::lint::scene::{Hits, Scene};
+
+pub(super) static RULE: Rule = Rule {
+    id: "attach-partition-scans",
+    level: Level::Warning,
+    title: "ATTACH PARTITION without a CHECK that proves its bounds",
+    effect: "Reads the whole partition under ACCESS EXCLUSIVE on it; when there is a default partition, that one too.",
+    safe: "ADD CONSTRAINT ... CHECK (bounds) NOT VALID on the table, VALIDATE CONSTRAINT, then ATTACH (no scan), then drop the CHECK",
+    versions: "12 and later; before, also ACCESS EXCLUSIVE on the parent",
+    scales: true,
+    irreversible: false,
+    same_end: false,
+    covers: &["pgfence attach-partition"],
+    bad: Example {
+        before: r"CREATE TABLE events (id bigint NOT NULL) PARTITION BY RANGE (id);
+CREATE TABLE events_1 (id bigint NOT NULL);",
+        sql: r"SET lock_timeout = '2s';
+ALTER TABLE events ATTACH PARTITION events_1 FOR VALUES FROM (1) TO (100);",
+        wrapped: false,
+        pg: 14,
+    },
+    good: Example {
+        before: r"CREATE TABLE events (id bigint NOT NULL) PARTITION BY RANGE (id);
+CREATE TABLE events_1 (id bigint NOT NULL, CHECK (id >= 1 AND id < 100));",
+        sql: r"SET lock_timeout = '2s';
+ALTER TABLE events ATTACH PARTITION events_1 FOR VALUES FROM (1) TO (100);",
+        wrapped: false,
+        pg: 14,
+    },
+    check,
+};
+
+fn check(scene: &Scene<'_>, hits: &mut Hits) {
+    for (what, at) in scene.acts() {
+        if let What::AttachPartition { table, partition, .. } = what
+            && scene.hot(partition)
+            && !scene
+                .state
+                .table(partition)
+                .is_some_and(|t| t.constraints.iter().any(|c| matches!(c.demands, Demands::Check(_)) && !c.not_valid))
+        {
+            hits.at(at, format!("every row of {} is looked at to see that it belongs into {}", partition.plain(), table.plain()));
+        }
+    }
+}
