@@ -28,8 +28,8 @@ pub use finding::{Estimate, Finding, Level, Lines, Lock};
 pub use script::{Piece, Script, Within};
 pub use source::Fault;
 
+use crate::sql::QualifiedName;
 use crate::sql::parser::with_room;
-use crate::sql::{LockMode, QualifiedName};
 use act::What;
 use rules::Rule;
 use scene::{Hit, Hits, Scene};
@@ -352,7 +352,7 @@ impl Walk<'_> {
         // A level from the configuration stands.
         let configured = self.config.level(rule.id).is_some();
         let mut level = if configured { level } else { hit.level.unwrap_or(level) };
-        let estimate = touches().filter(|_| rule.scales).find_map(|touch| self.estimate(&touch.relation, rule));
+        let estimate = touches().filter(|_| rule.scales).find_map(|touch| self.estimate(&touch.relation));
         if let (Some(estimate), false) = (&estimate, configured) {
             level = level.min(match estimate.milliseconds {
                 0..50 => Level::Note,
@@ -375,7 +375,7 @@ impl Walk<'_> {
     }
 
     /// From a table's size to milliseconds, at 100 MB/s: a cautious figure for reading, sorting and writing alike.
-    fn estimate(&self, relation: &QualifiedName, _rule: &Rule) -> Option<Estimate> {
+    fn estimate(&self, relation: &QualifiedName) -> Option<Estimate> {
         const BYTES_PER_MILLISECOND: u64 = 100_000;
         let table = match self.state.indexes.get(&key(relation)) {
             Some(index) => index.table.clone(),
@@ -385,11 +385,6 @@ impl Walk<'_> {
         let bytes = size.bytes + size.index_bytes;
         Some(Estimate { table, rows: size.rows, bytes, milliseconds: bytes / BYTES_PER_MILLISECOND })
     }
-}
-
-/// What a lock keeps others from.
-pub fn blocks(mode: LockMode) -> &'static str {
-    mode.blocks()
 }
 
 /// A type as the server writes it (`format_type`); `None` when it is no type.

@@ -252,10 +252,8 @@ impl State {
             What::DetachPartition { table, partition, .. } => {
                 self.entry(table).partitions.retain(|known| *known != key(partition));
             }
-            What::CreateView { view, .. } | What::CreateMaterializedView { view } => {
-                if self.table(view).is_none() {
-                    self.tables.insert(key(view), KnownTable { new, ..KnownTable::default() });
-                }
+            What::CreateView { view, .. } | What::CreateMaterializedView { view } if self.table(view).is_none() => {
+                self.tables.insert(key(view), KnownTable { new, ..KnownTable::default() });
             }
             What::AddColumn { table, column, .. } => {
                 let known = known_column(column, new);
