@@ -63,7 +63,8 @@ fn wrk(port: u16, connections: usize, seconds: u64) -> (f64, f64) {
         .expect("wrk is missing: apt-get install wrk");
     let text = String::from_utf8_lossy(&ran.stdout).into_owned();
     assert!(ran.status.success() && !text.contains("Non-2xx") && !text.contains("Socket errors"), "{text}");
-    let word = |key: &str| text.lines().find_map(|line| line.trim().strip_prefix(key)).map(|rest| rest.trim().to_owned()).unwrap();
+    let word =
+        |key: &str| text.lines().find_map(|line| line.trim().strip_prefix(key)).map(|rest| rest.trim().to_owned()).unwrap();
     let median = word("50%");
     let micros = match (median.strip_suffix("us"), median.strip_suffix("ms")) {
         (Some(micros), _) => micros.parse::<f64>().unwrap(),
@@ -84,6 +85,20 @@ fn memory(pid: u32, key: &str) -> u64 {
     line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().unwrap()
 }
 
+/// Microseconds of processor time that a process and its children (nginx's workers) have used.
+fn processor_us(pid: u32) -> u64 {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let all = std::iter::once(pid).chain(children.split_whitespace().map(|child| child.parse().unwrap()));
+    let ticks = all.map(|pid| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let fields: Vec<u64> =
+            stat.rsplit_once(')').unwrap().1.split_whitespace().filter_map(|field| field.parse().ok()).collect();
+        // After the state, which is no number: utime and stime are the 11th and 12th (proc(5)).
+        fields[10] + fields[11]
+    });
+    ticks.sum::<u64>() * 10_000
+}
+
 fn main() {
     if std::env::args().any(|word| word == "--test") {
         return;
@@ -93,8 +108,11 @@ fn main() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     let (backend_port, nginx_port, router_port) = (free_port(), free_port(), free_port());
-    let answer = "{\"active\":true,\"scope\":\"openid offline\",\"client_id\":\"app\",\"sub\":\"alice\",\"token_type\":\"access_token\"}";
-    let backend = format!("server {{ listen 127.0.0.1:{backend_port} reuseport; location / {{ default_type application/json; return 200 '{answer}'; }} }}");
+    let answer =
+        "{\"active\":true,\"scope\":\"openid offline\",\"client_id\":\"app\",\"sub\":\"alice\",\"token_type\":\"access_token\"}";
+    let backend = format!(
+        "server {{ listen 127.0.0.1:{backend_port} reuseport; location / {{ default_type application/json; return 200 '{answer}'; }} }}"
+    );
     let _backend = nginx(path, "backend", &backend, backend_port);
     let proxy = format!(
         "upstream side {{ server 127.0.0.1:{backend_port}; keepalive 256; keepalive_requests 100000000; }}\n\
@@ -102,23 +120,35 @@ fn main() {
          proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme;\n\
          proxy_set_header X-Forwarded-Host $host; proxy_set_header X-Real-IP $remote_addr; }} }}"
     );
-    let _nginx = nginx(path, "proxy", &proxy, nginx_port);
+    let nginx = nginx(path, "proxy", &proxy, nginx_port);
     let config = format!(
         "format = 1\nstate = \"state\"\n[admin]\nsocket = \"admin.sock\"\n[[listen]]\nname = \"public\"\naddress = \"127.0.0.1:{router_port}\"\n\
          blue = \"http://127.0.0.1:{backend_port}\"\ngreen = \"http://127.0.0.1:{backend_port}\"\n[hold]\nrequests = {PARKED}\nwait = \"120s\"\n"
     );
     std::fs::write(path.join("router.toml"), config).unwrap();
-    let child = Command::new(env!("CARGO_BIN_EXE_crossfade")).arg("route").arg(path.join("router.toml")).stderr(Stdio::null()).spawn();
+    let child =
+        Command::new(env!("CARGO_BIN_EXE_crossfade")).arg("route").arg(path.join("router.toml")).stderr(Stdio::null()).spawn();
     let router = Running(child.unwrap());
     wait_for(router_port);
 
     let mut figures = serde_json::Map::new();
-    let ports = [("direct", backend_port), ("nginx", nginx_port), ("crossfade", router_port)];
+    let ports = [
+        ("direct", backend_port, None),
+        ("nginx", nginx_port, Some(nginx.0.id())),
+        ("crossfade", router_port, Some(router.0.id())),
+    ];
     let mut measured = std::collections::BTreeMap::<(&str, usize), Vec<(f64, f64)>>::new();
+    let mut processor = std::collections::BTreeMap::<&str, Vec<f64>>::new();
     for _ in 0..rounds {
         for connections in [1, 32] {
-            for (name, port) in ports {
-                measured.entry((name, connections)).or_default().push(wrk(port, connections, seconds));
+            for (name, port, pid) in ports {
+                let before = pid.map(processor_us);
+                let one = wrk(port, connections, seconds);
+                if let (Some(pid), Some(before), 32) = (pid, before, connections) {
+                    let used = (processor_us(pid) - before) as f64;
+                    processor.entry(name).or_default().push(used / (one.0 * seconds as f64));
+                }
+                measured.entry((name, connections)).or_default().push(one);
             }
         }
     }
@@ -126,7 +156,10 @@ fn main() {
         let all = &measured[&(name, connections)];
         (median(all.iter().map(|one| one.0).collect()), median(all.iter().map(|one| one.1).collect()))
     };
-    for (name, _) in ports {
+    for (name, used) in processor {
+        figures.insert(format!("{name}_processor_us_per_request"), median(used).into());
+    }
+    for (name, ..) in ports {
         let ((_, one), (rate, many)) = (of(name, 1), of(name, 32));
         figures.insert(name.to_owned(), serde_json::json!({"median_us_1": one, "requests_per_s_32": rate, "median_us_32": many}));
     }

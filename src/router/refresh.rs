@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName, ORIGIN};
+use hyper::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName, ORIGIN,
+};
 use hyper::{Response, StatusCode};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
@@ -76,9 +78,11 @@ fn asked(core: &Core, place: &Place, head: &Head, body: &[u8], form: &Form) -> O
         return None;
     }
     let token = form.one("refresh_token")?;
-    let authorization = match head.headers.get(AUTHORIZATION) {
-        Some(header) => Some(header.to_str().ok()?),
-        None => None,
+    let mut headers = head.headers.get_all(AUTHORIZATION).iter();
+    let authorization = match (headers.next(), headers.next()) {
+        (Some(header), None) => Some(header.to_str().ok()?),
+        (None, _) => None,
+        (Some(_), Some(_)) => return None, // nobody knows which of them the server takes
     };
     let client = Authentication::read(authorization, form)?;
     let digest = |role, parts: &[&[u8]]| core.digester.of(role, parts);
@@ -116,6 +120,7 @@ pub async fn token(
     let form = Form::read(&body);
     if form.one("grant_type") == Some("refresh_token") {
         head.operation = Operation::Refresh;
+        head.headers.remove(ACCEPT_ENCODING); // its tokens must be readable to tell what comes after it
     }
     let asked = core.ledger.as_ref().and_then(|_| asked(core, place, &head, &body, &form));
     drop(form);

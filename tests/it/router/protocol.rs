@@ -268,17 +268,19 @@ async fn tls_and_http2_on_both_ends() {
 
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(path("c.pem")).unwrap()).unwrap();
-    let connect = async |alpn: &[u8]| {
+    let connect = async |address: std::net::SocketAddr, alpn: &[u8]| {
         let builder =
             rustls::ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().unwrap();
         let mut config = builder.with_root_certificates(roots.clone()).with_no_client_auth();
         config.alpn_protocols = vec![alpn.to_vec()];
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-        let socket = TcpStream::connect(proxy.address()).await.unwrap();
+        let socket = TcpStream::connect(address).await.unwrap();
         connector.connect(ServerName::try_from("localhost").unwrap(), socket).await.unwrap()
     };
     let (mut h2, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(connect(b"h2").await)).await.unwrap();
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(connect(proxy.address(), b"h2").await))
+            .await
+            .unwrap();
     tokio::spawn(connection);
     let mut ask = async |path: &str, body: &'static str| {
         let request = Request::post(format!("https://localhost{path}")).body(Full::new(Bytes::from(body))).unwrap();
@@ -299,17 +301,21 @@ async fn tls_and_http2_on_both_ends() {
         "{text}"
     );
 
-    let (mut h1, connection) = hyper::client::conn::http1::handshake(TokioIo::new(connect(b"http/1.1").await)).await.unwrap();
+    let (mut h1, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(connect(proxy.address(), b"http/1.1").await)).await.unwrap();
     tokio::spawn(connection);
     let request = Request::get("/over-h1").header("host", "localhost").body(Empty::<Bytes>::new()).unwrap();
     let response = h1.send_request(request).await.unwrap();
     assert_eq!((response.status().as_u16(), response.version()), (200, hyper::Version::HTTP_11));
 
-    // A certificate of somebody else is no side.
+    // A side whose certificate comes from nobody we know is not spoken to.
     let other = Proxy::start_with(&listener, "", &[]).await;
-    let socket = TcpStream::connect(other.address()).await.unwrap();
-    drop(socket);
-    drop(other);
+    let before = blue.seen().len();
+    let (mut h1, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(connect(other.address(), b"http/1.1").await)).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::get("/").header("host", "localhost").body(Empty::<Bytes>::new()).unwrap();
+    assert_eq!((h1.send_request(request).await.unwrap().status().as_u16(), blue.seen().len()), (502, before));
 }
 
 #[tokio::test(flavor = "multi_thread")]
