@@ -113,7 +113,7 @@ pub async fn admit(place: &Place, settings: &Arc<Settings>, head: &Head) -> Resu
             || canary.header.as_ref().is_some_and(|(name, value)| head.headers.get(name) == Some(value)));
     let to = |serving: Side| if goes_ahead { Side::Green } else { serving };
     let gate = core.keeper.gate();
-    let (pass, parked) = match gate.try_enter(&to) {
+    let (pass, parked) = match gate.try_enter(to) {
         Some(pass) => (pass, false),
         None => {
             core.metrics.happened(Event::Parked);
