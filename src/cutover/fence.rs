@@ -8,10 +8,12 @@
 //! The triggers go afterwards. Sessions of the run itself (`application_name` `crossfade/<run>/...`) pass, so that reverse
 //! projections can keep a fenced database current.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Context;
 
 use crate::limits::Limits;
-use crate::pg::{Blocker, Database, Patience, Session, sqlstate};
+use crate::pg::{Blocker, Class, Database, Patience, Session, blockers_of, set_class, sqlstate};
 use crate::sql::{Literal, QualifiedName};
 use crate::terms::{Finding, RunId, Severity};
 
@@ -101,9 +103,10 @@ impl Fence {
             blocks(format!("table {table} on {name}"), what, format!("run as a member of role {owner}"))
         }));
         let rows = session
-            .query("SELECT DISTINCT srrelid::regclass::text FROM pg_subscription_rel WHERE srrelid = ANY ($1) ORDER BY 1", &[
-                &self.oids,
-            ])
+            .query(
+                "SELECT DISTINCT srrelid::regclass::text FROM pg_subscription_rel WHERE srrelid = ANY ($1) ORDER BY 1",
+                &[&self.oids],
+            )
             .await?;
         findings.extend(rows.iter().map(|row| {
             let what = "is filled by logical replication, whose workers fire no statement trigger: no fence stops them";
@@ -120,7 +123,8 @@ impl Fence {
             });
         }
         if let Standing::Foreign(run) = self.standing(session).await? {
-            let next = format!("end run {run} (`crossfade rollback`), or drop its triggers {TRIGGER} and function crossfade.fence()");
+            let next =
+                format!("end run {run} (`crossfade rollback`), or drop its triggers {TRIGGER} and function crossfade.fence()");
             findings.push(blocks(format!("fence of run {run} on {name}"), "another run has fenced the same tables", next));
         }
         Ok(findings)
@@ -165,7 +169,7 @@ impl Fence {
         })
     }
 
-    /// Puts it up, for all tables or for none. Waits for the writers in flight, each try for `limits.lock_timeout` at most, until
+    /// Puts it up, for all tables or for none. Waits for the writers in flight, for each table `limits.lock_timeout` at most, until
     /// `limits.lock_retry_for` is over; `instead` is where the refused writers are sent, for people.
     ///
     /// # Errors
@@ -178,18 +182,15 @@ impl Fence {
         instead: &str,
         report: &mut (dyn FnMut(&[Blocker]) + Send),
     ) -> anyhow::Result<()> {
-        let all = self.tables.iter().map(QualifiedName::to_string).collect::<Vec<_>>().join(", ");
-        let mut statements = vec![format!("LOCK TABLE ONLY {} IN SHARE ROW EXCLUSIVE MODE", all.replace(", ", ", ONLY "))];
-        statements.push(self.body(Some(instead)));
+        let mut after = vec![self.body(Some(instead))];
         for table in self.missing(session).await? {
-            statements.push(format!(
+            after.push(format!(
                 "CREATE TRIGGER {TRIGGER} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table} \
                  FOR EACH STATEMENT EXECUTE FUNCTION crossfade.fence()"
             ));
-            statements.push(format!("ALTER TABLE ONLY {table} ENABLE ALWAYS TRIGGER {TRIGGER}"));
+            after.push(format!("ALTER TABLE ONLY {table} ENABLE ALWAYS TRIGGER {TRIGGER}"));
         }
-        let closed = Patience { session, observer, limits }.transaction(&statements, report).await;
-        let Err(error) = closed else { return Ok(()) };
+        let Err(error) = self.locked(session, observer, limits, &after, report).await else { return Ok(()) };
         let held = self.prepared(observer).await.unwrap_or_default();
         match held.is_empty() {
             true => Err(error).context("the fence could not be put up"),
@@ -197,6 +198,60 @@ impl Fence {
                 let names = held.iter().map(|held| Literal::new(held.gid.as_str()).to_string()).collect::<Vec<_>>().join(", ");
                 Err(error).context(format!("the fence could not be put up: prepared transaction {names} holds row changes"))
             }
+        }
+    }
+
+    /// Runs statements in one transaction that has locked every table. A table whose lock did not come in time goes first in the
+    /// next try: where writers go through the tables in an order of their own, that one becomes ours, and they no longer wait for a
+    /// table that we have while we wait for one of theirs.
+    async fn locked(
+        &self,
+        session: &mut Session,
+        observer: &Session,
+        limits: &Limits,
+        statements: &[String],
+        report: &mut (dyn FnMut(&[Blocker]) + Send),
+    ) -> anyhow::Result<()> {
+        let (began, pid) = (Instant::now(), session.pid());
+        let mut order: Vec<&QualifiedName> = self.tables.iter().collect();
+        loop {
+            set_class(session, Class::Queueing, limits).await?;
+            let mut blockers = Vec::new();
+            let outcome = {
+                let attempt = attempt(session, &order, statements);
+                tokio::pin!(attempt);
+                loop {
+                    tokio::select! {
+                        outcome = &mut attempt => break outcome,
+                        () = tokio::time::sleep(limits.lock_timeout / 3) => {
+                            let now = blockers_of(observer, pid).await?;
+                            if !now.is_empty() {
+                                blockers = now;
+                            }
+                        }
+                    }
+                }
+            };
+            let (waited_for, error) = match outcome {
+                Ok(()) => return Ok(()),
+                Err(failed) => failed,
+            };
+            if !matches!(sqlstate(&error), "55P03" | "40P01") {
+                return Err(error.into());
+            }
+            report(&blockers);
+            if began.elapsed() + PAUSE > limits.lock_retry_for {
+                let who = match blockers.is_empty() {
+                    true => "the blocker was gone when asked".to_owned(),
+                    false => blockers.iter().map(Blocker::to_string).collect::<Vec<_>>().join("; "),
+                };
+                let span = humantime::format_duration(limits.lock_retry_for);
+                return Err(error).with_context(|| format!("no lock within {span} of tries; in the way: {who}"));
+            }
+            if let Some(place) = waited_for {
+                order[..=place].rotate_right(1);
+            }
+            tokio::time::sleep(PAUSE.mul_f64(0.5 + fastrand::f64())).await;
         }
     }
 
@@ -290,6 +345,27 @@ impl Fence {
             Literal::new(body)
         )
     }
+}
+
+/// Between two tries to lock the tables: writers that waited go on meanwhile.
+const PAUSE: Duration = Duration::from_millis(30);
+
+/// One try; when it fails on a lock, the place of the table in the order.
+async fn attempt(
+    session: &mut Session,
+    order: &[&QualifiedName],
+    statements: &[String],
+) -> Result<(), (Option<usize>, tokio_postgres::Error)> {
+    let other = |error| (None, error);
+    let transaction = session.transaction().await.map_err(other)?;
+    for (place, table) in order.iter().enumerate() {
+        let lock = format!("LOCK TABLE ONLY {table} IN SHARE ROW EXCLUSIVE MODE");
+        transaction.batch_execute(&lock).await.map_err(|error| (Some(place), error))?;
+    }
+    for statement in statements {
+        transaction.batch_execute(statement).await.map_err(other)?;
+    }
+    transaction.commit().await.map_err(other)
 }
 
 struct Prepared {

@@ -63,7 +63,11 @@ pub fn judge(measured: &Measurements, allowed: &Allowed) -> Readiness {
     match (&measured.changes_left, allowed.changes_left) {
         (Err(why), _) => block("changes left to carry", format!("not known: {why}"), UNKNOWN),
         (Ok(left), Some(most)) if *left > most => {
-            block("changes left to carry", format!("{left}, at most {most} are allowed"), "look at what the last batch left, and run again");
+            block(
+                "changes left to carry",
+                format!("{left}, at most {most} are allowed"),
+                "look at what the last batch left, and run again",
+            );
         }
         (Ok(left), _) => lines.push(format!("changes left to carry: {left}")),
     }
@@ -71,14 +75,22 @@ pub fn judge(measured: &Measurements, allowed: &Allowed) -> Readiness {
         Err(why) => block("lag", format!("not known: {why}"), UNKNOWN),
         Ok(lag) if *lag > allowed.lag => {
             let (lag, most) = (humantime::format_duration(rounded(*lag)), humantime::format_duration(allowed.lag));
-            block("lag", format!("{lag}, at most {most} is allowed (max_lag)"), "let `crossfade follow` catch up, then run again");
+            block(
+                "lag",
+                format!("{lag}, at most {most} is allowed (max_lag)"),
+                "let `crossfade follow` catch up, then run again",
+            );
         }
         Ok(lag) => lines.push(format!("lag: {}", humantime::format_duration(rounded(*lag)))),
     }
     match &measured.differing {
         Err(why) => block("comparison", format!("not known: {why}"), UNKNOWN),
         Ok(Some(keys)) if *keys > 0 => {
-            block("comparison", format!("{keys} keys differ between both sides"), "`crossfade verify` shows them; mend their cause, then run again");
+            block(
+                "comparison",
+                format!("{keys} keys differ between both sides"),
+                "`crossfade verify` shows them; mend their cause, then run again",
+            );
         }
         Ok(Some(_)) => lines.push("comparison: every row equal".to_owned()),
         Ok(None) => {}

@@ -72,7 +72,9 @@ impl Request {
             return Err("a URL holds no user or password here: name a variable with `token_env`".to_owned());
         }
         match &self.method {
-            Some(method) => Method::from_bytes(method.as_bytes()).map(drop).map_err(|_| format!("`{method}` is not an HTTP method")),
+            Some(method) => {
+                Method::from_bytes(method.as_bytes()).map(drop).map_err(|_| format!("`{method}` is not an HTTP method"))
+            }
             None => Ok(()),
         }
     }

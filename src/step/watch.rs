@@ -17,7 +17,8 @@ use crate::pg::explain;
 use crate::terms::{Before, Extent, Finding, Severity, Side, StepId};
 
 /// The table entry of this kind.
-pub(super) const KIND: Kind = Kind { name: "watch", about: "measure rates, and compare them with those before the switch", parse };
+pub(super) const KIND: Kind =
+    Kind { name: "watch", about: "measure rates, and compare them with those before the switch", parse };
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -193,7 +194,8 @@ impl Measure {
 async fn number(cx: &Cx, side: Side, sql: &str) -> anyhow::Result<f64> {
     let mut session = cx.connect(side).await?;
     let transaction = session.build_transaction().read_only(true).start().await?;
-    let row = transaction.query_one(&format!("SELECT (SELECT ({sql}))::float8"), &[]).await.context("the query cannot be asked")?;
+    let row =
+        transaction.query_one(&format!("SELECT (SELECT ({sql}))::float8"), &[]).await.context("the query cannot be asked")?;
     row.get::<_, Option<f64>>(0).context("the query gives NULL")
 }
 
@@ -253,7 +255,8 @@ impl Step for Watch {
 
     async fn forecast(&self, _: &Cx) -> anyhow::Result<Vec<Forecast>> {
         let what = format!("watched for {}", humantime::format_duration(self.during.0));
-        let line = |measure: &Measure| Forecast { object: measure.name.clone(), what: what.clone(), rows: None, lock: String::new() };
+        let line =
+            |measure: &Measure| Forecast { object: measure.name.clone(), what: what.clone(), rows: None, lock: String::new() };
         Ok(self.measure.iter().map(line).collect())
     }
 

@@ -192,14 +192,16 @@ impl Participant for FileSwap {
 
     async fn standing(&self, _: &Scene) -> anyhow::Result<Standing> {
         let side = self.swap.side()?;
-        let says = side.map_or_else(|| format!("{} holds neither side's content", self.swap.path.display()), |side| side.to_string());
+        let says =
+            side.map_or_else(|| format!("{} holds neither side's content", self.swap.path.display()), |side| side.to_string());
         Ok(Standing { side, held: false, says })
     }
 
     async fn prepare(&self, scene: &Scene, _: Side) -> anyhow::Result<()> {
         self.swap.prepare()?;
         if let Some(to) = &self.signal {
-            kill(Self::pid(to)?, None).with_context(|| format!("the process of {} cannot be signalled", to.pid_file.display()))?;
+            kill(Self::pid(to)?, None)
+                .with_context(|| format!("the process of {} cannot be signalled", to.pid_file.display()))?;
         }
         if self.then.is_some() {
             scene.hook()?;

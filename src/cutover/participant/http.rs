@@ -88,7 +88,11 @@ impl Participant for Http {
         let side = [(Side::Blue, &self.probe.blue), (Side::Green, &self.probe.green)];
         let side = side.into_iter().find(|(_, answer)| **answer == value).map(|(side, _)| side);
         // The answer itself may hold anything.
-        Ok(Standing { side, held: false, says: side.map_or_else(|| "an answer of neither side".to_owned(), |side| side.to_string()) })
+        Ok(Standing {
+            side,
+            held: false,
+            says: side.map_or_else(|| "an answer of neither side".to_owned(), |side| side.to_string()),
+        })
     }
 
     async fn prepare(&self, _: &Scene, _: Side) -> anyhow::Result<()> {

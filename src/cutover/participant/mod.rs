@@ -66,7 +66,9 @@ impl Scene {
     fn hook(&self) -> anyhow::Result<&hook::Surroundings> {
         match &self.hook {
             Some(around) => Ok(around),
-            None => bail!("the plan runs a program for this participant, and hooks are not allowed; next: look at it, then use --allow-hooks"),
+            None => bail!(
+                "the plan runs a program for this participant, and hooks are not allowed; next: look at it, then use --allow-hooks"
+            ),
         }
     }
 }
@@ -124,15 +126,15 @@ pub trait Participant: Send + Sync {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Written {
     /// `crossfade route`.
-    Router(router::Written),
+    Router(Box<router::Written>),
     /// PgBouncer.
-    Pgbouncer(pgbouncer::Written),
+    Pgbouncer(Box<pgbouncer::Written>),
     /// A file that says where to connect.
-    File(file::Written),
+    File(Box<file::Written>),
     /// A system with an HTTP API.
-    Http(http::Written),
+    Http(Box<http::Written>),
     /// Programs of yours.
-    Command(command::Written),
+    Command(Box<command::Written>),
 }
 
 impl Written {
@@ -140,19 +142,19 @@ impl Written {
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub fn read(self, base: &Path) -> Result<(Box<dyn Participant>, Vec<Vec<u8>>), Vec<String>> {
+    pub fn read(self, base: &Path) -> Read {
         match self {
-            Written::Router(written) => router::Router::read(written, base),
-            Written::Pgbouncer(written) => pgbouncer::Pgbouncer::read(written, base),
-            Written::File(written) => file::FileSwap::read(written, base),
-            Written::Http(written) => http::Http::read(written),
-            Written::Command(written) => command::Command::read(written, base),
+            Written::Router(written) => router::Router::read(*written, base),
+            Written::Pgbouncer(written) => pgbouncer::Pgbouncer::read(*written, base),
+            Written::File(written) => file::FileSwap::read(*written, base),
+            Written::Http(written) => http::Http::read(*written),
+            Written::Command(written) => command::Command::read(*written, base),
         }
     }
 }
 
-/// What reading one gives.
-type Read = Result<(Box<dyn Participant>, Vec<Vec<u8>>), Vec<String>>;
+/// What reading one gives: it, and the content of the files it reads; or everything that is wrong.
+pub type Read = Result<(Box<dyn Participant>, Vec<Vec<u8>>), Vec<String>>;
 
 /// Asks a participant until it stands on this side; a system may take a moment to do what it was told.
 ///

@@ -87,7 +87,11 @@ impl<'a> Passage<'a> {
     }
 
     async fn failed(&mut self, beat: Beat, error: anyhow::Error) -> anyhow::Result<()> {
-        if beat >= NO_RETURN {
+        // What failed before the release was written down, or in writing it down, is before the point of no return.
+        let passed = beat > NO_RETURN
+            || beat == NO_RETURN && self.notes.progress(&self.blue().await?).await?.begun.is_some_and(|begun| begun >= NO_RETURN);
+        let beat = if beat == NO_RETURN && !passed { Beat::Smoke } else { beat };
+        if passed {
             return Err(error).with_context(|| format!("{beat} is past the point of no return: traffic goes to {}", self.to));
         }
         self.cx.remark(format!("{beat} failed ({}): everything is taken back", explain(&error)));
@@ -129,15 +133,16 @@ impl<'a> Passage<'a> {
     }
 
     async fn beat(&mut self, beat: Beat) -> anyhow::Result<()> {
-        if beat == Beat::Release && self.remaining() < self.step.hold_for / 10 {
-            bail!(self.late());
+        if beat == NO_RETURN && self.remaining() < self.step.hold_for / 10 {
+            bail!(self.late()); // the router may end its hold any moment
         }
         self.notes.begin(&self.blue().await?, beat).await.context("writing down the beat")?;
         self.point(&format!("{beat}-noted"));
         if beat == Beat::Hold {
             self.deadline = Some(Instant::now() + self.step.hold_for);
         }
-        let held = beat > Beat::Hold && beat < Beat::Release;
+        // A fence keeps its own limit: one that is given up in its commit could close after it was taken back.
+        let held = beat > Beat::Hold && beat < Beat::Release && !matches!(beat, Beat::Fence | Beat::Guard);
         let limit = if held { Some(self.remaining()) } else { None };
         let late = self.late();
         let work = self.perform(beat);
@@ -292,7 +297,8 @@ impl<'a> Passage<'a> {
     /// Guards go; the fence around the side that served before stays until a rollback takes it away. After a rollback none stays.
     async fn tidy(&mut self) -> anyhow::Result<()> {
         for participant in &self.step.participants {
-            let standing = participant.standing(&self.scene).await.with_context(|| format!("participant {}", participant.name()))?;
+            let standing =
+                participant.standing(&self.scene).await.with_context(|| format!("participant {}", participant.name()))?;
             if !standing.flows_to(self.to) {
                 bail!("participant {} stands on {standing}, not on {}", participant.name(), self.to);
             }

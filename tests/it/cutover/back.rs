@@ -18,7 +18,8 @@ fn steps(projections: &str, copy: bool) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn hydra_back_to_1_11_10_loses_nothing_that_2_3_0_got_from_it() {
     let (old, new) = (blue_1_11_10().await, TestDb::empty().await);
-    run(&Workspace::at(tempfile::tempdir().unwrap(), &old, Some(&new)), "hydra-2x-blue-green.toml", &["run", "--execute"]).exits(0);
+    run(&Workspace::at(tempfile::tempdir().unwrap(), &old, Some(&new)), "hydra-2x-blue-green.toml", &["run", "--execute"])
+        .exits(0);
     let back = blue_1_11_10().await;
     back.sql(
         "DO $$ BEGIN EXECUTE (SELECT 'TRUNCATE ' || string_agg(relname::text, ', ') FROM pg_class \

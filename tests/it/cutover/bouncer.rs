@@ -37,7 +37,8 @@ impl Bouncer {
         std::fs::write(at.join("pgbouncer.ini"), text).unwrap();
         let mut command = Command::new(program());
         if nix::unistd::geteuid().is_root() {
-            let user = nix::unistd::User::from_name("postgres").unwrap().expect("PgBouncer refuses to run as root: a user postgres");
+            let user =
+                nix::unistd::User::from_name("postgres").unwrap().expect("PgBouncer refuses to run as root: a user postgres");
             for path in std::fs::read_dir(at).unwrap().map(|entry| entry.unwrap().path()).chain([at.to_owned()]) {
                 chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
             }

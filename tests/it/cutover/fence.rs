@@ -63,19 +63,29 @@ async fn no_write_commits_after_the_fence_and_every_writer_writes_again_after_it
             session.batch_execute("SET session_replication_role = replica").await.unwrap();
         }
         writers.push(tokio::spawn(async move {
-            let level = if writer % 3 == 0 { tokio_postgres::IsolationLevel::RepeatableRead } else { tokio_postgres::IsolationLevel::ReadCommitted };
+            let level = if writer % 3 == 0 {
+                tokio_postgres::IsolationLevel::RepeatableRead
+            } else {
+                tokio_postgres::IsolationLevel::ReadCommitted
+            };
             while !stop.load(Ordering::Relaxed) {
                 let result = async {
                     let transaction = session.build_transaction().isolation_level(level).start().await?;
                     transaction.query("SELECT count(*) FROM ledger", &[]).await?; // the snapshot is older than the write
                     transaction.execute("INSERT INTO ledger (writer, n) VALUES ($1, 1)", &[&writer]).await?;
                     transaction.batch_execute("UPDATE ledger SET n = n WHERE id = 1 + (random() * 40)::int").await?;
-                    transaction.batch_execute("INSERT INTO parted VALUES (1, 5); SAVEPOINT s; DELETE FROM entry WHERE id = -1; ROLLBACK TO s").await?;
+                    transaction
+                        .batch_execute(
+                            "INSERT INTO parted VALUES (1, 5); SAVEPOINT s; DELETE FROM entry WHERE id = -1; ROLLBACK TO s",
+                        )
+                        .await?;
                     transaction.commit().await
                 };
                 match result.await {
                     Ok(()) => committed.fetch_add(1, Ordering::Relaxed),
-                    Err(error) if error.code().is_some_and(|code| code.code() == REFUSED) => refused.fetch_add(1, Ordering::Relaxed),
+                    Err(error) if error.code().is_some_and(|code| code.code() == REFUSED) => {
+                        refused.fetch_add(1, Ordering::Relaxed)
+                    }
                     Err(error) if matches!(error.code().map(|code| code.code()), Some("40001" | "40P01")) => 0,
                     Err(error) => panic!("a writer met {error:?}"),
                 };
@@ -144,7 +154,8 @@ async fn no_write_commits_after_the_fence_and_every_writer_writes_again_after_it
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fence_names_what_is_in_its_way_and_leaves_nothing_behind() {
     let (db, fence) = ledger().await;
-    let short = Limits { lock_timeout: Duration::from_millis(50), lock_retry_for: Duration::from_millis(300), ..Limits::default() };
+    let short =
+        Limits { lock_timeout: Duration::from_millis(50), lock_retry_for: Duration::from_millis(300), ..Limits::default() };
     let writer = db.database().connect("the-nightly-job").await.unwrap();
     writer.batch_execute("BEGIN; UPDATE entry SET ledger = 2 WHERE id = 1").await.unwrap();
     let error = format!("{:#}", close(&fence, &db, &short).await.unwrap_err());

@@ -105,7 +105,9 @@ impl Stage {
 
     /// Nothing of ours is left in the catalog outside of schema crossfade.
     pub async fn assert_no_triggers(db: &TestDb) {
-        let left = db.value("SELECT string_agg(tgname || ' on ' || tgrelid::regclass, ', ') FROM pg_trigger WHERE tgname LIKE 'crossfade%'");
+        let left = db.value(
+            "SELECT string_agg(tgname || ' on ' || tgrelid::regclass, ', ') FROM pg_trigger WHERE tgname LIKE 'crossfade%'",
+        );
         assert_eq!(left.await, "");
     }
 

@@ -131,7 +131,14 @@ async fn client(number: u64, router: SocketAddr, seen: Arc<Seen>) -> Vec<String>
 async fn clients_of_the_router_see_no_error_there_and_back_and_nothing_is_lost() {
     let (blue, green) = Stage::databases().await;
     let route = Route::start(service(&blue).await, service(&green).await).await;
-    let stage = Stage::over(blue, green, &format!("hold_for = \"10s\"\n{}[[step.smoke]]\nname = \"rows\"\nsql = \"SELECT count(*) > 0 FROM entry\"\n", route.participant()));
+    let stage = Stage::over(
+        blue,
+        green,
+        &format!(
+            "hold_for = \"10s\"\n{}[[step.smoke]]\nname = \"rows\"\nsql = \"SELECT count(*) > 0 FROM entry\"\n",
+            route.participant()
+        ),
+    );
     let seen = Arc::new(Seen::default());
     let clients: Vec<_> = (0..8).map(|number| tokio::spawn(client(number, route.address, Arc::clone(&seen)))).collect();
     let more = async || {
@@ -159,7 +166,10 @@ async fn clients_of_the_router_see_no_error_there_and_back_and_nothing_is_lost()
     assert_eq!(seen.failed.load(Ordering::Relaxed), 0, "requests failed");
     let session = stage.blue.session().await;
     let lost: i64 = session
-        .query_one("SELECT count(*) FROM unnest($1::text[]) AS tag WHERE NOT EXISTS (SELECT FROM entry e WHERE e.tag = tag.tag)", &[&acknowledged])
+        .query_one(
+            "SELECT count(*) FROM unnest($1::text[]) AS tag WHERE NOT EXISTS (SELECT FROM entry e WHERE e.tag = tag.tag)",
+            &[&acknowledged],
+        )
         .await
         .unwrap()
         .get(0);
@@ -178,7 +188,13 @@ async fn a_no_go_takes_everything_back_and_clients_go_on_at_blue() {
     let ran = stage.run(&["cutover", "--execute", "--approve", "cutover"]).await.exits(10);
     assert!(ran.stderr.contains("smoke check never"), "{}", ran.stderr);
     // A prepared transaction is named before anybody is held.
-    stage.blue.session().await.batch_execute("BEGIN; DELETE FROM entry WHERE id = 1; PREPARE TRANSACTION 'left behind'").await.unwrap();
+    stage
+        .blue
+        .session()
+        .await
+        .batch_execute("BEGIN; DELETE FROM entry WHERE id = 1; PREPARE TRANSACTION 'left behind'")
+        .await
+        .unwrap();
     let ran = stage.run(&["cutover", "--execute"]).await.exits(10);
     assert!(ran.stderr.contains("'left behind'"), "{}", ran.stderr);
     stage.blue.session().await.batch_execute("ROLLBACK PREPARED 'left behind'").await.unwrap();

@@ -70,14 +70,21 @@ async fn rates_after_are_held_against_those_before() {
     let limits = "degraded = { times = 2, plus = 0.05 }\nroll_back = { max = 0.5 }";
     let first = MEASURES.replace("LIMITS", "");
     let second = MEASURES.replace("LIMITS", limits);
-    let plan = PLAN.replacen("MEASURES", &first, 1).replacen("MEASURES", &second, 1).replace("PAGE", &format!("http://{address}/metrics"));
+    let plan = PLAN
+        .replacen("MEASURES", &first, 1)
+        .replacen("MEASURES", &second, 1)
+        .replace("PAGE", &format!("http://{address}/metrics"));
     let workspace = Workspace::new(&plan, &blue, None);
     let run = async |words: &'static [&'static str]| {
         let mut command = workspace.command(words);
         crate::support::Ran::of(tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap())
     };
     let healthy = run(&["run", "--execute"]).await.exits(0);
-    assert!(healthy.stderr.contains("refused") && healthy.stderr.contains("0.0100") && healthy.stderr.contains("+0.0 %"), "{}", healthy.stderr);
+    assert!(
+        healthy.stderr.contains("refused") && healthy.stderr.contains("0.0100") && healthy.stderr.contains("+0.0 %"),
+        "{}",
+        healthy.stderr
+    );
 
     let degrade = |now: u64| refused.store(now, Ordering::Relaxed);
     let seen = blue.value("SELECT measured->>'refused' FROM crossfade.baseline WHERE step = 'before'").await;
@@ -85,7 +92,10 @@ async fn rates_after_are_held_against_those_before() {
     // Between the two steps the service gets worse.
     let mut command = workspace.command(&["run", "--execute", "--new"]);
     let child = tokio::task::spawn_blocking(move || command.output().unwrap());
-    eventually("the first step is over", async || blue.value("SELECT count(*) FROM crossfade.baseline WHERE step = 'before'").await == "2").await;
+    eventually("the first step is over", async || {
+        blue.value("SELECT count(*) FROM crossfade.baseline WHERE step = 'before'").await == "2"
+    })
+    .await;
     degrade(20);
     let ran = crate::support::Ran::of(child.await.unwrap()).exits(14);
     assert!(ran.stderr.contains("measure refused") && ran.stderr.contains("degraded"), "{}", ran.stderr);
