@@ -28,6 +28,8 @@ name = "cutover"
 url_env = "BLUE_DATABASE_URL"
 [green]
 url_env = "GREEN_DATABASE_URL"
+[limits]
+lock_retry_for = "15s"
 [[step]]
 id = "capture"
 phase = "capture"
@@ -51,7 +53,7 @@ kind = "switch"
 tables = ["account", "entry"]
 back = { tables = ["account", "entry"] }
 verify = true
-max_lag = "5s"
+max_lag = "20s"
 "#;
 
 /// The databases and the plan.
