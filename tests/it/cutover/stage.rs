@@ -28,6 +28,8 @@ name = "cutover"
 url_env = "BLUE_DATABASE_URL"
 [green]
 url_env = "GREEN_DATABASE_URL"
+[limits]
+lock_retry_for = "15s"
 [[step]]
 id = "capture"
 phase = "capture"
@@ -51,7 +53,7 @@ kind = "switch"
 tables = ["account", "entry"]
 back = { tables = ["account", "entry"] }
 verify = true
-max_lag = "5s"
+max_lag = "20s"
 "#;
 
 /// The databases and the plan.
@@ -62,13 +64,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// A stage; `switch` goes on with the switch's keys, its participants first of all.
-    pub async fn new(switch: impl Fn(&TestDb, &TestDb) -> String) -> Self {
-        let (blue, green) = Self::databases().await;
-        let switch = switch(&blue, &green);
-        Self::over(blue, green, &switch)
-    }
-
+    /// Blue with rows, green without.
     pub async fn databases() -> (TestDb, TestDb) {
         let (blue, green) = (TestDb::empty().await, TestDb::empty().await);
         blue.sql(&format!("{SCHEMA}{ROWS}")).await;
@@ -76,6 +72,7 @@ impl Stage {
         (blue, green)
     }
 
+    /// The plan over them; `switch` goes on with the switch's keys, its participants last.
     pub fn over(blue: TestDb, green: TestDb, switch: &str) -> Self {
         let workspace = Workspace::new(&format!("{PLAN}{switch}"), &blue, Some(&green));
         Self { blue, green, workspace }

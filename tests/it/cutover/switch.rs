@@ -22,7 +22,7 @@ impl All {
         let (bouncer, server) = (Bouncer::start(&blue, &green).await, Server::start().await);
         let (board, link) = (Switchboard::start().await, Link::new());
         let participants = [bouncer.participant(), server.participant(), board.participant(), link.participant()];
-        let mut stage = Stage::over(blue, green, &format!("hold_for = \"20s\"\n{}", participants.concat()));
+        let mut stage = Stage::over(blue, green, &format!("hold_for = \"60s\"\n{}", participants.concat()));
         stage.workspace.env.push(("CONSOLE_URL".to_owned(), bouncer.url("pgbouncer")));
         Self { stage, bouncer, server, board, link }
     }

@@ -52,7 +52,7 @@ impl Route {
         let folder = tempfile::tempdir().unwrap();
         let text = format!(
             "format = 1\nstate = \"state\"\n[admin]\nsocket = \"admin.sock\"\n[[listen]]\nname = \"public\"\naddress = \"127.0.0.1:0\"\n\
-             blue = \"http://{blue}\"\ngreen = \"http://{green}\"\n"
+             blue = \"http://{blue}\"\ngreen = \"http://{green}\"\n[hold]\nwait = \"60s\"\n"
         );
         std::fs::write(folder.path().join("router.toml"), text).unwrap();
         let log = folder.path().join("log");
@@ -135,7 +135,7 @@ async fn clients_of_the_router_see_no_error_there_and_back_and_nothing_is_lost()
         blue,
         green,
         &format!(
-            "hold_for = \"10s\"\n{}[[step.smoke]]\nname = \"rows\"\nsql = \"SELECT count(*) > 0 FROM entry\"\n",
+            "hold_for = \"60s\"\n{}[[step.smoke]]\nname = \"rows\"\nsql = \"SELECT count(*) > 0 FROM entry\"\n",
             route.participant()
         ),
     );
@@ -181,7 +181,7 @@ async fn a_no_go_takes_everything_back_and_clients_go_on_at_blue() {
     let (blue, green) = Stage::databases().await;
     let route = Route::start(service(&blue).await, service(&green).await).await;
     let failing = "[[step.smoke]]\nname = \"never\"\nsql = \"SELECT false\"\n";
-    let stage = Stage::over(blue, green, &format!("hold_for = \"5s\"\n{}{failing}", route.participant()));
+    let stage = Stage::over(blue, green, &format!("hold_for = \"60s\"\n{}{failing}", route.participant()));
     let seen = Arc::new(Seen::default());
     let clients: Vec<_> = (0..4).map(|number| tokio::spawn(client(number, route.address, Arc::clone(&seen)))).collect();
     stage.ready().await;
