@@ -19,6 +19,7 @@ pub mod copy;
 pub mod crash;
 pub mod demo;
 pub mod engine;
+pub mod follow;
 pub mod journal;
 pub mod limits;
 pub mod pg;

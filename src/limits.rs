@@ -67,6 +67,7 @@ pub(crate) struct LimitsFile {
     lock_timeout: Option<Span>,
     lock_retry_for: Option<Span>,
     batch_target: Option<Span>,
+    follow_batch_time: Option<Span>,
     max_replication_lag: Option<Span>,
     max_blocked_sessions: Option<u32>,
     jobs: Option<usize>,
@@ -81,6 +82,8 @@ pub struct Limits {
     pub lock_retry_for: Duration,
     /// How long one batch of rows should take; batches grow and shrink towards it. Default 300 ms.
     pub batch_target: Duration,
+    /// How long one batch of a follower may take before it rests; shorter ones wait for more changes. Default 500 ms.
+    pub follow_batch_time: Duration,
     /// Row batches pause while a standby is further behind than this. Default 10 s.
     pub max_replication_lag: Duration,
     /// Row batches pause while more sessions than this wait for locks. Default 4.
@@ -103,6 +106,7 @@ impl From<LimitsFile> for Limits {
             lock_timeout: span(file.lock_timeout, Duration::from_millis(200)),
             lock_retry_for: span(file.lock_retry_for, Duration::from_secs(600)),
             batch_target: span(file.batch_target, Duration::from_millis(300)),
+            follow_batch_time: span(file.follow_batch_time, Duration::from_millis(500)),
             max_replication_lag: span(file.max_replication_lag, Duration::from_secs(10)),
             max_blocked_sessions: file.max_blocked_sessions.unwrap_or(4),
             jobs: file.jobs.unwrap_or(cores.clamp(2, 8)).max(1),

@@ -33,6 +33,8 @@ pub enum Piece {
         table: usize,
         /// Values of the captured columns as text, old and new ones, each once.
         keys: Vec<Vec<Option<String>>>,
+        /// Whether rows came to have these values or have them no longer. False: rows that have them were updated in other columns.
+        moved: bool,
         /// When the oldest of these changes was written, by blue's clock.
         oldest: SystemTime,
     },

@@ -126,10 +126,11 @@ impl Outbox {
         let (mut gathered, mut held, mut count) = (Gathered::new(self.tables.len()), 0, 0);
         while let Some(row) = rows.try_next().await.context("reading the outbox on blue")? {
             let (id, operation): (i32, i8) = (row.get(0), row.get(1));
+            let moved = operation != i8::try_from(b'u')?;
             let table = ids.iter().position(|known| *known == id).context("the outbox gave a table that was not asked for")?;
             count += 1;
             match row.get::<_, Option<Vec<Option<String>>>>(2) {
-                Some(keys) => gathered.add(table, keys, row.get(3)),
+                Some(keys) => gathered.add(table * 2 + usize::from(moved), keys, row.get(3)),
                 None if operation == i8::try_from(b't')? => gathered.truncated[table] = true,
                 None => anyhow::bail!("crossfade.outbox holds a row without keys; next: roll the run back and capture anew"),
             }
@@ -214,7 +215,7 @@ impl Outbox {
     }
 }
 
-/// The pieces that grow, one per table.
+/// The pieces that grow, two per table: keys of which only other columns changed, and those that moved.
 struct Gathered {
     keys: Vec<HashSet<Vec<Option<String>>>>,
     oldest: Vec<Option<SystemTime>>,
@@ -223,23 +224,24 @@ struct Gathered {
 
 impl Gathered {
     fn new(tables: usize) -> Self {
-        Self { keys: vec![HashSet::new(); tables], oldest: vec![None; tables], truncated: vec![false; tables] }
+        Self { keys: vec![HashSet::new(); tables * 2], oldest: vec![None; tables * 2], truncated: vec![false; tables] }
     }
 
-    fn add(&mut self, table: usize, keys: Vec<Option<String>>, written: SystemTime) {
-        self.keys[table].insert(keys);
-        let oldest = self.oldest[table].get_or_insert(written);
+    fn add(&mut self, place: usize, keys: Vec<Option<String>>, written: SystemTime) {
+        self.keys[place].insert(keys);
+        let oldest = self.oldest[place].get_or_insert(written);
         *oldest = written.min(*oldest);
     }
 
     async fn give(&mut self, each: &mut impl AsyncFnMut(Piece) -> anyhow::Result<()>) -> anyhow::Result<()> {
-        for table in 0..self.keys.len() {
+        for place in 0..self.keys.len() {
+            let (table, moved) = (place / 2, place % 2 == 1);
             if std::mem::take(&mut self.truncated[table]) {
                 each(Piece::Truncated { table }).await?;
             }
-            if let Some(oldest) = self.oldest[table].take() {
-                let keys = std::mem::take(&mut self.keys[table]).into_iter().collect();
-                each(Piece::Rows { table, keys, oldest }).await?;
+            if let Some(oldest) = self.oldest[place].take() {
+                let keys = std::mem::take(&mut self.keys[place]).into_iter().collect();
+                each(Piece::Rows { table, keys, moved, oldest }).await?;
             }
         }
         Ok(())

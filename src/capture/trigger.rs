@@ -84,6 +84,11 @@ pub(super) fn triggers(table: &QualifiedName) -> Vec<String> {
     Event::ALL.into_iter().map(create).chain([format!("ALTER TABLE {table} {}", always.join(", "))]).collect()
 }
 
+/// The operation of an UPDATE's keys: `u` where as many rows have them after it as before, so that only other columns changed;
+/// `c` where rows came to have them or have them no longer.
+const KIND: &str = "CASE WHEN pg_catalog.count(*) FILTER (WHERE t.new) OPERATOR(pg_catalog.=) \
+    pg_catalog.count(*) FILTER (WHERE NOT t.new) THEN 'u'::pg_catalog.\"char\" ELSE 'c'::pg_catalog.\"char\" END";
+
 fn statement(id: i32, event: Event, shape: &Shape) -> String {
     let keys: Vec<String> = shape.columns.iter().map(|column| text("t", column)).collect();
     let keys = format!("ARRAY[{}]", keys.join(", "));
@@ -93,10 +98,11 @@ fn statement(id: i32, event: Event, shape: &Shape) -> String {
         Event::Insert => format!("{into} SELECT {id}, 'i', {keys} FROM new_rows AS t;"),
         Event::Delete => format!("{into} SELECT {id}, 'd', {keys} FROM old_rows AS t;"),
         Event::Update => match shape.compared() {
-            None => {
-                format!("{into} SELECT {id}, 'u', {keys} FROM new_rows AS t UNION SELECT {id}, 'u', {keys} FROM old_rows AS t;")
-            }
-            Some((same, watched)) => format!("{into} SELECT {id}, 'u', {}", changed(shape, &same, &watched)),
+            None => format!(
+                "{into} SELECT {id}, {KIND}, t.keys FROM (SELECT {keys} AS keys, true AS new FROM new_rows AS t \
+                 UNION ALL SELECT {keys}, false FROM old_rows AS t) AS t GROUP BY t.keys;"
+            ),
+            Some((same, watched)) => format!("{into} SELECT {id}, {KIND}, {}", changed(shape, &same, &watched)),
         },
     }
 }

@@ -3,6 +3,7 @@
 mod check;
 mod databases;
 mod demo;
+mod follow;
 mod preflight;
 mod preview;
 mod quarantine;
@@ -57,6 +58,11 @@ enum Command {
         after_help = "Examples:\n  crossfade run PLAN                          changes nothing: steps, rows, locks\n  crossfade run PLAN --execute                does it; the same command resumes\n  crossfade run PLAN --execute --approve ID   goes on past a step that waits for a person"
     )]
     Run(run::RunArgs),
+    /// Go on bringing blue's changes to green, for the latest run of a plan that captures them, until interrupted
+    #[command(
+        after_help = "Examples:\n  crossfade follow PLAN                       beside a run that waits, until Ctrl-C\n  crossfade follow PLAN --until-caught-up     once: what is committed now is on green then"
+    )]
+    Follow(follow::FollowArgs),
     /// Say where a run stands
     #[command(after_help = "Examples:\n  crossfade status PLAN\n  crossfade status PLAN --format json")]
     Status(status::StatusArgs),
@@ -130,6 +136,7 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Check(args) => check::check(args, cli.format).await,
         Command::Preflight(args) => preflight::preflight(args, cli.format, cli.quiet).await,
         Command::Run(args) => run::run(args, cli.format, cli.quiet).await,
+        Command::Follow(args) => follow::follow(args, cli.format, cli.quiet).await,
         Command::Status(args) => status::status(args, cli.format),
         Command::Report(args) => report::report(args, cli.format),
         Command::Rollback(args) => rollback::rollback(args, cli.format, cli.quiet).await,

@@ -79,6 +79,10 @@ pub(super) fn render(summary: &JourneySummary) -> String {
         out += &format!("; 0 in every step: {}", names.join(", "));
     }
     out.push('\n');
+    for step in summary.steps.iter().filter(|step| !step.figures.is_empty()) {
+        let figures: Vec<String> = step.figures.iter().map(|(name, value)| format!("{name} {}", value)).collect();
+        out += &format!("{}: {}\n", step.step, figures.join(", "));
+    }
     for step in &summary.steps {
         for finding in &step.findings {
             out += &format!("{}: {finding}\n", step.step);

@@ -42,6 +42,18 @@ impl Sequence {
         Ok(sequences)
     }
 
+    /// Puts the sequences of these green tables past every value in their columns, and those of `identity` tables at least where
+    /// blue's stand.
+    ///
+    /// # Errors
+    /// When a session is gone.
+    pub async fn carry(green: &Session, blue: &Session, tables: &[u32], identity: &[QualifiedName]) -> anyhow::Result<()> {
+        for sequence in Self::read_all(green, tables).await? {
+            sequence.advance(green, identity.contains(&sequence.table).then_some(blue)).await?;
+        }
+        Ok(())
+    }
+
     /// Puts the sequence past every value in its column, and for an identity copy where blue's stands if that is further.
     pub(super) async fn advance(&self, green: &Session, blue: Option<&Session>) -> anyhow::Result<()> {
         let furthest = if self.descending { "min" } else { "max" };

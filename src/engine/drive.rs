@@ -112,9 +112,8 @@ async fn apply(driver: &mut Driver, index: usize) -> Result<()> {
             let counters_after = counters(&cx, driver).await?;
             let counters = counters_after.iter().map(|(side, now)| (*side, now.since(&counters_before[side]))).collect();
             let seconds = began.elapsed().as_secs_f64();
-            let done =
-                Event::StepDone { step: id, seconds, counters, longest_lock_wait_ms: longest_wait.as_secs_f64() * 1e3, findings };
-            write(driver, done)
+            let (longest_lock_wait_ms, figures) = (longest_wait.as_secs_f64() * 1e3, cx.figures());
+            write(driver, Event::StepDone { step: id, seconds, counters, longest_lock_wait_ms, findings, figures })
         }
         Ok(None) => Ok(()),
         Err(error) => {

@@ -79,6 +79,9 @@ pub enum Event {
         longest_lock_wait_ms: f64,
         /// Findings of the step's own verification.
         findings: Vec<Finding>,
+        /// Numbers of the step's own, each name with its unit.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        figures: BTreeMap<String, u64>,
     },
     /// A step stopped; the run resumes here.
     StepFailed {

@@ -42,6 +42,9 @@ pub struct StepSummary {
     pub longest_lock_wait_ms: f64,
     /// What its verification found.
     pub findings: Vec<Finding>,
+    /// Numbers of its own, each name with its unit.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub figures: BTreeMap<String, u64>,
     /// Why it stopped last, when it did.
     pub failure: Option<String>,
 }
@@ -63,12 +66,13 @@ pub fn summarize(lines: &[Line]) -> Result<JourneySummary, String> {
     let mut rolled_back = false;
     for line in lines {
         match &line.event {
-            Event::StepDone { step, seconds, counters, longest_lock_wait_ms, findings } => {
+            Event::StepDone { step, seconds, counters, longest_lock_wait_ms, findings, figures } => {
                 if let Some(summary) = steps.iter_mut().find(|summary| summary.step == *step) {
                     summary.seconds = *seconds;
                     summary.counters.clone_from(counters);
                     summary.longest_lock_wait_ms = *longest_lock_wait_ms;
                     summary.findings.clone_from(findings);
+                    summary.figures.clone_from(figures);
                 }
             }
             Event::StepFailed { step, findings, .. } => {
@@ -109,6 +113,7 @@ fn empty(step: &StepId, state: &State) -> StepSummary {
         counters: BTreeMap::new(),
         longest_lock_wait_ms: 0.0,
         findings: Vec::new(),
+        figures: BTreeMap::new(),
         failure: known.failure,
     }
 }

@@ -1,7 +1,7 @@
 //! What a step has in its hands while it runs.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 use tokio::sync::mpsc::UnboundedSender;
@@ -86,6 +86,8 @@ pub struct Cx {
     /// Where progress and remarks go.
     pub notices: Outbound,
     databases: [Option<Database>; 2],
+    figures: Arc<Mutex<BTreeMap<String, u64>>>,
+    beside: bool,
 }
 
 impl Cx {
@@ -102,7 +104,16 @@ impl Cx {
             interrupt: Interrupt::default(),
             notices,
             databases,
+            figures: Arc::default(),
+            beside: false,
         }
+    }
+
+    /// For work beside a driver of the same run: that driver does not take the sessions for those of a dead one.
+    #[must_use]
+    pub fn beside(mut self) -> Self {
+        self.beside = true;
+        self
     }
 
     /// The database of a side.
@@ -127,7 +138,10 @@ impl Cx {
     /// # Errors
     /// When the plan has no such side.
     pub fn opener(&self, side: Side) -> anyhow::Result<Opener> {
-        let name = format!("crossfade/{}/{}/{}", self.run, self.step, self.attempt);
+        let name = match self.beside {
+            false => format!("crossfade/{}/{}/{}", self.run, self.step, self.attempt),
+            true => format!("crossfade/{}/{}", self.step, self.run),
+        };
         Ok(Opener::new(self.database(side)?.clone(), name))
     }
 
@@ -144,6 +158,16 @@ impl Cx {
     /// Says one line to the person who watches.
     pub fn remark(&self, text: impl Into<String>) {
         let _ = self.notices.send(Notice::Remark { step: self.step.clone(), text: text.into() });
+    }
+
+    /// Keeps a number for the journal, under a name with its unit: `lag_p99_ms`. The last one of a name counts.
+    pub fn figure(&self, name: &str, value: u64) {
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), value);
+    }
+
+    /// The numbers kept so far.
+    pub fn figures(&self) -> BTreeMap<String, u64> {
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether a person approved this step.

@@ -151,8 +151,8 @@ impl Step for Copy {
         let bound: Vec<Bound> = binding.bound.into_iter().map(|(bound, _)| bound).collect();
         if !marked(&green, &cx.run, &cx.step, LOADED).await? {
             begin_again(cx, &green, &fittings).await?;
-            self.load(cx, &blue, bound).await?;
-            transaction(cx, vec![mark(&cx.run, &cx.step, LOADED)]).await?;
+            let watermark = self.load(cx, &blue, bound).await?;
+            transaction(cx, vec![mark(&cx.run, &cx.step, LOADED), watermark]).await?;
             cx.crash_point("loaded");
         }
         let told = cx.clone();
@@ -187,15 +187,18 @@ impl Step for Copy {
         }
         let rebuild = Rebuild { fittings, green: cx.opener(Side::Green)?, jobs: 1, told: Arc::new(|_| ()) };
         let mut statements = rebuild.back_to_empty(&green).await?;
-        statements.extend([forget_parts(cx), unmark(&cx.run, &cx.step)]);
+        let forget_watermark = format!("DELETE FROM crossfade.watermark WHERE run = {}", Literal::new(cx.run.as_str()));
+        statements.extend([forget_parts(cx), forget_watermark, unmark(&cx.run, &cx.step)]);
         transaction(cx, statements).await
     }
 }
 
 impl Copy {
-    async fn load(&self, cx: &Cx, blue: &Session, bound: Vec<Bound>) -> anyhow::Result<()> {
+    /// Loads every table; gives the statement that records the snapshot it came from.
+    async fn load(&self, cx: &Cx, blue: &Session, bound: Vec<Bound>) -> anyhow::Result<String> {
         let total = self.projected.estimate(blue).await?;
         let snapshot = Snapshot::export(cx.opener(Side::Blue)?).await?;
+        let seen: String = snapshot.session().query_one("SELECT pg_current_snapshot()::text", &[]).await?.get(0);
         cx.crash_point("snapshot");
         let texts = bound.iter().filter(|bound| !bound.binary).count();
         let load =
@@ -219,7 +222,12 @@ impl Copy {
             loaded.parts,
             megabytes / seconds
         ));
-        Ok(())
+        // Of several copies of a run the first snapshot counts: a change that a later one has already is derived again.
+        Ok(format!(
+            "INSERT INTO crossfade.watermark (run, snapshot) VALUES ({}, {}) ON CONFLICT (run) DO NOTHING",
+            Literal::new(cx.run.as_str()),
+            Literal::new(seen)
+        ))
     }
 }
 

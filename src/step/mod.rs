@@ -15,6 +15,7 @@ mod create_index;
 mod ddl;
 mod drop_index;
 mod explicit_columns;
+mod follow;
 mod migrate;
 mod projected;
 mod registry;
@@ -32,6 +33,7 @@ mod verify;
 use async_trait::async_trait;
 
 pub use context::{Cx, Interrupt, Notice, Outbound};
+pub use follow::{Until, figures_of, follow};
 pub use projected::Projected;
 pub use registry::{Fault, KINDS, Parsed, Surroundings, from_table, parse};
 pub use rows::quarantine::{SetAside, Waiting};

@@ -78,6 +78,7 @@ pub const KINDS: &[Kind] = &[
     super::clean_rows::KIND,
     super::start_capture::KIND,
     super::copy::KIND,
+    super::follow::KIND,
     super::verify::KIND,
     super::run_hook::KIND,
     super::confirm::KIND,

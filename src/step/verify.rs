@@ -2,10 +2,13 @@
 
 use async_trait::async_trait;
 
+use super::follow::{as_stop, open};
 use super::projected::{Keys, Projected};
 use super::registry::{Kind, KindResult, Surroundings};
 use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
-use crate::pg::Snapshot;
+use crate::capture::Outbox;
+use crate::follow::{Follower, uncovered};
+use crate::pg::{Session, Snapshot};
 use crate::projection::Bound;
 use crate::step::Stop;
 use crate::terms::{Before, Extent, Finding, Severity, Side};
@@ -94,8 +97,12 @@ impl Step for Verify {
             return Err(Stop::Findings(binding.findings).into());
         }
         let bound: Vec<Bound> = binding.bound.into_iter().map(|(bound, _)| bound).collect();
-        let (of_blue, of_green) =
-            (Snapshot::export(cx.opener(Side::Blue)?).await?, Snapshot::export(cx.opener(Side::Green)?).await?);
+        let follower = self.follower(cx, &green, &bound).await?;
+        let (of_blue, _follower) = match follower {
+            Some(mut follower) => (follower.batch().await.map_err(as_stop)?.at, Some(follower)),
+            None => (Snapshot::export(cx.opener(Side::Blue)?).await?, None),
+        };
+        let of_green = Snapshot::export(cx.opener(Side::Green)?).await?;
         cx.crash_point("snapshots");
         let told = cx.clone();
         let compared =
@@ -116,6 +123,29 @@ impl Step for Verify {
 
     async fn undo(&self, _: &Cx, _: &Before) -> anyhow::Result<()> {
         Ok(())
+    }
+}
+
+impl Verify {
+    /// The follower that brings green to blue's snapshot first, when the run captures changes. While it lives no other one moves
+    /// green.
+    async fn follower(&self, cx: &Cx, green: &Session, bound: &[Bound]) -> anyhow::Result<Option<Follower>> {
+        if Outbox::open(cx.opener(Side::Blue)?, &cx.run).await?.is_none() {
+            return Ok(None);
+        }
+        let begun = "SELECT EXISTS (SELECT FROM crossfade.watermark WHERE run = $1)";
+        if !green.query_one(begun, &[&cx.run.as_str()]).await?.get::<_, bool>(0) {
+            return Ok(None);
+        }
+        let left_out = uncovered(green, &cx.run, bound).await?;
+        if !left_out.is_empty() {
+            cx.remark(format!(
+                "compares as things are: the run copied {} too, so these tables alone cannot be brought to one snapshot",
+                left_out.join(", ")
+            ));
+            return Ok(None);
+        }
+        Ok(Some(open(cx, &[&self.projected]).await?.0))
     }
 }
 

@@ -308,6 +308,37 @@ cases! {
             tables = ["parent", '"Odd.Schema"."Odd ""T"']
         "#)
     };
+    follow: Case {
+        blue: CLONED,
+        green: Some(CLONED_EMPTY),
+        ..Case::new("follow", r#"
+            kind = "start_capture"
+            tables = ["parent", '"Odd.Schema"."Odd ""T"']
+            [[step]]
+            id = "the-copy"
+            phase = "expand"
+            kind = "copy"
+            tables = ["parent", '"Odd.Schema"."Odd ""T"']
+            [[step]]
+            id = "changes-meanwhile"
+            phase = "expand"
+            kind = "run_sql"
+            side = "blue"
+            sql = ["UPDATE parent SET code = 'x' || code, list = NULL WHERE id % 7 = 0", "DELETE FROM parent WHERE id > 2990"]
+            undo_sql = ["UPDATE parent SET code = substr(code, 2), list = ARRAY['x', NULL, 'y' || id] WHERE id % 7 = 0", "INSERT INTO parent (id, code, up, list, doc, at) SELECT n, 'c' || n, n / 2, ARRAY['x', NULL, 'y' || n], jsonb_build_object('n', n), '2024-02-29'::timestamptz + n * interval '1 s' FROM generate_series(2991, 3000) AS n"]
+            [[step]]
+            id = "the-follow"
+            phase = "expand"
+            kind = "follow"
+            tables = ["parent", '"Odd.Schema"."Odd ""T"']
+            until = { lag = "30s", for = "1ms" }
+            [[step]]
+            id = "the-verify"
+            phase = "expand"
+            kind = "verify"
+            tables = ["parent", '"Odd.Schema"."Odd ""T"']
+        "#)
+    };
     copy: Case {
         blue: CLONED,
         green: Some(CLONED_EMPTY),

@@ -56,7 +56,7 @@ fn shipped(name: &str) -> PathBuf {
 #[test]
 fn help_of_every_command() {
     let mut text = String::new();
-    for command in ["", "demo", "check", "run", "status", "report", "rollback", "quarantine"] {
+    for command in ["", "demo", "check", "run", "follow", "status", "report", "rollback", "quarantine"] {
         let words: Vec<&str> = [command, "-h"].into_iter().filter(|word| !word.is_empty()).collect();
         let ran =
             Ran::of(crossfade().args(&words).env_remove("CROSSFADE_STATE").env("COLUMNS", "100").output().unwrap()).exits(0);

@@ -20,7 +20,7 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("projection", "pg sql terms"),
     ("capture", "limits pg projection sql terms"),
     ("copy", "crash limits pg projection sql terms"),
-    ("follow", "capture limits pg projection sql terms"),
+    ("follow", "capture pg projection sql terms"),
     ("verify", "limits pg projection sql terms"),
     ("cutover", "limits pg projection sql terms"),
     ("router", "capture terms"),

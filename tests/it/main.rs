@@ -11,6 +11,7 @@ mod differences;
 mod driver;
 mod environment;
 mod fingerprint;
+mod follow;
 mod golden;
 mod hot_tables;
 mod hydra;

@@ -1,0 +1,68 @@
+//! `crossfade follow PLAN`: goes on following for a run, beside whatever else is done.
+
+use clap::Args;
+
+use super::databases::DatabaseArgs;
+use super::{Format, PlanArgs, print_json, text};
+use crate::engine;
+use crate::journal::{Journal, State};
+use crate::plan;
+use crate::report::Screen;
+use crate::step::{Cx, Interrupt, Projected, Stop, Until, figures_of, follow as follow_on};
+use crate::terms::{Exit, Side, StepId};
+
+#[derive(Debug, Args)]
+pub(super) struct FollowArgs {
+    #[command(flatten)]
+    plan: PlanArgs,
+    #[command(flatten)]
+    databases: DatabaseArgs,
+    /// End when everything that was committed on blue before the start is on green
+    #[arg(long)]
+    until_caught_up: bool,
+}
+
+pub(super) async fn follow(args: &FollowArgs, format: Format, quiet: bool) -> anyhow::Result<Exit> {
+    let plan = plan::load(&args.plan.plan)?;
+    let Some(run) = engine::latest_run(&args.plan.state, plan.name())? else {
+        let next = format!("crossfade run {} --execute", args.plan.plan.display());
+        return Err(Stop::Usage(format!("plan {} has no run: there is nothing to follow; next: {next}", plan.name())).into());
+    };
+    let lines = Journal::read(&args.plan.state.join(plan.name()).join(run.as_str()))?;
+    let state = State::of(&lines).map_err(|why| anyhow::anyhow!(why))?;
+    let changes = engine::plan_changes(&state, &plan);
+    if !changes.is_empty() {
+        return Err(Stop::Usage(format!("the plan has changed since run {run} began: {}; restore it", changes.join("; "))).into());
+    }
+    let projected: Vec<&Projected> = plan.steps().iter().filter_map(|step| step.step.brings()).collect();
+    if projected.is_empty() {
+        return Err(Stop::Usage(format!("plan {} copies nothing: there is nothing to follow", plan.name())).into());
+    }
+    let databases = args.databases.resolve(&plan)?;
+    let databases = [databases.get(&Side::Blue).cloned(), databases.get(&Side::Green).cloned()];
+    let interrupt = Interrupt::default();
+    engine::listen(&interrupt)?;
+    let (screen, notices) = Screen::start(quiet);
+    let step = StepId::new("follow").map_err(anyhow::Error::msg)?;
+    let mut cx = Cx::new(run.clone(), step, plan.limits().clone(), databases, notices).beside();
+    cx.interrupt = interrupt.clone();
+    let until = if args.until_caught_up { Until::CaughtUp } else { Until::Interrupted };
+    let outcome = tokio::select! {
+        outcome = follow_on(&cx, &projected, until) => outcome,
+        () = interrupt.hard.cancelled() => Err(Stop::Interrupted.into()),
+    };
+    drop(cx);
+    screen.finish().await;
+    let figures = figures_of(&outcome?);
+    match format {
+        Format::Json => {
+            let figures: std::collections::BTreeMap<&str, u64> = figures.into_iter().collect();
+            print_json(&serde_json::json!({ "run": run, "figures": figures }))?;
+        }
+        Format::Text | Format::Sarif => {
+            let figures = figures.map(|(name, value)| format!("{name} {value}"));
+            text::print(&format!("run {run} of {}: {}\n", plan.name(), figures.join(", ")))?;
+        }
+    }
+    Ok(Exit::Done)
+}

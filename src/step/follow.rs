@@ -1,0 +1,355 @@
+//! `follow`: brings blue's changes to green, batch by batch, until green is close behind.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use async_trait::async_trait;
+use serde::Deserialize;
+
+use super::projected::{Keys, Projected};
+use super::registry::{Fault, Kind, KindResult, Surroundings};
+use super::rows::throttle::Throttle;
+use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
+use crate::capture::{Changed, Outbox};
+use crate::copy::Sequence;
+use crate::follow::{Figures, Follower, Moment, Refused, Setup, obstacles, uncaptured};
+use crate::limits::Span;
+use crate::pg::{ConnectFailure, Session, control_present, explain, is_connection_loss, mark, marked, sqlstate, unmark};
+use crate::projection::{Binding, Bound, Target};
+use crate::sql::QualifiedName;
+use crate::step::Stop;
+use crate::terms::{Before, Extent, Finding, Severity, Side};
+
+/// The table entry of this kind.
+pub(super) const KIND: Kind = Kind { name: "follow", about: "bring blue's changes to green, until green is close behind", parse };
+
+const CAUGHT_UP: &str = "caught-up";
+
+/// Between batches that found nothing.
+const IDLE: Duration = Duration::from_millis(100);
+/// Between reports of the lag, and between looks at the sequences.
+const REPORT: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    projections: Option<String>,
+    #[serde(default)]
+    tables: Vec<QualifiedName>,
+    until: Option<UntilFile>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UntilFile {
+    lag: Option<Span>,
+    #[serde(rename = "for")]
+    during: Option<Span>,
+}
+
+/// When following ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// The lag stayed within the first for as long as the second.
+    Close(Duration, Duration),
+    /// Everything that was committed on blue before the beginning is on green.
+    CaughtUp,
+    /// It is interrupted.
+    Interrupted,
+}
+
+struct Follow {
+    projected: Projected,
+    lag: Duration,
+    during: Duration,
+}
+
+fn parse(table: toml::Table, around: &Surroundings) -> KindResult {
+    let Config { projections, tables, until } = from_table(table)?;
+    let (projected, files) = Keys::new(projections, tables).read(around)?;
+    let until = until.unwrap_or(UntilFile { lag: None, during: None });
+    let (lag, during) =
+        (until.lag.map_or(Duration::from_secs(1), |span| span.0), until.during.map_or(Duration::from_secs(5), |span| span.0));
+    if lag.is_zero() {
+        return Err(vec![Fault::key("until", "`lag` must be longer than nothing: green is never at no distance from blue")]);
+    }
+    Ok((Box::new(Follow { projected, lag, during }), files))
+}
+
+#[async_trait]
+impl Step for Follow {
+    fn describe(&self) -> Summary {
+        let span = |span: Duration| humantime::format_duration(span).to_string();
+        Summary {
+            effect: format!(
+                "bring blue's changes to {} tables of green, until it is within {} of blue for {}",
+                self.projected.len(),
+                span(self.lag),
+                span(self.during)
+            ),
+            lock: "ACCESS SHARE on blue while a batch is read: no reader or writer waits".to_owned(),
+        }
+    }
+
+    fn sides(&self) -> Vec<Side> {
+        vec![Side::Blue, Side::Green]
+    }
+
+    fn touches(&self) -> Vec<Touched> {
+        self.projected.touches(Use::Writes)
+    }
+
+    fn reversal(&self) -> Reversal {
+        Reversal::NothingToUndo("the undo of the copy empties green's tables".to_owned())
+    }
+
+    async fn forecast(&self, cx: &Cx) -> anyhow::Result<Vec<Forecast>> {
+        let blue = cx.connect(Side::Blue).await?;
+        let mut lines = self.projected.forecast(&blue, 1, "follows").await?;
+        for line in &mut lines {
+            line.rows = None; // how much will have changed is not known
+            line.what = "follows".to_owned();
+        }
+        Ok(lines)
+    }
+
+    async fn preconditions(&self, cx: &Cx) -> anyhow::Result<Vec<Finding>> {
+        let (blue, green) = (cx.connect(Side::Blue).await?, cx.connect(Side::Green).await?);
+        let Binding { bound, mut findings, following } = self.projected.bind(&blue, &green, true).await?;
+        findings.extend(following);
+        findings.extend(obstacles(&green, &bound).await?);
+        let bound: Vec<Bound> = bound.into_iter().map(|(bound, _)| bound).collect();
+        match Outbox::open(cx.opener(Side::Blue)?, &cx.run).await? {
+            Some(outbox) => findings.extend(uncaptured(&bound, &outbox)),
+            None => findings.push(Finding {
+                severity: Severity::Blocks,
+                object: "capture on blue".to_owned(),
+                what: "nothing is captured for this run".to_owned(),
+                next: "put a `start_capture` step before the copy".to_owned(),
+            }),
+        }
+        Ok(findings)
+    }
+
+    async fn observe(&self, cx: &Cx) -> anyhow::Result<Extent> {
+        let green = cx.connect(Side::Green).await?;
+        Ok(match control_present(&green).await? && marked(&green, &cx.run, &cx.step, CAUGHT_UP).await? {
+            true => Extent::Complete,
+            false => Extent::Absent,
+        })
+    }
+
+    async fn before(&self, _: &Cx) -> anyhow::Result<Before> {
+        Ok(Before::default())
+    }
+
+    async fn apply(&self, cx: &Cx, _: &Extent, _: &Before) -> anyhow::Result<()> {
+        let figures = follow(cx, &[&self.projected], Until::Close(self.lag, self.during)).await?;
+        for (name, value) in figures_of(&figures) {
+            cx.figure(name, value);
+        }
+        let green = cx.connect(Side::Green).await?;
+        Ok(green.batch_execute(&mark(&cx.run, &cx.step, CAUGHT_UP)).await?)
+    }
+
+    async fn undo(&self, cx: &Cx, _: &Before) -> anyhow::Result<()> {
+        let green = cx.connect(Side::Green).await?;
+        Ok(green.batch_execute(&unmark(&cx.run, &cx.step)).await?)
+    }
+}
+
+/// What following did, under the names of the journal.
+pub fn figures_of(figures: &Figures) -> [(&'static str, u64); 5] {
+    let ms = |share| u64::try_from(figures.lag(share).as_millis()).unwrap_or(u64::MAX);
+    [
+        ("batches", figures.batches),
+        ("changes_captured", figures.captured),
+        ("changes_applied", figures.applied),
+        ("lag_p50_ms", ms(0.5)),
+        ("lag_p99_ms", ms(0.99)),
+    ]
+}
+
+/// A follower for these projections of the run.
+///
+/// # Errors
+/// [`Stop::Findings`] when something stands in the way; otherwise when a server cannot be reached.
+pub async fn open(cx: &Cx, projected: &[&Projected]) -> anyhow::Result<(Follower, Vec<(Bound, Target)>)> {
+    let (blue, green) = (cx.connect(Side::Blue).await?, cx.connect(Side::Green).await?);
+    let mut bound = Vec::new();
+    for projected in projected {
+        let Binding { bound: more, findings, following } = projected.bind(&blue, &green, true).await?;
+        let blocking: Vec<Finding> =
+            findings.into_iter().chain(following).filter(|finding| finding.severity == Severity::Blocks).collect();
+        if !blocking.is_empty() {
+            return Err(Stop::Findings(blocking).into());
+        }
+        bound.extend(more);
+    }
+    let told = cx.clone();
+    let told = Arc::new(move |moment| {
+        told.crash_point(match moment {
+            Moment::Staged => "staged",
+            Moment::Applied => "changed",
+            Moment::Committed => "committed",
+        });
+    });
+    let setup =
+        Setup { run: cx.run.clone(), blue: cx.opener(Side::Blue)?, green: cx.opener(Side::Green)?, bound: bound.clone(), told };
+    Ok((Follower::open(setup).await.map_err(as_stop)?, bound))
+}
+
+/// Findings as the reason to stop.
+pub(super) fn as_stop(error: anyhow::Error) -> anyhow::Error {
+    if let Some(changed) = error.downcast_ref::<Changed>() {
+        return Stop::Findings(changed.findings.clone()).into();
+    }
+    match error.downcast_ref::<Refused>() {
+        Some(refused) => Stop::Findings(refused.findings.clone()).into(),
+        None => error,
+    }
+}
+
+/// Follows. A server that is away is waited for, as long as the plan's `lock_retry_for`.
+///
+/// # Errors
+/// [`Stop::Findings`] when green cannot follow, [`Stop::Interrupted`] when asked to stop and `until` is not reached; otherwise when
+/// green refuses a row or a server stays away.
+pub async fn follow(cx: &Cx, projected: &[&Projected], until: Until) -> anyhow::Result<Figures> {
+    let mut following = Following {
+        cx,
+        figures: Figures::default(),
+        throttle: Throttle::default(),
+        close_since: None,
+        reported: Instant::now(),
+        carried: Instant::now(),
+        unreported: Duration::ZERO,
+    };
+    let (mut away, mut pause): (Option<Instant>, Duration) = (None, Duration::from_millis(100));
+    loop {
+        let ended = following.attend(projected, until, &mut away).await;
+        match ended {
+            Ok(()) => return Ok(following.figures),
+            Err(error) if passes(&error) => {
+                let since = *away.get_or_insert_with(|| {
+                    cx.remark(format!("waits for a server: {}", explain(&error)));
+                    pause = Duration::from_millis(100);
+                    Instant::now()
+                });
+                if since.elapsed() > cx.limits.lock_retry_for {
+                    return Err(error);
+                }
+                tokio::select! {
+                    () = cx.interrupt.soft.cancelled() => {
+                        return if until == Until::Interrupted { Ok(following.figures) } else { Err(Stop::Interrupted.into()) };
+                    }
+                    () = tokio::time::sleep(pause) => {}
+                }
+                pause = (pause * 2).min(Duration::from_secs(5));
+            }
+            Err(error) => return Err(as_stop(error)),
+        }
+    }
+}
+
+struct Following<'a> {
+    cx: &'a Cx,
+    figures: Figures,
+    throttle: Throttle,
+    close_since: Option<Instant>,
+    reported: Instant,
+    carried: Instant,
+    unreported: Duration,
+}
+
+impl Following<'_> {
+    /// With one follower, until the end or the first error.
+    async fn attend(&mut self, projected: &[&Projected], until: Until, away: &mut Option<Instant>) -> anyhow::Result<()> {
+        let cx = self.cx;
+        let (mut follower, bound) = open(cx, projected).await?;
+        let observer = cx.connect(Side::Blue).await?;
+        loop {
+            if cx.interrupt.soft.is_cancelled() {
+                self.sequences(&bound, &observer).await?;
+                return if until == Until::Interrupted { Ok(()) } else { Err(Stop::Interrupted.into()) };
+            }
+            self.throttle.wait(cx, &observer).await?;
+            let batch = follower.batch().await?;
+            if away.take().is_some() {
+                cx.remark("follows again");
+            }
+            let (captured, lag, took) = (batch.captured, batch.lag, batch.took);
+            if captured > 0 {
+                self.figures.add(captured, batch.applied, lag);
+                cx.progress(self.figures.applied, 0, "rows");
+            }
+            drop(batch);
+            self.unreported = self.unreported.max(lag);
+            self.report(&mut follower).await?;
+            let over = match until {
+                Until::Interrupted => false,
+                Until::CaughtUp => true,
+                Until::Close(within, during) => {
+                    if lag > within {
+                        self.close_since = None;
+                    }
+                    let since = *self.close_since.get_or_insert_with(Instant::now);
+                    lag <= within && since.elapsed() >= during
+                }
+            };
+            if over || self.carried.elapsed() > REPORT {
+                self.sequences(&bound, &observer).await?;
+                self.carried = Instant::now();
+            }
+            if over {
+                return Ok(());
+            }
+            let room = cx.limits.follow_batch_time;
+            let rest = if captured == 0 { IDLE } else { took.min(room.saturating_sub(took)).min(room / 2) };
+            tokio::select! {
+                () = cx.interrupt.soft.cancelled() => {}
+                () = tokio::time::sleep(rest) => {}
+            }
+        }
+    }
+
+    async fn sequences(&self, bound: &[(Bound, Target)], blue: &Session) -> anyhow::Result<()> {
+        let green = self.cx.connect(Side::Green).await?;
+        let oids: Vec<u32> = bound.iter().map(|(_, target)| target.oid).collect();
+        let same: Vec<QualifiedName> =
+            bound.iter().filter(|(bound, _)| bound.identity).map(|(bound, _)| bound.table.clone()).collect();
+        Sequence::carry(&green, blue, &oids, &same).await.context("carrying sequences to green")
+    }
+
+    /// Says now and then how far green is behind, in rows, bytes and seconds.
+    async fn report(&mut self, follower: &mut Follower) -> anyhow::Result<()> {
+        if self.reported.elapsed() < REPORT {
+            return Ok(());
+        }
+        self.reported = Instant::now();
+        let lag = std::mem::take(&mut self.unreported).as_secs_f64();
+        let backlog = follower.backlog().await?;
+        self.cx.remark(format!(
+            "{} rows applied in {} batches; green was at most {lag:.1} s behind, {} changed keys wait ({} bytes of outbox)",
+            self.figures.applied, self.figures.batches, backlog.rows, backlog.bytes
+        ));
+        if backlog.bytes > backlog.alarm {
+            self.cx.remark(format!(
+                "warning: the outbox on blue takes {} bytes, more than outbox_alarm ({}): green cannot keep up, or vacuum cannot",
+                backlog.bytes, backlog.alarm
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Whether an error ends by itself: a server that is away, a deadlock.
+fn passes(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.is::<ConnectFailure>()
+            || cause
+                .downcast_ref::<tokio_postgres::Error>()
+                .is_some_and(|error| is_connection_loss(error) || matches!(sqlstate(error), "40P01" | "40001"))
+    })
+}
