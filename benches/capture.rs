@@ -13,15 +13,12 @@ use crossfade::shadow::{Binaries, Cluster};
 use crossfade::sql::{Ident, QualifiedName};
 use crossfade::terms::{RunId, StepId};
 
-const COLUMNS: &str = "signature, request_id, requested_at, client_id, scope, granted_scope, form_data, session_data, subject, active";
+const COLUMNS: &str =
+    "signature, request_id, requested_at, client_id, scope, granted_scope, form_data, session_data, subject, active";
 
 /// One transaction of each kind, and how often it comes: a grant, the rotation of a refresh token, a revocation.
 const MIX: [(&str, &str, u32); 3] = [
-    (
-        "grant",
-        "SELECT nextval('bench_token') AS n \\gset\nBEGIN;\n{access}{refresh}COMMIT;\n",
-        5,
-    ),
+    ("grant", "SELECT nextval('bench_token') AS n \\gset\nBEGIN;\n{access}{refresh}COMMIT;\n", 5),
     (
         "rotate",
         "SELECT nextval('bench_token') AS n \\gset\n\\set old random(1, :n - 1)\nBEGIN;\n\
@@ -64,8 +61,7 @@ fn pgbench(program: &Path, folder: &Path, url: &str, seconds: u32) -> Result<f64
 
 async fn capture(session: &Session, run: &RunId) -> Result<()> {
     for table in ["hydra_oauth2_access", "hydra_oauth2_refresh"] {
-        let wanted =
-            Captured { table: QualifiedName::new("public", table), columns: vec![Ident::new("signature")], watch: None };
+        let wanted = Captured { table: QualifiedName::new("public", table), columns: vec![Ident::new("signature")], watch: None };
         let shape = Shape::read(session, &wanted).await?.context("no such table")?;
         let step = StepId::new("bench").map_err(anyhow::Error::msg)?;
         for statement in install(session, run, &step, &shape, u64::MAX).await? {
@@ -105,8 +101,9 @@ async fn main() -> Result<()> {
         let settings = [settings, vec![("shared_buffers", "512MB".to_owned()), ("max_wal_size", "8GB".to_owned())]].concat();
         let cluster = Cluster::start(&binaries, settings).await?;
         let mut session = cluster.database("blue", "postgres")?.connect("bench").await?;
-        create_1x(&session, 20_000, 0, "bench").await?;
-        session.batch_execute("CREATE SEQUENCE bench_token START 2; VACUUM ANALYZE").await?;
+        create_1x(&session, 5_000, 0, "bench").await?;
+        session.batch_execute("CREATE SEQUENCE bench_token START 2").await?;
+        session.batch_execute("VACUUM ANALYZE").await?;
         ensure_control(&mut session).await?;
         let run = RunId::fresh();
         let url = cluster.url("postgres");
