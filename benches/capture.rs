@@ -101,8 +101,9 @@ async fn main() -> Result<()> {
         let settings = [settings, vec![("shared_buffers", "512MB".to_owned()), ("max_wal_size", "8GB".to_owned())]].concat();
         let cluster = Cluster::start(&binaries, settings).await?;
         let mut session = cluster.database("blue", "postgres")?.connect("bench").await?;
-        create_1x(&session, 20_000, 0, "bench").await?;
-        session.batch_execute("CREATE SEQUENCE bench_token START 2; VACUUM ANALYZE").await?;
+        create_1x(&session, 5_000, 0, "bench").await?;
+        session.batch_execute("CREATE SEQUENCE bench_token START 2").await?;
+        session.batch_execute("VACUUM ANALYZE").await?;
         ensure_control(&mut session).await?;
         let run = RunId::fresh();
         let url = cluster.url("postgres");

@@ -239,9 +239,12 @@ impl Gathered {
             if std::mem::take(&mut self.truncated[table]) {
                 each(Piece::Truncated { table }).await?;
             }
-            if let Some(oldest) = self.oldest[place].take() {
-                let keys = std::mem::take(&mut self.keys[place]).into_iter().collect();
-                each(Piece::Rows { table, keys, moved, oldest }).await?;
+            let mut keys = std::mem::take(&mut self.keys[place]);
+            if !moved {
+                keys.retain(|key| !self.keys[place + 1].contains(key)); // said there, and more
+            }
+            if let Some(oldest) = self.oldest[place].take().filter(|_| !keys.is_empty()) {
+                each(Piece::Rows { table, keys: keys.into_iter().collect(), moved, oldest }).await?;
             }
         }
         Ok(())

@@ -52,6 +52,11 @@ const UNSTABLE: &[&str] = &["money", "aclitem", "record", "anyarray", "pg_node_t
 const EXACT: &[&str] = &["bool", "int2", "int4", "int8", "oid", "uuid", "date", "timestamp", "timestamptz"];
 
 impl Column {
+    /// Whether it is a floating-point number.
+    pub(super) fn float(&self) -> bool {
+        matches!(self.parts.as_slice(), [one] if matches!(one.as_str(), "float4" | "float8"))
+    }
+
     /// Why its text cannot be a key.
     fn unstable(&self) -> Option<String> {
         let unstable = |part: &&String| part.starts_with("reg") || UNSTABLE.contains(&part.as_str());
@@ -98,7 +103,7 @@ impl Shape {
         let used = |type_: &&str| {
             self.named().filter_map(|name| self.column(name)).any(|column| column.parts.iter().any(|p| p == type_))
         };
-        let rules = SETTINGS.iter().filter(|(types, _)| types.iter().any(|type_| used(type_)));
+        let rules = SETTINGS.iter().filter(|(types, _)| types.iter().any(&used));
         rules.flat_map(|(_, settings)| settings.iter().copied()).collect()
     }
 
@@ -112,6 +117,11 @@ impl Shape {
         let watched = watch.iter().filter(|name| !same.contains(name));
         let find = |name: &Ident| self.column(name);
         Some((same.iter().filter_map(|name| find(name)).collect(), watched.filter_map(find).collect()))
+    }
+
+    /// The captured columns.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().filter_map(|name| self.column(name))
     }
 
     fn column(&self, name: &Ident) -> Option<&Column> {

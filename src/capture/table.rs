@@ -111,7 +111,7 @@ pub async fn install(session: &Session, run: &RunId, step: &StepId, shape: &Shap
         i64::try_from(alarm).unwrap_or(i64::MAX)
     )];
     statements.extend(trigger::functions(id, shape));
-    statements.extend(trigger::triggers(&shape.table));
+    statements.extend(trigger::triggers(shape));
     statements.push(format!("UPDATE crossfade.captured AS k SET fence = {STATE} WHERE k.id = {id}"));
     Ok(statements)
 }

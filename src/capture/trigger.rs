@@ -1,8 +1,9 @@
 //! The triggers of a captured table and the functions they call, as SQL. Pure.
 //!
 //! One function per table and event: its statement is planned once per session. It runs with the rights of crossfade's role, so
-//! writers need none; every name in it is qualified, its search path is fixed, and no writer's setting changes the text of a
-//! value.
+//! writers need none; no writer's setting changes the text of a value. Functions set no search path, which would cost a writer as
+//! much again as the row they write: every name in them is qualified, operators too, and the tables of changed rows come before
+//! any table of the same name.
 
 use super::shape::{Column, Shape};
 use crate::sql::{Ident, Literal, QualifiedName};
@@ -13,29 +14,22 @@ use crate::terms::key_digest;
 pub(super) enum Event {
     Insert,
     Update,
+    /// A row whose captured columns changed: the values it had and has.
+    Moved,
     Delete,
     Truncate,
 }
 
 impl Event {
-    pub const ALL: [Event; 4] = [Event::Insert, Event::Update, Event::Delete, Event::Truncate];
+    pub const ALL: [Event; 5] = [Event::Insert, Event::Update, Event::Moved, Event::Delete, Event::Truncate];
 
     fn word(self) -> &'static str {
         match self {
             Event::Insert => "insert",
             Event::Update => "update",
+            Event::Moved => "moved",
             Event::Delete => "delete",
             Event::Truncate => "truncate",
-        }
-    }
-
-    /// The tables of changed rows it gives its trigger.
-    fn referencing(self) -> &'static str {
-        match self {
-            Event::Insert => " REFERENCING NEW TABLE AS new_rows",
-            Event::Update => " REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows",
-            Event::Delete => " REFERENCING OLD TABLE AS old_rows",
-            Event::Truncate => "",
         }
     }
 
@@ -50,10 +44,17 @@ impl Event {
     }
 }
 
+/// What happens on a table of this shape that needs a trigger. Where every UPDATE counts, rows that keep their captured columns
+/// are the rule: those that do not are left to a trigger of their own, whose condition costs next to nothing.
+fn events(shape: &Shape) -> impl Iterator<Item = Event> {
+    let compares = shape.compared().is_some();
+    Event::ALL.into_iter().filter(move |event| *event != Event::Moved || !compares)
+}
+
 /// The statements that make the functions.
 pub(super) fn functions(id: i32, shape: &Shape) -> Vec<String> {
     let mut statements = Vec::new();
-    for event in Event::ALL {
+    for event in events(shape) {
         let name = QualifiedName::new("crossfade", event.function(&shape.table));
         let settings: String = match event {
             Event::Truncate => String::new(),
@@ -61,7 +62,7 @@ pub(super) fn functions(id: i32, shape: &Shape) -> Vec<String> {
         };
         let body = format!("BEGIN {} RETURN NULL; END", statement(id, event, shape));
         statements.push(format!(
-            "CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp{settings} AS {}",
+            "CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER{settings} AS {}",
             Literal::new(body)
         ));
         statements.push(format!("REVOKE ALL ON FUNCTION {name}() FROM PUBLIC"));
@@ -70,18 +71,30 @@ pub(super) fn functions(id: i32, shape: &Shape) -> Vec<String> {
 }
 
 /// The statements that set the triggers, which fire for replicas' sessions too.
-pub(super) fn triggers(table: &QualifiedName) -> Vec<String> {
+pub(super) fn triggers(shape: &Shape) -> Vec<String> {
+    let table = &shape.table;
     let create = |event: Event| {
-        format!(
-            "CREATE TRIGGER {} AFTER {} ON {table}{} FOR EACH STATEMENT EXECUTE FUNCTION {}()",
-            event.trigger(),
-            event.word().to_uppercase(),
-            event.referencing(),
-            QualifiedName::new("crossfade", event.function(table))
-        )
+        let when = match event {
+            Event::Insert => format!("INSERT ON {table} REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT"),
+            Event::Update if shape.compared().is_none() => {
+                format!("UPDATE ON {table} REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT")
+            }
+            Event::Update => {
+                format!("UPDATE ON {table} REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT")
+            }
+            Event::Moved => {
+                let moved: Vec<String> = shape.keys().map(differs).collect();
+                let moved = moved.join(" OR ");
+                format!("UPDATE ON {table} FOR EACH ROW WHEN ({moved})")
+            }
+            Event::Delete => format!("DELETE ON {table} REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT"),
+            Event::Truncate => format!("TRUNCATE ON {table} FOR EACH STATEMENT"),
+        };
+        let function = QualifiedName::new("crossfade", event.function(table));
+        format!("CREATE TRIGGER {} AFTER {when} EXECUTE FUNCTION {function}()", event.trigger())
     };
-    let always = Event::ALL.map(|event| format!("ENABLE ALWAYS TRIGGER {}", event.trigger()));
-    Event::ALL.into_iter().map(create).chain([format!("ALTER TABLE {table} {}", always.join(", "))]).collect()
+    let always: Vec<String> = events(shape).map(|event| format!("ENABLE ALWAYS TRIGGER {}", event.trigger())).collect();
+    events(shape).map(create).chain([format!("ALTER TABLE {table} {}", always.join(", "))]).collect()
 }
 
 /// The operation of an UPDATE's keys: `u` where as many rows have them after it as before, so that only other columns changed;
@@ -90,20 +103,18 @@ const KIND: &str = "CASE WHEN pg_catalog.count(*) FILTER (WHERE t.new) OPERATOR(
     pg_catalog.count(*) FILTER (WHERE NOT t.new) THEN 'u'::pg_catalog.\"char\" ELSE 'c'::pg_catalog.\"char\" END";
 
 fn statement(id: i32, event: Event, shape: &Shape) -> String {
-    let keys: Vec<String> = shape.columns.iter().map(|column| text("t", column)).collect();
-    let keys = format!("ARRAY[{}]", keys.join(", "));
+    let keys = |row: &str| {
+        let keys: Vec<String> = shape.columns.iter().map(|column| text(row, column)).collect();
+        format!("ARRAY[{}]", keys.join(", "))
+    };
     let into = "INSERT INTO crossfade.outbox (captured, operation, keys)";
-    match event {
-        Event::Truncate => format!("{into} VALUES ({id}, 't', NULL);"),
-        Event::Insert => format!("{into} SELECT {id}, 'i', {keys} FROM new_rows AS t;"),
-        Event::Delete => format!("{into} SELECT {id}, 'd', {keys} FROM old_rows AS t;"),
-        Event::Update => match shape.compared() {
-            None => format!(
-                "{into} SELECT {id}, {KIND}, t.keys FROM (SELECT {keys} AS keys, true AS new FROM new_rows AS t \
-                 UNION ALL SELECT {keys}, false FROM old_rows AS t) AS t GROUP BY t.keys;"
-            ),
-            Some((same, watched)) => format!("{into} SELECT {id}, {KIND}, {}", changed(shape, &same, &watched)),
-        },
+    match (event, shape.compared()) {
+        (Event::Truncate, _) => format!("{into} VALUES ({id}, 't', NULL);"),
+        (Event::Insert, _) => format!("{into} SELECT {id}, 'i', {} FROM new_rows AS t;", keys("t")),
+        (Event::Delete, _) => format!("{into} SELECT {id}, 'd', {} FROM old_rows AS t;", keys("t")),
+        (Event::Moved, _) => format!("{into} VALUES ({id}, 'c', {}), ({id}, 'c', {});", keys("OLD"), keys("NEW")),
+        (Event::Update, None) => format!("{into} SELECT {id}, 'u', {} FROM new_rows AS t;", keys("t")),
+        (Event::Update, Some((same, watched))) => format!("{into} SELECT {id}, {KIND}, {}", changed(shape, &same, &watched)),
     }
 }
 
@@ -121,8 +132,9 @@ fn changed(shape: &Shape, same: &[&Column], watched: &[&Column]) -> String {
     let count = "pg_catalog.count(*) FILTER (WHERE";
     let mut having = format!("{count} t.new) OPERATOR(pg_catalog.<>) 1 OR {count} NOT t.new) OPERATOR(pg_catalog.<>) 1");
     for n in 0..watched.len() {
+        // Two values that differ, or one and a NULL.
         having += &format!(
-            " OR pg_catalog.max(t.w{n}) FILTER (WHERE t.new) IS DISTINCT FROM pg_catalog.max(t.w{n}) FILTER (WHERE NOT t.new)"
+            " OR pg_catalog.count(DISTINCT t.w{n}) OPERATOR(pg_catalog.>) 1 OR pg_catalog.count(t.w{n}) OPERATOR(pg_catalog.=) 1"
         );
     }
     format!(
@@ -131,6 +143,19 @@ fn changed(shape: &Shape, same: &[&Column], watched: &[&Column]) -> String {
         keys.join(", "),
         groups.join(", ")
     )
+}
+
+/// Whether a row's value became another one, or another text of an equal one. What a float's text is here depends on the
+/// writer's settings: its value is asked too.
+fn differs(column: &Column) -> String {
+    let distinct = |old: String, new: String| format!("{old} IS DISTINCT FROM {new}");
+    let (old, new) = (format!("OLD.{}", column.name), format!("NEW.{}", column.name));
+    let texts = distinct(text("OLD", &column.name), text("NEW", &column.name));
+    match (column.exact, column.float()) {
+        (true, _) => distinct(old, new),
+        (false, true) => format!("{} OR {texts}", distinct(old, new)),
+        (false, false) => texts,
+    }
 }
 
 /// A column's value as text that equals another only when they are the same bytes.

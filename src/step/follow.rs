@@ -234,18 +234,21 @@ pub async fn follow(cx: &Cx, projected: &[&Projected], until: Until) -> anyhow::
         match ended {
             Ok(()) => return Ok(following.figures),
             Err(error) if passes(&error) => {
-                let since = *away.get_or_insert_with(Instant::now);
+                let since = *away.get_or_insert_with(|| {
+                    cx.remark(format!("waits for a server: {}", explain(&error)));
+                    pause = Duration::from_millis(100);
+                    Instant::now()
+                });
                 if since.elapsed() > cx.limits.lock_retry_for {
                     return Err(error);
                 }
-                if pause == Duration::from_millis(100) {
-                    cx.remark(format!("waits for a server: {}", explain(&error)));
+                tokio::select! {
+                    () = cx.interrupt.soft.cancelled() => {
+                        return if until == Until::Interrupted { Ok(following.figures) } else { Err(Stop::Interrupted.into()) };
+                    }
+                    () = tokio::time::sleep(pause) => {}
                 }
-                sleep(cx, pause).await?;
                 pause = (pause * 2).min(Duration::from_secs(5));
-                if away.is_none() {
-                    pause = Duration::from_millis(100);
-                }
             }
             Err(error) => return Err(as_stop(error)),
         }
@@ -333,14 +336,13 @@ impl Following<'_> {
             "{} rows applied in {} batches; green was at most {lag:.1} s behind, {} changed keys wait ({} bytes of outbox)",
             self.figures.applied, self.figures.batches, backlog.rows, backlog.bytes
         ));
+        if backlog.bytes > backlog.alarm {
+            self.cx.remark(format!(
+                "warning: the outbox on blue takes {} bytes, more than outbox_alarm ({}): green cannot keep up, or vacuum cannot",
+                backlog.bytes, backlog.alarm
+            ));
+        }
         Ok(())
-    }
-}
-
-async fn sleep(cx: &Cx, pause: Duration) -> anyhow::Result<()> {
-    tokio::select! {
-        () = cx.interrupt.soft.cancelled() => Err(Stop::Interrupted.into()),
-        () = tokio::time::sleep(pause) => Ok(()),
     }
 }
 

@@ -123,7 +123,7 @@ async fn every_statement_records_the_keys_it_touches() {
     assert_eq!(reader.after("UPDATE parent SET id = id + 100 WHERE id > 3").await, ["parent: 104, 105, 4, 5"]);
     assert!(reader.after("UPDATE parent SET note = 'x' WHERE id > 1000").await.is_empty());
     let upsert = "INSERT INTO parent VALUES (1, 'u', 'u'), (6, 'i', 'i') ON CONFLICT (id) DO UPDATE SET note = excluded.note";
-    assert_eq!(reader.after(upsert).await, ["parent: 1, 6"]);
+    assert_eq!(reader.after(upsert).await, ["parent: 1", "parent: 6"], "a row that stays and a row that comes, told apart");
     assert!(reader.after("INSERT INTO parent VALUES (1, 'u', 'u') ON CONFLICT DO NOTHING").await.is_empty());
     reader
         .after("INSERT INTO child VALUES (10, 1), (11, 2), (12, 2); INSERT INTO grandchild VALUES (1, 'x', 10), (2, 'y', 11)")
@@ -336,6 +336,58 @@ async fn writers_need_no_privilege_and_replica_sessions_are_recorded() {
     db.sql(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
 }
 
+/// The functions run with our rights: nothing that a writer puts before the server's own objects may get into them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_cannot_slip_objects_of_its_own_into_our_functions() {
+    let db = TestDb::empty().await;
+    let role = format!("intruder_{}", db.name());
+    db.sql(&format!(
+        "CREATE TABLE plain (id int PRIMARY KEY, name text); CREATE TABLE watched (id int PRIMARY KEY, name text, w text, free int); \
+         CREATE ROLE {role} LOGIN; GRANT ALL ON plain, watched TO {role}; GRANT CREATE ON DATABASE {0} TO {role}",
+        db.name()
+    ))
+    .await;
+    let tables = [captured("plain", &["id", "name"], None), captured("watched", &["name"], Some(&["w"]))];
+    let mut reader = Reader::of(&db, &tables).await;
+    let session = db.session().await;
+    session
+        .batch_execute(&format!(
+            "SET ROLE {role}; CREATE SCHEMA evil; CREATE TABLE evil.caught (who text); \
+             CREATE FUNCTION evil.note() RETURNS boolean LANGUAGE sql AS $$INSERT INTO evil.caught VALUES (current_user) RETURNING true$$; \
+             CREATE FUNCTION evil.same(text, text) RETURNS boolean LANGUAGE sql AS 'SELECT evil.note()'; \
+             CREATE FUNCTION evil.same(bigint, bigint) RETURNS boolean LANGUAGE sql AS 'SELECT evil.note()'; \
+             CREATE FUNCTION evil.same(bigint, int) RETURNS boolean LANGUAGE sql AS 'SELECT evil.note()'; \
+             CREATE OPERATOR evil.= (LEFTARG = text, RIGHTARG = text, FUNCTION = evil.same); \
+             CREATE OPERATOR evil.<> (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = evil.same); \
+             CREATE OPERATOR evil.<> (LEFTARG = bigint, RIGHTARG = int, FUNCTION = evil.same); \
+             CREATE OPERATOR evil.> (LEFTARG = bigint, RIGHTARG = int, FUNCTION = evil.same); \
+             CREATE OPERATOR evil.= (LEFTARG = bigint, RIGHTARG = int, FUNCTION = evil.same); \
+             CREATE FUNCTION evil.count(text) RETURNS bigint LANGUAGE sql AS 'SELECT evil.note()::int::bigint'; \
+             CREATE FUNCTION evil.pg_current_xact_id() RETURNS xid8 LANGUAGE sql AS $$SELECT evil.note(); SELECT '3'::xid8$$; \
+             CREATE FUNCTION evil.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS 'SELECT evil.note(); SELECT now()'; \
+             CREATE DOMAIN evil.text AS pg_catalog.text; CREATE VIEW evil.new_rows AS SELECT 1 AS id, 'x' AS name, 'y' AS w WHERE evil.note(); \
+             CREATE VIEW evil.old_rows AS SELECT * FROM evil.new_rows; CREATE TEMP TABLE outbox (x int); CREATE TEMP TABLE new_rows (id int, name text); \
+             SET search_path = evil, pg_temp, public, pg_catalog"
+        ))
+        .await
+        .unwrap();
+    session
+        .batch_execute(
+            "INSERT INTO public.plain VALUES (1, 'a'), (2, 'b'); UPDATE public.plain SET id = id OPERATOR(pg_catalog.+) 10; DELETE FROM public.plain; \
+             INSERT INTO public.watched VALUES (1, 'a', 'w', 0), (2, 'b', NULL, 0)",
+        )
+        .await
+        .unwrap();
+    assert_eq!(reader.changes().await, ["plain: 11|a, 12|b, 1|a, 2|b", "watched: a, b"]);
+    session.batch_execute("UPDATE public.watched SET free = 1").await.unwrap();
+    assert!(reader.changes().await.is_empty());
+    session.batch_execute("UPDATE public.watched SET w = 'z' WHERE name OPERATOR(pg_catalog.=) 'b'").await.unwrap();
+    assert_eq!(reader.changes().await, ["watched: b"]);
+    assert_eq!(db.value("SELECT string_agg(who, ' ') FROM evil.caught").await, "");
+    drop(session);
+    db.sql(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}")).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_statement_comes_in_pieces_and_is_purged_in_parts() {
     let db = TestDb::empty().await;
@@ -416,7 +468,7 @@ async fn what_is_done_to_tables_and_triggers_behind_our_back_is_noticed() {
         (
             "ALTER TABLE t DISABLE TRIGGER ALL; ALTER TABLE t ENABLE ALWAYS TRIGGER crossfade_capture_insert; \
              ALTER TABLE t ENABLE ALWAYS TRIGGER crossfade_capture_update; ALTER TABLE t ENABLE ALWAYS TRIGGER crossfade_capture_delete; \
-             ALTER TABLE t ENABLE ALWAYS TRIGGER crossfade_capture_truncate",
+             ALTER TABLE t ENABLE ALWAYS TRIGGER crossfade_capture_truncate; ALTER TABLE t ENABLE ALWAYS TRIGGER crossfade_capture_moved",
             "trigger crossfade_capture_delete that was disabled",
         ),
         ("DROP TRIGGER crossfade_capture_delete ON t", "lost trigger crossfade_capture_delete"),
@@ -568,7 +620,7 @@ async fn the_step_waits_for_readers_that_lock_and_its_undo_leaves_blue_as_it_was
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{told}");
     assert!(told.contains("slow-writer"), "{told}");
-    assert_eq!(blue.value("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'crossfade%' AND tgenabled = 'A'").await, "12");
+    assert_eq!(blue.value("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'crossfade%' AND tgenabled = 'A'").await, "15");
     blue.sql("INSERT INTO parent VALUES (1)").await;
     assert_eq!(blue.value("SELECT count(*) FROM crossfade.outbox").await, "1");
     assert_ne!(dump(&blue), before);

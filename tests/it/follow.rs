@@ -202,7 +202,7 @@ async fn under_writers(pair: &Pair, batches: u32, statement: fn(&mut fastrand::R
     let writers = Writers::start(&pair.blue, 8, statement);
     let (began, mut changed) = (Instant::now(), 0);
     while changed < batches {
-        assert!(began.elapsed() < Duration::from_secs(120), "only {changed} batches changed something");
+        assert!(began.elapsed() < Duration::from_secs(300), "only {changed} batches changed something");
         let Batch { at, captured, .. } = follower.batch().await.unwrap();
         equal(&bound, &at, &pair.green).await;
         changed += u32::from(captured > 0);
@@ -626,7 +626,7 @@ async fn the_step_ends_close_behind_and_verify_is_exact_under_writers() {
     }
     assert!(figures["lag_p99_ms"].as_u64() >= figures["lag_p50_ms"].as_u64(), "{figures}");
     // Without a follower green stands still.
-    pair.blue.sql("INSERT INTO customer VALUES (777, 1, 'late', true)").await;
+    pair.blue.sql("INSERT INTO customer VALUES (777, NULL, 'late', true)").await;
     assert_eq!(pair.green.value("SELECT count(*) FROM account WHERE id = 777").await, "0");
     pair.caught_up().await;
     assert_eq!(pair.green.value("SELECT count(*) FROM account WHERE id = 777").await, "1");
