@@ -103,7 +103,7 @@ impl Shape {
         let used = |type_: &&str| {
             self.named().filter_map(|name| self.column(name)).any(|column| column.parts.iter().any(|p| p == type_))
         };
-        let rules = SETTINGS.iter().filter(|(types, _)| types.iter().any(|type_| used(&type_)));
+        let rules = SETTINGS.iter().filter(|(types, _)| types.iter().any(&used));
         rules.flat_map(|(_, settings)| settings.iter().copied()).collect()
     }
 

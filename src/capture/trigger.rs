@@ -14,7 +14,7 @@ use crate::terms::key_digest;
 pub(super) enum Event {
     Insert,
     Update,
-    /// A row whose captured columns changed: the values it had.
+    /// A row whose captured columns changed: the values it had and those it has.
     Moved,
     Delete,
     Truncate,
@@ -107,7 +107,7 @@ fn statement(id: i32, event: Event, shape: &Shape) -> String {
         (Event::Truncate, _) => format!("{into} VALUES ({id}, 't', NULL);"),
         (Event::Insert, _) => format!("{into} SELECT {id}, 'i', {} FROM new_rows AS t;", keys("t")),
         (Event::Delete, _) => format!("{into} SELECT {id}, 'd', {} FROM old_rows AS t;", keys("t")),
-        (Event::Moved, _) => format!("{into} VALUES ({id}, 'u', {});", keys("OLD")),
+        (Event::Moved, _) => format!("{into} VALUES ({id}, 'c', {}), ({id}, 'c', {});", keys("OLD"), keys("NEW")),
         (Event::Update, None) => format!("{into} SELECT {id}, 'u', {} FROM new_rows AS t;", keys("t")),
         (Event::Update, Some((same, watched))) => format!("{into} SELECT {id}, 'u', {}", changed(shape, &same, &watched)),
     }
