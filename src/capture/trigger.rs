@@ -14,7 +14,7 @@ use crate::terms::key_digest;
 pub(super) enum Event {
     Insert,
     Update,
-    /// A row whose captured columns changed: the values it had and has.
+    /// A row whose captured columns changed: the values it had and those it has.
     Moved,
     Delete,
     Truncate,
