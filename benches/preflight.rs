@@ -28,7 +28,8 @@ async fn main() -> Result<()> {
         std::env::var(name).map_or(Ok(default), |text| text.parse().with_context(|| format!("{name}={text}")))
     };
     let (sessions, rounds) = (number("SESSIONS", 200_000)?, number("ROUNDS", 5)?);
-    let cluster = Cluster::start(&Binaries::find()?, vec![("shared_buffers", "256MB".to_owned()), ("fsync", "off".to_owned())]).await?;
+    let cluster =
+        Cluster::start(&Binaries::find()?, vec![("shared_buffers", "256MB".to_owned()), ("fsync", "off".to_owned())]).await?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = tempfile::tempdir()?;
     let blue = database(&cluster, "blue").await?;
@@ -76,7 +77,11 @@ async fn main() -> Result<()> {
         }
     }
     let preflight = median(preflights);
-    println!("preflight: {:.2} s (median of {rounds}), peak RSS of crossfade {:.1} MiB", preflight.as_secs_f64(), rss as f64 / 1024.0);
+    println!(
+        "preflight: {:.2} s (median of {rounds}), peak RSS of crossfade {:.1} MiB",
+        preflight.as_secs_f64(),
+        rss as f64 / 1024.0
+    );
     for ((name, _), times) in SCANS.iter().zip(scans) {
         let scan = median(times);
         println!("scan, {name}: {:.2} s; ratio {:.2}", scan.as_secs_f64(), preflight.as_secs_f64() / scan.as_secs_f64());

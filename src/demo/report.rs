@@ -203,6 +203,7 @@ mod tests {
             counters: BTreeMap::new(),
             longest_lock_wait_ms: 0.0,
             steps: Vec::new(),
+            restores: Vec::new(),
         };
         let mut measured = Measured::default();
         measured.took(Duration::from_millis(1));

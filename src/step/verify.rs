@@ -162,7 +162,8 @@ fn contradiction((object, what): (String, String)) -> Finding {
         severity: Severity::Blocks,
         object,
         what: format!("rows are not accounted for: {what}"),
-        next: "see the keys that differ, if any; otherwise REINDEX the table and look for writes during the comparison".to_owned(),
+        next: "see the keys that differ, if any; otherwise REINDEX the table and look for writes during the comparison"
+            .to_owned(),
     }
 }
 

@@ -81,7 +81,8 @@ impl Question {
     async fn ask(&self, blue: &Session, run: &RunId) -> anyhow::Result<Origin> {
         let mut counts = [0; 3];
         for (count, sql) in counts.iter_mut().zip(&self.sql) {
-            let row = blue.query_one(sql, &[]).await.with_context(|| format!("counting rows of {} on blue", self.table.plain()))?;
+            let row =
+                blue.query_one(sql, &[]).await.with_context(|| format!("counting rows of {} on blue", self.table.plain()))?;
             *count = row.get::<_, i64>(0).unsigned_abs();
         }
         let aside = Aside::read(blue, run, &self.table).await?.unwrap_or_default();
@@ -155,11 +156,16 @@ fn statements(prelude: &str, table: &QualifiedName, mentions: &[Mention]) -> [St
         .collect();
     let nowhere: Vec<String> = places
         .iter()
-        .map(|places| format!("NOT EXISTS (SELECT FROM (\n{places}\n) AS there WHERE there.place = x.ctid AND there.of = x.tableoid)"))
+        .map(|places| {
+            format!("NOT EXISTS (SELECT FROM (\n{places}\n) AS there WHERE there.place = x.ctid AND there.of = x.tableoid)")
+        })
         .collect();
     [
         all,
-        format!("{prelude}SELECT count(*) FROM (SELECT DISTINCT of, place FROM (\n{}\n) AS every) AS brought", places.join("\nUNION ALL\n")),
+        format!(
+            "{prelude}SELECT count(*) FROM (SELECT DISTINCT of, place FROM (\n{}\n) AS every) AS brought",
+            places.join("\nUNION ALL\n")
+        ),
         format!("{prelude}SELECT count(*) FROM {table} AS x WHERE {}", nowhere.join("\nAND ")),
     ]
 }

@@ -35,7 +35,8 @@ impl Aside {
         let count = format!("SELECT count(*) FILTER (WHERE gone), count(*) FILTER (WHERE NOT gone) FROM ({latest}) AS latest");
         let row = session.query_one(&count, &[]).await?;
         let (removed, mended) = (row.get::<_, i64>(0).unsigned_abs(), row.get::<_, i64>(1).unsigned_abs());
-        let as_row = |rows: &str| format!("SELECT (old).* FROM (SELECT row_text::{table} AS old FROM ({rows}) AS kept OFFSET 0) AS rows");
+        let as_row =
+            |rows: &str| format!("SELECT (old).* FROM (SELECT row_text::{table} AS old FROM ({rows}) AS kept OFFSET 0) AS rows");
         Ok((removed + mended > 0).then(|| Self {
             removed,
             mended,

@@ -86,11 +86,15 @@ async fn every_row_of_the_hydra_journey_is_accounted_for() {
     }
     let text = workspace.run(&["report"]).exits(0).stdout;
     assert!(text.contains("Where every row is, counted by verify-rows") && !text.contains("DOES NOT ADD UP"), "{text}");
-    assert!(text.contains("public.hydra_oauth2_consent_request on blue") && text.contains("→ public.hydra_oauth2_flow"), "{text}");
+    assert!(
+        text.contains("public.hydra_oauth2_consent_request on blue") && text.contains("→ public.hydra_oauth2_flow"),
+        "{text}"
+    );
     workspace.run(&["rollback", "--execute"]).exits(0);
 }
 
-const PLAN: &str = "format = 1\nname = \"count\"\n[blue]\nurl_env = \"BLUE_DATABASE_URL\"\n[green]\nurl_env = \"GREEN_DATABASE_URL\"\n";
+const PLAN: &str =
+    "format = 1\nname = \"count\"\n[blue]\nurl_env = \"BLUE_DATABASE_URL\"\n[green]\nurl_env = \"GREEN_DATABASE_URL\"\n";
 
 fn step(id: &str, phase: &str, rest: &str) -> String {
     format!("[[step]]\nid = \"{id}\"\nphase = \"{phase}\"\n{rest}\n")
@@ -142,7 +146,8 @@ async fn rows_are_counted_once_however_often_they_are_read() {
         "true",
         "id = \"x.id\"\nname = \"x.home\"",
     );
-    let visit = source("all", "person", "person AS x JOIN visit AS v ON v.person = x.id", "true", "id = \"v.id\"\nname = \"x.home\"");
+    let visit =
+        source("all", "person", "person AS x JOIN visit AS v ON v.person = x.id", "true", "id = \"v.id\"\nname = \"x.home\"");
     for (name, text) in [
         ("phone", format!("table = \"phone\"\nkey = [\"person\", \"kind\"]\n{}{}", phone("home"), phone("work"))),
         ("boss", format!("table = \"boss\"\nkey = [\"id\"]\n{boss}")),
@@ -176,7 +181,9 @@ async fn rows_that_are_missing_are_told_from_rows_set_aside() {
         "copy",
         "kind = \"clean_rows\"\nside = \"green\"\ntable = \"t\"\nwhere = \"id > 40\"\nreason = \"x\"\nmax_rows = 10\ndelete = true",
     );
-    let harm = |sql: &str| step("harm", "copy", &format!("kind = \"run_sql\"\nside = \"green\"\nsql = [\"{sql}\"]\nundo_sql = [\"SELECT 1\"]"));
+    let harm = |sql: &str| {
+        step("harm", "copy", &format!("kind = \"run_sql\"\nside = \"green\"\nsql = [\"{sql}\"]\nundo_sql = [\"SELECT 1\"]"))
+    };
     let verify = step("verify", "copy", "kind = \"verify\"\ntables = [\"t\"]");
     for (sql, words, code) in [
         ("SELECT 1", "adds up", 0),

@@ -199,11 +199,12 @@ async fn what_was_put_back_is_in_the_report_and_the_run_still_rolls_back() {
     let report = cleaned.workspace.run(&["report", "--format", "json"]).exits(0).stdout;
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     let restores = report["summary"]["restores"].as_array().unwrap();
-    let told: Vec<_> = restores.iter().map(|one| (one["step"].as_str(), one["waiting"].as_u64(), one["outcome"].clone())).collect();
-    assert_eq!(told, [
-        (Some("mend"), Some(5), serde_json::json!([5, 0])),
-        (Some("remove"), Some(10), serde_json::json!([9, 1])),
-    ]);
+    let told: Vec<_> =
+        restores.iter().map(|one| (one["step"].as_str(), one["waiting"].as_u64(), one["outcome"].clone())).collect();
+    assert_eq!(
+        told,
+        [(Some("mend"), Some(5), serde_json::json!([5, 0])), (Some("remove"), Some(10), serde_json::json!([9, 1])),]
+    );
     let text = cleaned.workspace.run(&["report"]).exits(0).stdout;
     assert!(text.contains("public.t on blue: of 10 rows set aside 9 put back, 1 left"), "{text}");
     cleaned.db.sql("DELETE FROM t WHERE id = 11").await;

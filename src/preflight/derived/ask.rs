@@ -105,12 +105,39 @@ fn fits(column: &Ident, expression: &str, to: &str) -> Vec<Ask> {
     let words = |what: &str| [format!("{what} {to} in {}", column.as_str()), format!("{what} {to} in {}", column.as_str())];
     let cast = format!("({expression}\n)::{}", bare.as_deref().unwrap_or(to));
     let [one, many] = words("cannot become");
-    let mut asks = vec![Ask::new("cast", Some(column), Probe::Fails(cast.clone()), one, many)];
+    let mut cast = Ask::new("cast", Some(column), Probe::Fails(cast), one, many);
+    cast.fix = no_value_of(column, expression, to).map(|condition| (condition, None));
+    let mut asks = vec![cast];
     if let Some(length) = length {
         asks.push(too_long(column, &format!("({expression}\n)::text"), length, to));
     }
     asks.extend(not_json(column, expression, to));
     asks
+}
+
+/// The condition of the values that have no form in a type, where SQL has one that says exactly that: numbers beyond a range, text that
+/// is no whole number or UUID as PostgreSQL reads it (manual 8.1.1, 8.12).
+pub(super) fn no_value_of(column: &Ident, expression: &str, to: &str) -> Option<String> {
+    let to = to.trim().to_lowercase();
+    let names = [column.to_string(), column.as_str().to_owned()];
+    let itself = names.iter().any(|name| expression == name || expression.to_lowercase() == format!("{name}::{to}"));
+    let range = match to.as_str() {
+        "smallint" | "int2" => Some("-32768 AND 32767"),
+        "integer" | "int" | "int4" => Some("-2147483648 AND 2147483647"),
+        "bigint" | "int8" => Some("-9223372036854775808 AND 9223372036854775807"),
+        _ => None,
+    };
+    match (itself, range, to.as_str()) {
+        (true, Some(range), _) => Some(format!(
+            "CASE WHEN {column}::text ~ '^[[:space:]]*[-+]?[0-9]+[[:space:]]*$' THEN {column}::text::numeric NOT BETWEEN {range} \
+             ELSE {column} IS NOT NULL END"
+        )),
+        (true, None, "uuid") => {
+            let digits = "([0-9a-f]{4}-?){7}[0-9a-f]{4}";
+            Some(format!("{column}::text !~* '^({digits}|\\{{{digits}\\}})$'"))
+        }
+        _ => None,
+    }
 }
 
 /// Values with more characters than a string type takes; blanks at the end are cut without an error.

@@ -9,13 +9,13 @@ use super::green::green;
 use super::inspect::Parents;
 use super::projected::{Brought, ProjectedCheck, Table};
 use super::rows::Rows;
-use super::{Check, Known, proof};
-use crate::pg::Session;
+use super::{Check, Known, proof, same_table};
+use crate::pg::{Session, explain};
 use crate::plan::{Plan, PlannedStep};
 use crate::projection::{Projection, anatomy, bind, identity, read_target};
 use crate::sql::{Ident, Literal, QualifiedName, Rule};
-use crate::step::{Cx, Projected};
-use crate::terms::Side;
+use crate::step::{Cx, Projected, RowChange};
+use crate::terms::{Finding, Severity, Side};
 
 /// The most rows of a table outside the copy that are held against a foreign key.
 const MOST_KEPT: usize = 10_000;
@@ -27,9 +27,14 @@ pub(super) async fn checks(
     step: &PlannedStep,
     projected: &Projected,
     seen: &mut BTreeSet<QualifiedName>,
+    changes: &[(String, RowChange)],
 ) -> anyhow::Result<Vec<Box<dyn Check>>> {
-    let schema = green(plan, cx, step).await?;
-    let (blue, on_green) = (cx.connect(Side::Blue).await?, schema.database.connect("crossfade/preflight").await?);
+    let blue = cx.connect(Side::Blue).await?;
+    let schema = match green(plan, cx, step).await {
+        Ok(schema) => schema,
+        Err(error) => return Ok(without_green(step, projected, seen, &error)),
+    };
+    let on_green = schema.database.connect("crossfade/preflight").await?;
     let (same, mut findings) = identity(&blue, &on_green, projected.tables()).await?;
     let mut set = projected.set().clone();
     set.projections.extend(same.iter().cloned());
@@ -45,14 +50,18 @@ pub(super) async fn checks(
         let mut keys = Vec::new();
         let mut estimate = 0;
         let mut known = Vec::new();
+        let mut pending = None;
         for source in &bound.sources {
             let mut of = proof::Known::default();
             keys.push(key_of(&blue, &source.drives).await?);
             let driving = read_target(&blue, &source.drives).await?;
             estimate += driving.map_or(0, |target| target.estimated_rows.max(0).unsigned_abs());
             for relation in anatomy(&source.from).relations {
-                if let Some(target) = read_target(&blue, &relation.table).await? {
-                    of.tables.insert(relation.alias.clone(), target);
+                let changed = changes.iter().find(|(_, change)| same_table(&change.table, &relation.table));
+                match (changed, read_target(&blue, &relation.table).await?) {
+                    (None, Some(target)) => drop(of.tables.insert(relation.alias.clone(), target)),
+                    (Some((step, change)), _) if !bound.identity || change.known.is_none() => pending = Some(step.clone()),
+                    _ => {}
                 }
                 if !bound.identity && seen.insert(relation.table.clone()) {
                     checks.push(Box::new(Dangling { table: relation.table }));
@@ -68,9 +77,17 @@ pub(super) async fn checks(
             .filter(|(name, _)| target.column(name).is_some_and(|column| column.built_in())) // blue knows no other type
             .cloned()
             .collect();
-        let rows = Rows::of_projection(&bound, &target, &keys, &left);
+        let mut rows = Rows::of_projection(&bound, &target, &keys, &left);
+        if let (true, Some(blue)) = (bound.identity, read_target(&blue, &bound.table).await?) {
+            let ahead: Vec<RowChange> = changes
+                .iter()
+                .filter(|(_, change)| same_table(&change.table, &blue.table))
+                .map(|(_, change)| change.clone())
+                .collect();
+            rows.look_ahead(&blue, &ahead);
+        }
         let same = bound.identity.then(|| keys.first().cloned().unwrap_or_default());
-        tables.push(Table { rows, bound, target, definitions, same, estimate, known });
+        tables.push(Table { rows, bound, target, definitions, same, estimate, known, pending });
     }
     let kept = kept(&on_green, &tables).await?;
     let encoding = encoding(&blue, &cx.connect(Side::Green).await?).await?;
@@ -80,6 +97,30 @@ pub(super) async fn checks(
     let brought = Arc::new(Brought { tables, kept, encoding, bytewise });
     checks.extend((0..count).map(|number| Box::new(ProjectedCheck { brought: Arc::clone(&brought), number }) as Box<dyn Check>));
     Ok(checks)
+}
+
+/// What can be looked at when green's schema cannot be had, and what that leaves open.
+fn without_green(
+    step: &PlannedStep,
+    projected: &Projected,
+    seen: &mut BTreeSet<QualifiedName>,
+    error: &anyhow::Error,
+) -> Vec<Box<dyn Check>> {
+    let open = Finding {
+        severity: Severity::Blocks,
+        object: format!("step {}: green's schema", step.id),
+        what: format!("cannot be had, so that no row was held against it: {}", explain(error)),
+        next: "bring green's schema there first (run the plan up to that step) and run preflight again".to_owned(),
+    };
+    let mut checks: Vec<Box<dyn Check>> = vec![Box::new(Known(format!("step {}", step.id), vec![open]))];
+    for source in projected.set().projections.iter().flat_map(|projection| &projection.sources) {
+        for relation in anatomy(&source.from).relations {
+            if seen.insert(relation.table.clone()) {
+                checks.push(Box::new(Dangling { table: relation.table }));
+            }
+        }
+    }
+    checks
 }
 
 /// The projection of a table that is the same on both sides, with a cast where the types are not.

@@ -139,11 +139,9 @@ impl Inspection<'_> {
             }
             Rule::ForeignKey { columns, references, full, .. } => {
                 let found = match parents.unwrap_or_else(|| Err("its parents are not known".to_owned())) {
-                    Ok((parents, referenced)) => {
-                        several::orphans(self.reader, self.rows, columns, &parents, &referenced, *full)
-                            .await?
-                            .map(|found| (found, referenced))
-                    }
+                    Ok((parents, referenced)) => several::orphans(self.reader, self.rows, columns, &parents, &referenced, *full)
+                        .await?
+                        .map(|found| (found, referenced)),
                     Err(why) => Err(why),
                 };
                 let fix = found.as_ref().ok().map(|(_, referenced)| nowhere(columns, references, referenced));
@@ -154,7 +152,8 @@ impl Inspection<'_> {
             }
             Rule::Exclude { elements, predicate } => {
                 let found = several::excluded(self.reader, self.rows, elements, predicate.as_deref()).await?;
-                self.answer("exclude", found, &format!("rows of {name}"), None, |found| {
+                let fix = self.later(elements, predicate.as_deref());
+                self.answer("exclude", found, &format!("rows of {name}"), fix.as_deref(), |found| {
                     let stand = if found.rows == 1 { "stands" } else { "stand" };
                     format!("{} {} {stand} against another row by {name}", found.rows, row_word(found.rows))
                 })
@@ -175,7 +174,8 @@ impl Inspection<'_> {
             Err(why) => Some(self.unanswered(rule, None, asked, &why)),
             Ok(found) if found.rows == 0 => None,
             Ok(found) => {
-                let whole = if self.sample.is_some() { " (every row was read: about several rows a sample tells nothing)" } else { "" };
+                let whole =
+                    if self.sample.is_some() { " (every row was read: about several rows a sample tells nothing)" } else { "" };
                 let words = what(&found) + whole;
                 let fix = fix.map(|condition| (condition, None));
                 Some(self.violation(rule, None, Severity::Blocks, words, found.rows, Counted::Exactly, found.keys, fix))
@@ -236,6 +236,30 @@ impl Inspection<'_> {
             keys,
             suggestion,
         }
+    }
+
+    /// The condition of rows that stand against one whose key comes before theirs, where the rule is about columns.
+    fn later(&self, elements: &[(String, String)], predicate: Option<&str>) -> Option<String> {
+        let Repair::CleanRows(key) = &self.repair else { return None };
+        let known = |name: &Ident| self.rows.sources.iter().any(|source| source.columns.iter().any(|(column, _)| column == name));
+        let columns: Vec<Ident> = elements.iter().map(|(text, _)| Ident::new(text.trim_matches('"'))).collect();
+        if key.is_empty() || predicate.is_some() || !columns.iter().all(known) {
+            return None;
+        }
+        // Other names inside, so that those of the table mean the row itself.
+        let inside = |n: usize| Ident::new(format!("earlier {n}"));
+        let all: Vec<&Ident> = columns.iter().chain(key.iter()).collect();
+        let renamed: Vec<String> = all.iter().enumerate().map(|(n, name)| format!("{name} AS {}", inside(n))).collect();
+        let against = elements.iter().zip(&columns).enumerate().map(|(n, ((_, op), name))| format!("{} {op} {name}", inside(n)));
+        let order = |names: Vec<String>| format!("to_jsonb(ARRAY[{}])::text", names.join(", "));
+        Some(format!(
+            "EXISTS (SELECT FROM (SELECT {} FROM {}) AS earlier WHERE {} < {} AND {})",
+            renamed.join(", "),
+            self.rows.table,
+            order((columns.len()..all.len()).map(|n| format!("{}::text", inside(n))).collect()),
+            order(key.iter().map(|name| format!("{name}::text")).collect()),
+            against.collect::<Vec<_>>().join(" AND ")
+        ))
     }
 
     /// The condition of all rows but the first of each key.

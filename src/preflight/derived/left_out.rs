@@ -29,7 +29,10 @@ pub(super) async fn rows(reader: &Reader, table: &Table) -> anyhow::Result<Vec<V
             .collect();
         let texts = key.iter().map(|column| format!("x.{column}::text")).collect::<Vec<_>>().join(", ");
         let rows = |condition: &str| {
-            format!("SELECT x.*, to_jsonb(ARRAY[{texts}])::text AS row_key, x.ctid AS place FROM {} AS x WHERE {condition}", source.drives)
+            format!(
+                "SELECT x.*, to_jsonb(ARRAY[{texts}])::text AS row_key, x.ctid AS place FROM {} AS x WHERE {condition}",
+                source.drives
+            )
         };
         let mut body = rows(&missing.join(" AND "));
         let question = format!(

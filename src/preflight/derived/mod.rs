@@ -31,7 +31,7 @@ use crate::terms::{Extent, Finding, Side};
 /// Every derived check of a plan, one per step and table. Steps whose effect is there already demand nothing more.
 ///
 /// # Errors
-/// When a server cannot be reached, or green's schema can neither be read nor be made on a throw-away server.
+/// When a server cannot be reached.
 pub async fn checks(plan: &Plan, cx: &Cx) -> anyhow::Result<Vec<Box<dyn Check>>> {
     let mut checks: Vec<Box<dyn Check>> = Vec::new();
     let mut changes: Vec<(Side, String, RowChange)> = Vec::new();
@@ -39,7 +39,9 @@ pub async fn checks(plan: &Plan, cx: &Cx) -> anyhow::Result<Vec<Box<dyn Check>>>
     let blue_green = plan.steps().iter().any(|step| step.step.brings().is_some());
     for step in plan.steps() {
         if let Some(projected) = step.step.brings() {
-            let made = brought::checks(plan, cx, step, projected, &mut copied).await?;
+            let on_blue = changes.iter().filter(|(side, ..)| *side == Side::Blue);
+            let on_blue: Vec<(String, RowChange)> = on_blue.map(|(_, step, change)| (step.clone(), change.clone())).collect();
+            let made = brought::checks(plan, cx, step, projected, &mut copied, &on_blue).await?;
             checks.extend(made);
             continue;
         }

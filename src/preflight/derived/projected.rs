@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::ask::{Ask, no_label, of_string_type, too_long};
+use super::ask::{Ask, no_label, no_value_of, of_string_type, too_long};
 use super::definitions::Definitions;
 use super::inspect::{Inspection, Parents, Repair};
 use super::reader::Reader;
@@ -31,6 +31,8 @@ pub(super) struct Table {
     pub same: Option<Vec<Ident>>,
     /// Blue's estimate of the driving rows.
     pub estimate: u64,
+    /// An earlier step that changes blue's rows in a way that cannot be looked ahead.
+    pub pending: Option<String>,
     /// What is known of each source.
     pub known: Vec<proof::Known>,
 }
@@ -44,7 +46,7 @@ impl Brought {
 impl Table {
     fn inspection<'a>(&'a self, reader: &'a Reader, sample: Option<f64>) -> Inspection<'a> {
         let repair = self.same.as_ref().map_or(Repair::Projection, |key| Repair::CleanRows(key));
-        Inspection { reader, rows: &self.rows, sample, estimate: self.estimate, pending: None, repair }
+        Inspection { reader, rows: &self.rows, sample, estimate: self.estimate, pending: self.pending.clone(), repair }
     }
 
     fn sources(&self) -> Vec<proof::Source<'_>> {
@@ -166,7 +168,11 @@ impl ProjectedCheck {
             if computed && !proof::at_hand(name, &sources) {
                 let one = format!("gives no value for {} ({})", name.as_str(), column.full_type);
                 let many = format!("give no value for {} ({})", name.as_str(), column.full_type);
-                asks.push(Ask::new("cast", Some(name), Probe::Fails(name.to_string()), one, many));
+                let mut ask = Ask::new("cast", Some(name), Probe::Fails(name.to_string()), one, many);
+                if table.same.is_some() {
+                    ask.fix = no_value_of(name, name.as_str(), &column.full_type).map(|condition| (condition, None));
+                }
+                asks.push(ask);
             }
             let filled = table.bound.columns.iter().any(|bound| bound.name == *name);
             if let (true, (Some(_), Some(length))) = (filled, of_string_type(&column.full_type))
@@ -206,7 +212,8 @@ impl ProjectedCheck {
     async fn constants_point_there(&self, reader: &Reader, columns: &[Ident], parents: &Parents) -> anyhow::Result<bool> {
         let rows = &self.table().rows;
         let of = |source: &super::rows::RowSource| -> Option<Vec<(Ident, String)>> {
-            let find = |name: &Ident| source.columns.iter().find(|(column, text)| column == name && proof::constant(text)).cloned();
+            let find =
+                |name: &Ident| source.columns.iter().find(|(column, text)| column == name && proof::constant(text)).cloned();
             columns.iter().map(find).collect()
         };
         let all: Option<Vec<_>> = rows.sources.iter().map(of).collect();

@@ -68,7 +68,8 @@ pub(super) fn short_enough(column: &Ident, most: u32, sources: &[Source]) -> boo
 /// Whether a column can be had of every row: it is a column of an ordinary table, or a constant.
 pub(super) fn at_hand(column: &Ident, sources: &[Source]) -> bool {
     sources.iter().all(|source| {
-        let stored = source.column(column).is_some_and(|(alias, _)| source.known.tables.get(alias).is_some_and(|table| table.plain));
+        let stored =
+            source.column(column).is_some_and(|(alias, _)| source.known.tables.get(alias).is_some_and(|table| table.plain));
         stored || source.expression(column).is_some_and(constant)
     })
 }
@@ -81,7 +82,8 @@ pub(super) fn single(rule: &Rule, green: &Target, sources: &[Source]) -> bool {
                 || source.column(column).is_some_and(|(alias, of)| source.drives(alias) && of.not_null)
         }),
         Rule::IndexRow { keys, .. } => {
-            let sizes = keys.iter().map(|key| bytes(green.column(&Ident::new(key.trim_matches('"')))?)).collect::<Option<Vec<_>>>();
+            let sizes =
+                keys.iter().map(|key| bytes(green.column(&Ident::new(key.trim_matches('"')))?)).collect::<Option<Vec<_>>>();
             sizes.is_some_and(|sizes| 8 + sizes.iter().sum::<u32>() <= 2704)
         }
         _ => false,
@@ -120,11 +122,17 @@ pub(super) fn points_somewhere(columns: &[Ident], referenced: &[Ident], children
         let anatomy = anatomy(&child.rows.from);
         parents.iter().any(|parent| {
             let whole = parent.rows.filter.is_none()
-                && crate::projection::anatomy(&parent.rows.from).relations.iter().map(|r| r.end).eq([parent.rows.from.trim_end().len()]);
+                && crate::projection::anatomy(&parent.rows.from).relations.iter().map(|r| r.end).eq([parent
+                    .rows
+                    .from
+                    .trim_end()
+                    .len()]);
             let Some(all) = parent.known.tables.get(parent.rows.alias.as_str()).filter(|_| whole) else { return false };
             let aliases = child.known.tables.iter().filter(|(_, target)| target.oid == all.oid).map(|(alias, _)| alias);
             let mut aliases = aliases.filter(|alias| anatomy.relations.iter().any(|relation| relation.alias == **alias));
-            aliases.any(|alias| columns.iter().zip(referenced).all(|(column, other)| same(child, &anatomy, alias, column, parent, other)))
+            aliases.any(|alias| {
+                columns.iter().zip(referenced).all(|(column, other)| same(child, &anatomy, alias, column, parent, other))
+            })
         })
     })
 }
@@ -214,7 +222,8 @@ mod tests {
         let (child, parent) = (known(&[("t", table("t", 1)), ("j", table("j", 2))]), known(&[("t", table("j", 2))]));
         let proved = |from: &str, expression: &str, feeds: &str, filter: Option<&str>| {
             let columns = [("c", expression), ("n", "(SELECT nid FROM green)")];
-            let (children, parents) = (rows(from, None, &columns), rows(feeds, filter, &[("id", "t.id"), ("n", "(SELECT nid FROM green)")]));
+            let (children, parents) =
+                (rows(from, None, &columns), rows(feeds, filter, &[("id", "t.id"), ("n", "(SELECT nid FROM green)")]));
             let names = |names: [&str; 2]| names.map(Ident::new).to_vec();
             points_somewhere(
                 &names(["c", "n"]),
@@ -236,7 +245,11 @@ mod tests {
     #[test]
     fn values_that_are_there_and_fit() {
         let known = known(&[("t", table("t", 1)), ("j", table("j", 2))]);
-        let rows = rows("t AS t LEFT JOIN j ON true", None, &[("a", "t.id"), ("b", "j.id"), ("c", "t.p"), ("n", "(SELECT nid FROM green)")]);
+        let rows = rows(
+            "t AS t LEFT JOIN j ON true",
+            None,
+            &[("a", "t.id"), ("b", "j.id"), ("c", "t.p"), ("n", "(SELECT nid FROM green)")],
+        );
         let source = [Source { rows: &rows, known: &known }];
         let never_null = |name: &str| single(&Rule::NotNull(Ident::new(name)), &table("g", 3), &source);
         assert_eq!(["a", "b", "c", "n"].map(never_null), [true, false, false, true]);

@@ -119,30 +119,26 @@ impl Rows {
     /// are now.
     pub fn of_table(side: Side, target: &Target, key: Vec<Ident>, changes: &[RowChange]) -> Self {
         let alias = Ident::new("t");
-        let known: Vec<&(String, Becomes)> = changes.iter().filter_map(|change| change.known.as_ref()).collect();
-        let columns = target.columns.iter().map(|column| {
-            let mut expression = format!("{alias}.{}", column.name);
-            for (condition, becomes) in &known {
-                if let Becomes::Set(set) = becomes
-                    && let Some((_, value)) = set.iter().find(|(name, _)| *name == column.name)
-                {
-                    expression = format!("CASE WHEN ({condition}\n) THEN ({value}\n) ELSE {expression} END");
-                }
-            }
-            (column.name.clone(), expression)
-        });
-        let gone = known.iter().filter(|(_, becomes)| *becomes == Becomes::Gone);
-        let stays: Vec<String> = gone.map(|(condition, _)| format!("(({condition}\n) IS NOT TRUE)")).collect();
-        let source = RowSource {
-            drives: target.table.clone(),
-            from: format!("{} AS {alias}", target.table),
-            filter: (!stays.is_empty()).then(|| stays.join(" AND ")),
-            columns: columns.collect(),
-            alias,
-            key,
-        };
+        let (columns, filter) = ahead(target, &alias, changes);
+        let source =
+            RowSource { drives: target.table.clone(), from: format!("{} AS {alias}", target.table), filter, columns, alias, key };
         let label = format!("table {} on {side}", target.table.plain());
         Self { side, table: target.table.clone(), label, prelude: String::new(), sources: vec![source] }
+    }
+
+    /// The same for rows of a table that goes over as it is: what stands for its driving table is that table after `changes`.
+    pub fn look_ahead(&mut self, table: &Target, changes: &[RowChange]) {
+        for source in self.sources.iter_mut().filter(|_| !changes.is_empty()) {
+            let alias = &source.alias;
+            let (columns, filter) = ahead(table, alias, changes);
+            let columns: Vec<String> = columns.iter().map(|(name, expression)| format!("({expression}\n) AS {name}")).collect();
+            source.from = format!(
+                "(SELECT {alias}.ctid, {} FROM {} AS {alias} WHERE {}) AS {alias}",
+                columns.join(", "),
+                table.table,
+                filter.as_deref().unwrap_or("true")
+            );
+        }
     }
 
     /// What a projection gives; `keys` are the keys of the driving tables, `defaults` what fills the columns it leaves out.
@@ -187,6 +183,25 @@ impl Rows {
     pub fn keyed(&self) -> bool {
         self.sources.iter().all(|source| !source.key.is_empty())
     }
+}
+
+/// A table's columns, and the condition of the rows that stay, after `changes` whose effect is known.
+fn ahead(target: &Target, alias: &Ident, changes: &[RowChange]) -> (Vec<(Ident, String)>, Option<String>) {
+    let known: Vec<&(String, Becomes)> = changes.iter().filter_map(|change| change.known.as_ref()).collect();
+    let columns = target.columns.iter().map(|column| {
+        let mut expression = format!("{alias}.{}", column.name);
+        for (condition, becomes) in &known {
+            if let Becomes::Set(set) = becomes
+                && let Some((_, value)) = set.iter().find(|(name, _)| *name == column.name)
+            {
+                expression = format!("CASE WHEN ({condition}\n) THEN ({value}\n) ELSE {expression} END");
+            }
+        }
+        (column.name.clone(), expression)
+    });
+    let gone = known.iter().filter(|(_, becomes)| *becomes == Becomes::Gone);
+    let stays: Vec<String> = gone.map(|(condition, _)| format!("(({condition}\n) IS NOT TRUE)")).collect();
+    (columns.collect(), (!stays.is_empty()).then(|| stays.join(" AND ")))
 }
 
 #[cfg(test)]

@@ -80,7 +80,12 @@ impl<'a> Child<'a> {
 
 /// Reads `rows` once, and says for each rule whether they keep to it: keys that must not repeat, then rows of others that point
 /// to them. `None` where the rows cannot be had in one query.
-pub(super) async fn kept(reader: &Reader, rows: &Rows, keys: &[Keys<'_>], children: &[Child<'_>]) -> anyhow::Result<Option<Vec<bool>>> {
+pub(super) async fn kept(
+    reader: &Reader,
+    rows: &Rows,
+    keys: &[Keys<'_>],
+    children: &[Child<'_>],
+) -> anyhow::Result<Option<Vec<bool>>> {
     if keys.len() + children.len() < 2 {
         return Ok(None); // nothing is saved
     }
@@ -135,11 +140,7 @@ fn lost(columns: &[Ident], parents: &str, referenced: &[Ident], full: bool) -> S
 }
 
 /// Rows beyond the first of each key.
-pub(super) async fn repeated(
-    reader: &Reader,
-    rows: &Rows,
-    rule: &Keys<'_>,
-) -> anyhow::Result<Unanswered> {
+pub(super) async fn repeated(reader: &Reader, rows: &Rows, rule: &Keys<'_>) -> anyhow::Result<Unanswered> {
     let conditions = rule.conditions();
     let filter = if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
     let grouped: Vec<String> = rule.keys.iter().map(|key| format!("({key})")).collect();
