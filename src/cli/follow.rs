@@ -59,7 +59,7 @@ pub(super) async fn follow(args: &FollowArgs, format: Format, quiet: bool) -> an
             let figures: std::collections::BTreeMap<&str, u64> = figures.into_iter().collect();
             print_json(&serde_json::json!({ "run": run, "figures": figures }))?;
         }
-        Format::Text | Format::Sarif => {
+        Format::Text | Format::Sarif | Format::Github => {
             let figures = figures.map(|(name, value)| format!("{name} {value}"));
             text::print(&format!("run {run} of {}: {}\n", plan.name(), figures.join(", ")))?;
         }

@@ -107,7 +107,7 @@ impl Pair {
 /// Green is what the projections give at this snapshot.
 async fn equal(bound: &[Bound], at: &Snapshot, green: &TestDb) {
     let green = Snapshot::export(Opener::new(green.database(), "test".to_owned())).await.unwrap();
-    for comparison in compare(bound, at, &green, 2, |_, _| {}).await.unwrap() {
+    for comparison in compare(bound, at, &green, 2, &crossfade::terms::RunId::fresh(), |_, _| {}).await.unwrap() {
         assert_eq!(comparison.differences.kept(), [], "table {}", comparison.table.plain());
     }
 }

@@ -98,6 +98,8 @@ impl Switch {
             told.crash_point(&format!(
                 "to-{to}/{}",
                 match moment {
+                    Moment::Recorded => "recorded",
+                    Moment::Replayed => "replayed",
                     Moment::Staged => "staged",
                     Moment::Applied => "changed",
                     Moment::Committed => "committed",
@@ -119,7 +121,7 @@ impl Switch {
         let bound: Vec<Bound> = bound.into_iter().map(|(bound, _)| bound).collect();
         let (of_blue, of_green) =
             (Snapshot::export(cx.opener(Side::Blue)?).await?, Snapshot::export(cx.opener(Side::Green)?).await?);
-        let compared = compare(&bound, &of_blue, &of_green, cx.limits.jobs, |_, _| ()).await?;
+        let compared = compare(&bound, &of_blue, &of_green, cx.limits.jobs, &cx.run, |_, _| ()).await?;
         Ok(compared.iter().map(|comparison| comparison.differences.total()).sum())
     }
 
