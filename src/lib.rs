@@ -13,8 +13,8 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-pub mod capture;
 pub mod audit;
+pub mod capture;
 pub mod cli;
 pub mod copy;
 pub mod crash;

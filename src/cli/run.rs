@@ -42,7 +42,13 @@ pub(super) async fn run(args: &RunArgs, format: Format, quiet: bool) -> Result<E
     let interrupt = Interrupt::default();
     let (screen, notices) = Screen::start(quiet);
     if !args.execute {
-        let asked = Asked { plan_file: &args.plan.plan, state_dir: &args.plan.state, databases, allow_hooks: args.allow_hooks, only: None };
+        let asked = Asked {
+            plan_file: &args.plan.plan,
+            state_dir: &args.plan.state,
+            databases,
+            allow_hooks: args.allow_hooks,
+            only: None,
+        };
         let exit = preview(&plan, asked, notices, format).await;
         screen.finish().await;
         return exit;

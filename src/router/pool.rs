@@ -113,7 +113,7 @@ impl Pool {
     /// Why there is no answer.
     pub async fn send(self: &Arc<Self>, mut request: Request<Outgoing>) -> Result<(Response<Incoming>, Lease), Failure> {
         if self.target.http2 {
-            return self.send_h2(request).await;
+            return Box::pin(self.send_h2(request)).await;
         }
         let mut used = true;
         loop {
@@ -121,7 +121,7 @@ impl Pool {
                 Some(sender) => sender,
                 None => {
                     used = false;
-                    self.connect_h1().await?
+                    Box::pin(self.connect_h1()).await?
                 }
             };
             let again = match (used, request.method(), request.body().is_empty()) {

@@ -56,8 +56,8 @@ pub async fn serve(place: Place, request: Request<Incoming>) -> Result<Answer, I
             // It is whole here: its length is known, whatever the client said.
             head.headers.remove(CONTENT_LENGTH);
             let whole = match head.operation {
-                Operation::Grant => refresh::token(&place, &settings, head, body).await,
-                _ => revoke::revoke(&place, &settings, head, body).await,
+                Operation::Grant => Box::pin(refresh::token(&place, &settings, head, body)).await,
+                _ => Box::pin(revoke::revoke(&place, &settings, head, body)).await,
             };
             whole.map(|answer| answer.response())
         }
@@ -120,7 +120,8 @@ async fn stream(
     let (operation, came) = (head.operation, head.came);
     let admitted = admit(place, settings, &head).await?;
     let (body, verdict) = Outgoing::stream(incoming, limits.body, limits.body_pause, limits.body_time);
-    let answered = match send(place, head, body, admitted).await {
+    // Apart from the rest: what is parked does not need room for it.
+    let answered = match Box::pin(send(place, head, body, admitted)).await {
         Ok(answered) => answered,
         Err(none) => {
             return match status_of(&verdict) {

@@ -7,8 +7,8 @@ use anyhow::Context as _;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
-use crate::hook;
 use super::Guard;
+use crate::hook;
 use crate::limits::Limits;
 use crate::pg::{Blocker, Database, Opener, Session};
 use crate::terms::{Account, RunId, Side, StepId};

@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{Cx, Fault, from_table};
-use crate::hook::Program;
 use crate::audit::Job;
+use crate::hook::Program;
 use crate::pg::explain;
 use crate::terms::{Finding, Phase, Severity, Side};
 

@@ -56,7 +56,21 @@ fn shipped(name: &str) -> PathBuf {
 #[test]
 fn help_of_every_command() {
     let mut text = String::new();
-    for command in ["", "demo", "check", "lint", "audit", "run", "follow", "status", "report", "rollback", "revocations", "quarantine", "route"] {
+    for command in [
+        "",
+        "demo",
+        "check",
+        "lint",
+        "audit",
+        "run",
+        "follow",
+        "status",
+        "report",
+        "rollback",
+        "revocations",
+        "quarantine",
+        "route",
+    ] {
         let words: Vec<&str> = [command, "-h"].into_iter().filter(|word| !word.is_empty()).collect();
         let ran =
             Ran::of(crossfade().args(&words).env_remove("CROSSFADE_STATE").env("COLUMNS", "100").output().unwrap()).exits(0);
