@@ -53,9 +53,10 @@ impl Apply<'_> {
                 // The statement tells the number of the new rows; where there are none, that of the saved ones.
                 changes.push(Change { place: *place, sign: i64::from(rows), sql });
             }
-        }
-        for place in green.order.iter().filter(used) {
-            changes.extend(green.update(*place).map(|sql| Change { place: *place, sign: 0, sql }));
+            // Before the children's turn: a row that is there already may get the value that a new child points to.
+            if rows {
+                changes.extend(green.update(*place).map(|sql| Change { place: *place, sign: 0, sql }));
+            }
         }
         for place in green.order.iter().rev().filter(used) {
             changes.push(Change { place: *place, sign: -1, sql: green.delete(*place) });

@@ -33,14 +33,15 @@ async fn every_row_of_the_hydra_journey_is_accounted_for() {
     let (blue, green) = (hydra::blue_1_11_10().await, TestDb::empty().await);
     let before = hydra::rows(&blue).await;
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let cleanup = "[[step]]\nid = \"clean-lost-logins\"\nphase = \"copy\"\nkind = \"clean_rows\"\nside = \"green\"\n\
+    let cleanup = "[[step]]\nid = \"clean-lost-logins\"\nphase = \"follow\"\nkind = \"clean_rows\"\nside = \"green\"\n\
         table = \"hydra_oauth2_flow\"\nwhere = \"state IN (1, 128) AND consent_challenge_id IS NULL\"\n\
         reason = \"nobody can finish these logins\"\nmax_rows = 1000\ndelete = true\ncascades = true\n\n\
-        [[step]]\nid = \"mend-urls\"\nphase = \"copy\"\nkind = \"clean_rows\"\nside = \"green\"\ntable = \"hydra_oauth2_flow\"\n\
+        [[step]]\nid = \"mend-urls\"\nphase = \"follow\"\nkind = \"clean_rows\"\nside = \"green\"\ntable = \"hydra_oauth2_flow\"\n\
         where = \"request_url <> '' AND state = 129\"\nreason = \"refused\"\nmax_rows = 1000\nset = { request_url = \"''\" }\n\n";
     let plan = std::fs::read_to_string(hydra::plan("hydra-2x-blue-green.toml")).unwrap();
     let (first, last) = plan.split_once("[[step]]\nid = \"verify-rows\"").unwrap();
     let plan = format!("{first}{cleanup}[[step]]\nid = \"verify-rows\"{last}")
+        .replace("\"revocations/", &format!("\"{}/", root.join("plans/revocations").to_str().unwrap()))
         .replace("../migrations", root.join("migrations").to_str().unwrap())
         .replace("\"projections/hydra-2x\"", &format!("{:?}", root.join("plans/projections/hydra-2x").to_str().unwrap()));
     let workspace = Workspace::new(&plan, &blue, Some(&green));

@@ -288,7 +288,7 @@ async fn the_plans_that_ship_are_asked_about_their_tables() {
     assert_eq!(serious(ask_file(&plan, &on_blue, Some(&on_green), Thresholds::default()).await), []);
     blue.sql("ALTER TABLE hydra_oauth2_refresh SET UNLOGGED; ALTER TABLE hydra_client SET (autovacuum_enabled = false)").await;
     let findings = ask_file(&plan, &on_blue, Some(&on_green), Thresholds::default()).await;
-    holds(&findings, Severity::Warning, "table public.hydra_oauth2_refresh on blue", "is unlogged");
+    holds(&findings, Severity::Blocks, "table public.hydra_oauth2_refresh on blue", "is no ordinary, permanent table");
     holds(&findings, Severity::Warning, "table public.hydra_client on blue", "autovacuum is off");
 }
 

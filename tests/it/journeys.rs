@@ -193,7 +193,8 @@ async fn in_place_survives_random_kills() {
 #[tokio::test]
 async fn blue_green_survives_a_crash_at_every_point() {
     let (blue, undisturbed, green) = (blue_1_11_10().await, TestDb::empty().await, TestDb::empty().await);
-    run(&Workspace::at(tempfile::tempdir().unwrap(), &blue, Some(&undisturbed)), BLUE_GREEN, &["run", "--execute"]).exits(0);
+    let other = blue_1_11_10().await; // one run captures a blue database
+    run(&Workspace::at(tempfile::tempdir().unwrap(), &other, Some(&undisturbed)), BLUE_GREEN, &["run", "--execute"]).exits(0);
     let workspace = Workspace::at(tempfile::tempdir().unwrap(), &blue, Some(&green));
     let crashes = through_every_crash_point(&workspace, BLUE_GREEN, &["run", "--execute"]);
     assert!(crashes > 20, "{crashes}");
@@ -206,7 +207,8 @@ async fn blue_green_survives_a_crash_at_every_point() {
 async fn blue_green_survives_random_kills() {
     let (blue, undisturbed, green) = (blue_1_11_10().await, TestDb::empty().await, TestDb::empty().await);
     let began = Instant::now();
-    run(&Workspace::at(tempfile::tempdir().unwrap(), &blue, Some(&undisturbed)), BLUE_GREEN, &["run", "--execute"]).exits(0);
+    let other = blue_1_11_10().await; // one run captures a blue database
+    run(&Workspace::at(tempfile::tempdir().unwrap(), &other, Some(&undisturbed)), BLUE_GREEN, &["run", "--execute"]).exits(0);
     let workspace = Workspace::at(tempfile::tempdir().unwrap(), &blue, Some(&green));
     through_random_kills(&workspace, BLUE_GREEN, &["run", "--execute"], 15, began.elapsed());
     assert_same(&green, &undisturbed).await;
