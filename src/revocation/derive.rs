@@ -116,7 +116,7 @@ fn changes(id: i32, columns: &[(usize, Ident)], since: &str) -> String {
     let read: String = columns.iter().map(|(at, name)| format!(", keys[{at}] AS {name}")).collect();
     let branches = unseen(since).map(|unseen| {
         format!(
-            "SELECT transaction, operation::text AS operation, written_at{read} FROM crossfade.outbox \
+            "SELECT transaction, CASE operation WHEN 'c' THEN 'u' ELSE operation::text END AS operation, written_at{read} FROM crossfade.outbox \
              WHERE captured = {id} AND operation <> 't' AND {unseen}"
         )
     });

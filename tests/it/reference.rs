@@ -76,7 +76,10 @@ fn the_plan_reference_holds() {
         assert!(!keys.is_empty(), "{problems}");
         for key in keys {
             let written = section.lines().any(|line| {
-                line.starts_with('|') && line.split('|').nth(1).is_some_and(|cell| cell.contains(&format!("`{key}")))
+                line.starts_with('|')
+                    && line.split('|').nth(1).is_some_and(|cell| {
+                        [format!("`{key}"), format!("`[[step.{key}]]")].iter().any(|name| cell.contains(name))
+                    })
             });
             assert!(written, "{}: key `{key}` has no line", kind.name);
         }
