@@ -139,3 +139,16 @@ pub async fn rows(db: &TestDb) -> Vec<(String, i64, String)> {
     }
     all
 }
+
+/// The steps of the shipped blue-green plan that leave blue as it is: no capture, and nothing that needs it. Its paths are absolute.
+pub fn without_capture() -> String {
+    let shipped = std::fs::read_to_string(plan("hydra-2x-blue-green.toml")).unwrap();
+    let kinds = ["require", "migrate", "copy", "verify"];
+    let stays = |step: &&str| kinds.iter().any(|kind| step.contains(&format!("kind = \"{kind}\"")));
+    let (head, steps) = shipped.split_once("[[step]]").unwrap();
+    let steps: Vec<String> = steps.split("[[step]]").filter(stays).map(|step| format!("[[step]]{step}")).collect();
+    assert_eq!(steps.len(), kinds.len());
+    format!("{head}{}", steps.concat())
+        .replace("../migrations", plan("../migrations").to_str().unwrap())
+        .replace("\"projections/", &format!("\"{}/", plan("projections").to_str().unwrap()))
+}

@@ -10,7 +10,7 @@ use crossfade::projection::Captured;
 use crossfade::revocation::{Event, Figures, Proof, Rules, Source, ahead, figures, load, pending, prove, record};
 use crossfade::terms::{RunId, StepId, key_digest};
 
-use crate::hydra::blue_1_11_10;
+use crate::hydra::{blue_1_11_10, without_capture};
 use crate::support::{Ran, TestDb, Workspace, entries, eventually};
 
 fn rules() -> Rules {
@@ -244,15 +244,7 @@ async fn each_operation_of_each_version_gives_its_events_and_no_other() {
 /// Green after the copy of `blue`.
 async fn copied(blue: &Blue) -> TestDb {
     let green = TestDb::empty().await;
-    let shipped = std::fs::read_to_string(crate::hydra::plan("hydra-2x-blue-green.toml")).unwrap();
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let here = |step: &&str| ["require", "migrate", "copy"].iter().any(|kind| step.contains(&format!("kind = \"{kind}\"")));
-    let (head, steps) = shipped.split_once("[[step]]").unwrap();
-    let steps: Vec<String> = steps.split("[[step]]").filter(here).map(|step| format!("[[step]]{step}")).collect();
-    let plan = format!("{head}{}", steps.concat())
-        .replace("../migrations", root.join("migrations").to_str().unwrap())
-        .replace("\"projections/", &format!("\"{}/", root.join("plans/projections").to_str().unwrap()));
-    Workspace::new(&plan, &blue.db, Some(&green)).run(&["run", "--execute"]).exits(0);
+    Workspace::new(&without_capture(), &blue.db, Some(&green)).run(&["run", "--execute"]).exits(0);
     green
 }
 
