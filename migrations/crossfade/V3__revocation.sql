@@ -13,11 +13,9 @@ CREATE TABLE crossfade.revocation (
     captured_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
     replayed_at  timestamptz,
     proved_at    timestamptz,
-    published_at timestamptz,
     UNIQUE (run, what, id, transaction)
 );
 CREATE INDEX revocation_to_replay ON crossfade.revocation (run, what, seq) WHERE replayed_at IS NULL;
-CREATE INDEX revocation_to_publish ON crossfade.revocation (run, seq) WHERE published_at IS NULL;
 
 -- The rules that revocations of a run are told by, on blue beside what is captured: whoever reads the outbox finds them.
 CREATE TABLE crossfade.revocation_rules (

@@ -21,16 +21,26 @@ use crate::terms::{Finding, Fingerprint, RunId, Severity};
 /// Where a batch is; for the tests' crash points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
-    /// Some revocations are recorded on green, ahead of everything else.
-    Recorded,
-    /// All of them are taken away on green.
-    Replayed,
+    /// Revocations are being dealt with, ahead of everything else.
+    Revocations(revocation::Moment),
     /// Rows are staged on green.
     Staged,
     /// Green's tables are changed, not committed.
     Applied,
     /// The batch is committed; the outbox is not purged.
     Committed,
+}
+
+impl Moment {
+    /// What the crash point there is called.
+    pub fn place(self) -> &'static str {
+        match self {
+            Moment::Revocations(moment) => moment.place(),
+            Moment::Staged => "staged",
+            Moment::Applied => "changed",
+            Moment::Committed => "committed",
+        }
+    }
 }
 
 /// What a follower works on.
@@ -155,12 +165,7 @@ impl Worker {
         let mut oldest: Option<SystemTime> = None;
         let OnGreen { session, described, since, staged } = green;
         if let Some(rules) = &self.rules {
-            let told = |moment| {
-                (self.setup.told)(match moment {
-                    revocation::Moment::Recorded => Moment::Recorded,
-                    revocation::Moment::Replayed => Moment::Replayed,
-                });
-            };
+            let told = |moment| (self.setup.told)(Moment::Revocations(moment));
             ahead(at.session(), session, &self.setup.run, rules, since, told).await?;
         }
         let mut pending = Pending::new(&self.bound, &self.paths, at.session(), &walker, session, described, staged);

@@ -93,6 +93,11 @@ impl Scene<'_> {
         self.piece.touches.iter().flatten().filter(|touch| self.hot(&touch.relation))
     }
 
+    /// Whether it takes a lock that stops traffic on a table in use, and nothing has set this setting.
+    pub fn stops_traffic_without(&self, setting: &str) -> bool {
+        !self.state.settings.contains_key(setting) && self.hot_touches().any(|touch| touch.lock.stops_traffic())
+    }
+
     /// Whether a limit in milliseconds (`lock_timeout` and its kind) is set and not 0.
     pub fn limited(&self, setting: &str) -> bool {
         self.state

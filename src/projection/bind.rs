@@ -23,6 +23,14 @@ pub struct Binding {
     pub following: Vec<Finding>,
 }
 
+impl Binding {
+    /// What forbids to follow: of both lists, the findings that block.
+    pub fn blocks_following(&self) -> Vec<Finding> {
+        let all = self.findings.iter().chain(&self.following);
+        all.filter(|finding| finding.severity == Severity::Blocks).cloned().collect()
+    }
+}
+
 /// Holds every projection against both catalogs and finds everything that does not fit at once. Changes nothing.
 ///
 /// `keys_indexed` is false while a copy has set the unique indexes aside: then no index is asked for.

@@ -13,6 +13,16 @@ pub enum Moment {
     Replayed,
 }
 
+impl Moment {
+    /// What the crash point there is called.
+    pub fn place(self) -> &'static str {
+        match self {
+            Moment::Recorded => "recorded",
+            Moment::Replayed => "replayed",
+        }
+    }
+}
+
 /// Records the revocations between the watermark and blue's snapshot and takes them away on green, in transactions of their own,
 /// before the batch of that snapshot begins and before anything is purged. `blue` is a session in that snapshot. After a crash the
 /// same comes again and changes nothing. Gives how many revocations are new, and how many were taken away.

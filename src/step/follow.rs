@@ -179,24 +179,15 @@ pub async fn open(cx: &Cx, projected: &[&Projected]) -> anyhow::Result<(Follower
     let (blue, green) = (cx.connect(Side::Blue).await?, cx.connect(Side::Green).await?);
     let mut bound = Vec::new();
     for projected in projected {
-        let Binding { bound: more, findings, following } = projected.bind(&blue, &green, true).await?;
-        let blocking: Vec<Finding> =
-            findings.into_iter().chain(following).filter(|finding| finding.severity == Severity::Blocks).collect();
+        let binding = projected.bind(&blue, &green, true).await?;
+        let blocking = binding.blocks_following();
         if !blocking.is_empty() {
             return Err(Stop::Findings(blocking).into());
         }
-        bound.extend(more);
+        bound.extend(binding.bound);
     }
     let told = cx.clone();
-    let told = Arc::new(move |moment| {
-        told.crash_point(match moment {
-            Moment::Recorded => "recorded",
-            Moment::Replayed => "replayed",
-            Moment::Staged => "staged",
-            Moment::Applied => "changed",
-            Moment::Committed => "committed",
-        });
-    });
+    let told = Arc::new(move |moment: Moment| told.crash_point(moment.place()));
     let setup =
         Setup { run: cx.run.clone(), blue: cx.opener(Side::Blue)?, green: cx.opener(Side::Green)?, bound: bound.clone(), told };
     Ok((Follower::open(setup).await.map_err(as_stop)?, bound))

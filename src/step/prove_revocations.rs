@@ -8,7 +8,7 @@ use super::registry::{Kind, KindResult, Surroundings};
 use super::{Cx, Fault, Forecast, Reversal, Step, Stop, Summary, Touched, from_table};
 use crate::follow::lock;
 use crate::pg::{Session, Snapshot};
-use crate::revocation::{Moment, Proof, Restored, Rules, ahead, load, prove, stored_rules};
+use crate::revocation::{Proof, Restored, Rules, ahead, load, prove, stored_rules};
 use crate::terms::{Before, Extent, Finding, Severity, Side};
 
 /// The table entry of this kind.
@@ -124,13 +124,7 @@ impl Step for ProveRevocations {
         lock(&green, &cx.run).await.map_err(as_stop)?;
         let watermark = watermark(&green, cx).await?.ok_or_else(|| anyhow::anyhow!("green lost its watermark"))?;
         let at = Snapshot::export(cx.opener(Side::Blue)?).await?;
-        ahead(at.session(), &mut green, &cx.run, &self.rules, &watermark, |moment| {
-            cx.crash_point(match moment {
-                Moment::Recorded => "recorded",
-                Moment::Replayed => "replayed",
-            });
-        })
-        .await?;
+        ahead(at.session(), &mut green, &cx.run, &self.rules, &watermark, |moment| cx.crash_point(moment.place())).await?;
         let proof = prove(at.session(), &green, &cx.run, &self.rules).await?;
         cx.crash_point("proved");
         for (name, count) in [

@@ -34,10 +34,7 @@ ALTER TABLE accounts ADD COLUMN city text;",
 };
 
 fn check(scene: &Scene<'_>, hits: &mut Hits) {
-    if scene.end || scene.state.settings.contains_key("idle_in_transaction_session_timeout") {
-        return;
-    }
-    if scene.hot_touches().any(|t| t.lock.stops_traffic()) {
+    if !scene.end && scene.stops_traffic_without("idle_in_transaction_session_timeout") {
         hits.at(&scene.piece.at, "idle_in_transaction_session_timeout is not set before this statement".to_owned());
     }
 }

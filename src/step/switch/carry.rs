@@ -13,7 +13,7 @@ use crate::pg::Snapshot;
 use crate::projection::{Binding, Bound};
 use crate::step::projected::Projected;
 use crate::step::{Cx, Stop};
-use crate::terms::{Finding, Severity, Side};
+use crate::terms::Side;
 use crate::verify::compare;
 
 /// What is left to carry.
@@ -77,13 +77,7 @@ impl Switch {
         let Some(projected) = self.way(to) else { return Ok(None) };
         let (from, to) = (cx.connect(other(to)).await?, cx.connect(to).await?);
         let binding = projected.bind(&from, &to, true).await?;
-        let blocking: Vec<Finding> = binding
-            .findings
-            .iter()
-            .chain(&binding.following)
-            .filter(|finding| finding.severity == Severity::Blocks)
-            .cloned()
-            .collect();
+        let blocking = binding.blocks_following();
         if blocking.is_empty() { Ok(Some(binding)) } else { Err(Stop::Findings(blocking).into()) }
     }
 
@@ -94,18 +88,7 @@ impl Switch {
         }
         let Some(Binding { bound, .. }) = self.bound(cx, to).await? else { return Ok(Carrier::Compares) };
         let told = cx.clone();
-        let told = Arc::new(move |moment| {
-            told.crash_point(&format!(
-                "to-{to}/{}",
-                match moment {
-                    Moment::Recorded => "recorded",
-                    Moment::Replayed => "replayed",
-                    Moment::Staged => "staged",
-                    Moment::Applied => "changed",
-                    Moment::Committed => "committed",
-                }
-            ));
-        });
+        let told = Arc::new(move |moment: Moment| told.crash_point(&format!("to-{to}/{}", moment.place())));
         let setup = Setup { run: cx.run.clone(), blue: cx.opener(other(to))?, green: cx.opener(to)?, bound, told };
         Ok(Carrier::Follows(Follower::open(setup).await.map_err(crate::step::follow::as_stop)?))
     }
