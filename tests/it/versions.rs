@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crossfade::shadow::{Binaries, Cluster};
 
 use crate::fingerprint::{assert_same, fingerprint, fingerprints};
-use crate::hydra::{catalog, fixture, history, make_1_11_10, run};
+use crate::hydra::{catalog, fixture, history, make_1_11_10, run, without_capture};
 use crate::support::{TestDb, Workspace, since, start};
 
 const BLUE_GREEN: &str = "hydra-2x-blue-green.toml";
@@ -39,20 +39,31 @@ async fn the_blue_green_plan_between_two_clusters_and_back_again() {
     let Pair { blue, green, .. } = Pair::start().await;
     make_1_11_10(&blue).await;
     let before = fingerprints(&blue, Some(&green)).await;
+    // Without capture a run leaves blue as it is.
+    let copied = Workspace::new(&without_capture(), &blue, Some(&green));
+    copied.run(&["run", "--execute"]).exits(0);
+    is_2_3_0(&blue, &green).await;
+    assert_same("after the run", &before[..1], &[fingerprint(&blue).await]);
+    copied.run(&["rollback", "--execute"]).exits(0);
+    assert_same("after the rollback", &before, &fingerprints(&blue, Some(&green)).await);
+
     let workspace = Workspace::at(tempfile::tempdir().unwrap(), &blue, Some(&green));
     run(&workspace, BLUE_GREEN, &["run", "--execute"]).exits(0);
-    assert_eq!(catalog(&green).await, fixture("catalog-2.3.0.json"));
+    is_2_3_0(&blue, &green).await;
+    run(&workspace, BLUE_GREEN, &["rollback", "--execute"]).exits(0);
+    assert_same("after the rollback of what was captured", &before, &fingerprints(&blue, Some(&green)).await);
+}
+
+/// The catalog, the history and the text of every session that is valid, without the help of either server's hashes.
+async fn is_2_3_0(blue: &TestDb, green: &TestDb) {
+    assert_eq!(catalog(green).await, fixture("catalog-2.3.0.json"));
     let mut versions: Vec<String> = serde_json::from_value(fixture("history-2.3.0.json")).unwrap();
     versions.sort();
-    assert_eq!(history(&green).await, versions);
-    assert_same("after the run", &before[..1], &[fingerprint(&blue).await]);
-    // The text of every session that is valid, without the help of either server's hashes.
+    assert_eq!(history(green).await, versions);
     let sessions = |query: &str| format!("SELECT string_agg(md5(s::text), ' ' ORDER BY md5(s::text)) FROM ({query}) s");
     let on_blue = blue.value(&sessions(include_str!("../../src/demo/sessions.sql"))).await;
     assert!(on_blue.len() > 1000, "{on_blue}");
     assert_eq!(on_blue, green.value(&sessions(include_str!("../../src/demo/sessions-2x.sql"))).await);
-    run(&workspace, BLUE_GREEN, &["rollback", "--execute"]).exits(0);
-    assert_same("after the rollback", &before, &fingerprints(&blue, Some(&green)).await);
 }
 
 /// Types whose text or binary form could differ between versions, and enough of them for several parts of 4 MiB.
