@@ -30,6 +30,7 @@ pub mod pg;
 pub mod plan;
 pub mod preflight;
 pub mod projection;
+pub mod prove;
 pub mod report;
 pub mod revocation;
 pub mod router;

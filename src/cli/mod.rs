@@ -8,11 +8,14 @@ mod demo;
 mod follow;
 mod known;
 mod lint;
+mod migrations;
 mod preflight;
 mod preview;
+mod prove;
 mod quarantine;
 mod report;
 mod revocations;
+mod rewrite;
 mod rollback;
 mod route;
 mod run;
@@ -62,6 +65,16 @@ enum Command {
         after_help = "Examples:\n  crossfade lint migrations/                     every migration, in its tool's order\n  git diff --name-only main | crossfade lint --files-from -\n  crossfade lint migrations/ --connect URL       levels by the sizes of real tables\n  crossfade lint --explain drop-column           what a rule is about"
     )]
     Lint(lint::LintArgs),
+    /// Turn existing SQL migrations into a plan that does the same and makes nobody wait
+    #[command(
+        after_help = "Examples:\n  crossfade rewrite migrations/ -o upgrade.toml           the plan, with its SQL files beside it\n  crossfade rewrite migrations/ -o upgrade.toml --applied 20200101000000 --connect URL\n  crossfade prove migrations/ upgrade.toml                that both end the same"
+    )]
+    Rewrite(rewrite::RewriteArgs),
+    /// Run existing migrations and a plan on throw-away servers, and compare what they leave
+    #[command(
+        after_help = "Examples:\n  crossfade prove migrations/ upgrade.toml                      from an empty database\n  crossfade prove migrations/ upgrade.toml --start schema.sql   from a dump (pg_dump), with rows if it has them"
+    )]
+    Prove(prove::ProveArgs),
     /// Say which rows break the constraints to come, and what else would stop the plan; only reads
     Preflight(preflight::PreflightArgs),
     /// Compare what sessions mean on blue and on green; only reads, but for --save
@@ -171,6 +184,8 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Demo(args) => demo::demo(args, cli.format, cli.quiet).await,
         Command::Check(args) => check::check(args, cli.format).await,
         Command::Lint(args) => lint::lint(args, cli.format).await,
+        Command::Rewrite(args) => rewrite::rewrite_command(args, cli.format, cli.quiet).await,
+        Command::Prove(args) => prove::prove_command(args, cli.format, cli.quiet).await,
         Command::Preflight(args) => preflight::preflight(args, cli.format, cli.quiet).await,
         Command::Audit(args) => audit::audit(args, cli.format, cli.quiet).await,
         Command::Run(args) => run::run(args, cli.format, cli.quiet).await,

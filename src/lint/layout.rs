@@ -93,6 +93,15 @@ pub fn order(paths: &[PathBuf], all: &[PathBuf], direction: Direction) -> Vec<Pl
     placed
 }
 
+/// Where the tool that these files are named for records applied versions, as `table.column`; `None` where that is not known, or where
+/// a row holds more than the version.
+pub fn history(all: &[PathBuf]) -> Option<&'static str> {
+    if all.iter().any(|path| is_pop(path)) {
+        return Some("schema_migration.version");
+    }
+    all.iter().any(|path| in_own_folder(path) && file_name(path) == "up.sql").then_some("__diesel_schema_migrations.version")
+}
+
 /// Whether the file is SQL by its name.
 pub fn is_sql(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("sql"))

@@ -12,6 +12,7 @@ mod finding;
 pub mod layout;
 mod read;
 pub mod render;
+pub mod rewrite;
 pub mod rules;
 mod scene;
 mod script;

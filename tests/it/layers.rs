@@ -36,8 +36,13 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("report", "journal pg step terms"),
     // The engine samples while it drives.
     ("engine", "journal limits pg plan report step terms"),
+    // It runs migrations and a plan side by side.
+    ("prove", "engine pg plan report shadow sql step terms"),
     ("demo", "engine journal pg plan projection report revocation router shadow sql step terms"),
-    ("cli", "audit demo engine journal limits lint pg plan preflight projection report revocation router shadow sql step terms"),
+    (
+        "cli",
+        "audit demo engine journal limits lint pg plan preflight projection prove report revocation router shadow sql step terms",
+    ),
 ];
 
 #[test]

@@ -50,7 +50,7 @@ fn read(example: &Example) -> Report {
 }
 
 /// Rules whose bad example a server refuses, which is what they are about, or which needs what the servers of the tests lack.
-const REFUSED: &[(&str, &str)] = &[
+pub const REFUSED: &[(&str, &str)] = &[
     ("body-not-read", "plperl is not installed"),
     ("drop-database", "there is no such database"),
     ("drop-extension", "hstore is not installed"),

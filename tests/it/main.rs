@@ -31,6 +31,7 @@ mod projections;
 mod quarantine;
 mod reference;
 mod revocations;
+mod rewrite;
 mod router;
 mod secrecy;
 mod shadow;

@@ -36,7 +36,7 @@ pub(super) fn column(name: String, ty: Option<ast::Type>, parts: impl Iterator<I
 }
 
 /// A constraint of a table or a column; `None` for NULL, DEFAULT and GENERATED.
-pub(super) fn constraint(node: &SyntaxNode) -> Option<Constraint> {
+pub(in crate::lint) fn constraint(node: &SyntaxNode) -> Option<Constraint> {
     let lists: Vec<SyntaxNode> = node.children().filter(|child| child.kind() == SyntaxKind::FOREIGN_KEY_COLUMN_LIST).collect();
     let (demands, of) = match node.kind() {
         SyntaxKind::CHECK_CONSTRAINT => {

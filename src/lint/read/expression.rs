@@ -212,6 +212,11 @@ pub(super) fn expression(node: &SyntaxNode) -> Option<Expr> {
     Some(Expr { text: written, volatility, function })
 }
 
+/// How often the value of an expression changes, as far as its functions tell.
+pub(in crate::lint) fn volatility(node: &SyntaxNode) -> Volatility {
+    expression(node).map_or(Volatility::Stable, |expression| expression.volatility)
+}
+
 /// The functions that are called below this node, and whether a schema other than `pg_catalog` is given.
 pub(super) fn calls(node: &SyntaxNode) -> Vec<(String, bool)> {
     let mut found = Vec::new();

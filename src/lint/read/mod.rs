@@ -9,6 +9,8 @@ mod table;
 mod words;
 
 pub(super) use body::{Bodies, bodies};
+pub(super) use column::constraint;
+pub(super) use expression::volatility;
 
 use std::ops::Range;
 
@@ -72,7 +74,7 @@ fn token(node: &SyntaxNode, kind: SyntaxKind) -> bool {
 }
 
 /// The text without spaces and comments around it.
-fn text(node: &SyntaxNode) -> String {
+pub(in crate::lint) fn text(node: &SyntaxNode) -> String {
     let text = node.text().to_string();
     let (start, own) = (usize::from(node.text_range().start()), extent(node));
     text.get(own.start - start..own.end - start).unwrap_or(&text).to_owned()
