@@ -26,6 +26,8 @@ pub mod hook;
 pub mod journal;
 pub mod limits;
 pub mod lint;
+#[cfg(feature = "nats")]
+pub mod nats;
 pub mod pg;
 pub mod plan;
 pub mod preflight;

@@ -17,6 +17,8 @@ use crate::terms::{Finding, Severity, Side};
 pub enum BlueFacts {
     /// Blue itself.
     Live(Opener),
+    /// Blue at the snapshot of a transaction that this session is in, which only reads: the one green was brought to.
+    At(Session),
     /// What [`save`] kept of it on green.
     Saved,
 }
@@ -40,8 +42,12 @@ pub async fn audit(
     told: impl Fn(u64) + Send,
 ) -> anyhow::Result<Result<Report, Vec<Finding>>> {
     let green = begin(green).await?;
-    let live = match &blue {
-        BlueFacts::Live(opener) => Some(begin(opener).await?),
+    let live = match blue {
+        BlueFacts::Live(opener) => Some(begin(&opener).await?),
+        BlueFacts::At(session) => {
+            session.batch_execute("SET LOCAL jit = off; SET LOCAL row_security = off").await?;
+            Some(session)
+        }
         BlueFacts::Saved => None,
     };
     let mut findings = Vec::new();

@@ -59,7 +59,7 @@ pub(super) async fn audit(args: &AuditArgs, format: Format, quiet: bool) -> anyh
     let plan = args.plan.as_deref().map(plan::load).transpose()?;
     let mut audited = match &plan {
         Some(plan) => of_plan(plan, args.step.as_deref())?,
-        None => Audited { declared: of_file(args)?, side: Side::Green, saved: false, serving: Side::Blue },
+        None => Audited { declared: of_file(args)?, side: Side::Green, saved: false, serving: Side::Blue, follows: None },
     };
     audited.saved |= args.saved;
     audited.saved &= !args.save;

@@ -34,7 +34,10 @@ pub(super) async fn follow(args: &FollowArgs, format: Format, quiet: bool) -> an
     if !changes.is_empty() {
         return Err(Stop::Usage(format!("the plan has changed since run {run} began: {}; restore it", changes.join("; "))).into());
     }
-    let projected: Vec<&Projected> = plan.steps().iter().filter_map(|step| step.step.brings()).collect();
+    let mut projected: Vec<&Projected> = plan.steps().iter().filter_map(|step| step.step.takes_over()).collect();
+    if projected.is_empty() {
+        projected = plan.steps().iter().filter_map(|step| step.step.brings()).collect();
+    }
     if projected.is_empty() {
         return Err(Stop::Usage(format!("plan {} copies nothing: there is nothing to follow", plan.name())).into());
     }

@@ -20,6 +20,8 @@ mod rollback;
 mod route;
 mod run;
 mod status;
+#[cfg(feature = "nats")]
+mod stream;
 mod text;
 
 use std::path::PathBuf;
@@ -110,7 +112,7 @@ enum Command {
     Rollback(rollback::RollbackArgs),
     /// List what was revoked on blue during a run, and how far each revocation has come
     #[command(
-        after_help = "Examples:\n  crossfade revocations PLAN                          the latest run; ids as digests\n  crossfade revocations PLAN --what token --since 2h\n  crossfade revocations PLAN --show-ids --format json"
+        after_help = "Examples:\n  crossfade revocations PLAN                          the latest run; ids as digests\n  crossfade revocations PLAN --what token --since 2h\n  crossfade revocations PLAN --show-ids --format json\n  crossfade revocations publish PLAN --follow         to NATS JetStream; the address is in NATS_URL\n  crossfade revocations consume --into revoked.jsonl --follow"
     )]
     Revocations(revocations::RevocationsArgs),
     /// The rows that steps set aside: list, show, or put them back

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -15,9 +15,13 @@ use crate::revocation::{Filter, Recorded, Source, figures, list, pending, stored
 use crate::terms::{Exit, RunId, Side, key_digest};
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct RevocationsArgs {
+    #[cfg(feature = "nats")]
+    #[command(subcommand)]
+    command: Option<RevocationsCommand>,
     #[command(flatten)]
-    plan: PlanArgs,
+    plan: Option<PlanArgs>,
     #[command(flatten)]
     databases: DatabaseArgs,
     /// Which run (default: the latest of the plan)
@@ -32,6 +36,15 @@ pub(super) struct RevocationsArgs {
     /// Print ids, clients and subjects themselves instead of their digests
     #[arg(long)]
     show_ids: bool,
+}
+
+#[derive(Debug, Subcommand)]
+#[cfg(feature = "nats")]
+enum RevocationsCommand {
+    /// Publish the revocations of a run to a stream of NATS JetStream, each at least once and with its identity
+    Publish(super::stream::PublishArgs),
+    /// Write what such a stream tells to a file, each event once
+    Consume(super::stream::ConsumeArgs),
 }
 
 /// A time, or how long ago.
@@ -101,11 +114,18 @@ fn second(time: SystemTime) -> String {
 const PAGE: i64 = 5_000;
 
 pub(super) async fn revocations(args: &RevocationsArgs, format: Format) -> anyhow::Result<Exit> {
-    let plan = plan::load(&args.plan.plan)?;
+    #[cfg(feature = "nats")]
+    match &args.command {
+        Some(RevocationsCommand::Publish(args)) => return super::stream::publish(args, format).await,
+        Some(RevocationsCommand::Consume(args)) => return super::stream::consume(args, format).await,
+        None => {}
+    }
+    let of = args.plan.as_ref().ok_or_else(|| Stop::Usage("give the plan file".to_owned()))?;
+    let plan = plan::load(&of.plan)?;
     let run = match &args.run {
         Some(run) => RunId::existing(run),
-        None => engine::latest_run(&args.plan.state, plan.name())?.ok_or_else(|| {
-            let state = args.plan.state.display();
+        None => engine::latest_run(&of.state, plan.name())?.ok_or_else(|| {
+            let state = of.state.display();
             Stop::Usage(format!("plan {} has no run in {state}; `crossfade run` begins one", plan.name()))
         })?,
     };

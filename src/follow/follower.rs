@@ -6,7 +6,7 @@
 use anyhow::{Context, anyhow};
 use tokio::sync::{mpsc, oneshot};
 
-use super::worker::{Batch, Setup, Worker};
+use super::worker::{Batch, Extent, Setup, Worker};
 use crate::capture::Backlog;
 
 /// Keeps green equal to what the projections give at a snapshot of blue. There is one at a time per run.
@@ -17,6 +17,7 @@ pub struct Follower {
 /// What the thread is asked, and where the answer goes.
 enum Order {
     Batch(oneshot::Sender<anyhow::Result<Batch>>),
+    Anew(oneshot::Sender<anyhow::Result<Batch>>),
     Backlog(oneshot::Sender<anyhow::Result<Backlog>>),
 }
 
@@ -51,6 +52,15 @@ impl Follower {
         self.ask(Order::Batch).await
     }
 
+    /// A batch that derives every row anew, whatever changed: green becomes what the projections give at a new snapshot of blue,
+    /// whatever it held before. One transaction, with every row staged on green beside it.
+    ///
+    /// # Errors
+    /// As [`Self::batch`].
+    pub async fn anew(&mut self) -> anyhow::Result<Batch> {
+        self.ask(Order::Anew).await
+    }
+
     /// How much waits in the outbox.
     ///
     /// # Errors
@@ -80,7 +90,8 @@ async fn serve(setup: Setup, opened: oneshot::Sender<anyhow::Result<()>>, mut in
     // Who asked may be gone when the answer comes: then nobody wants it.
     while let Some(order) = inbox.recv().await {
         match order {
-            Order::Batch(answer) => drop(answer.send(worker.batch().await)),
+            Order::Batch(answer) => drop(answer.send(worker.batch(Extent::Changed).await)),
+            Order::Anew(answer) => drop(answer.send(worker.batch(Extent::Everything).await)),
             Order::Backlog(answer) => drop(answer.send(worker.outbox().backlog().await)),
         }
     }

@@ -57,6 +57,15 @@ pub struct Setup {
     pub told: Arc<dyn Fn(Moment) + Send + Sync>,
 }
 
+/// Which rows a batch derives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// Those that changes since the watermark may concern.
+    Changed,
+    /// All of them.
+    Everything,
+}
+
 /// See [`super::Follower`].
 pub(super) struct Worker {
     setup: Setup,
@@ -129,12 +138,12 @@ impl Worker {
     /// # Errors
     /// [`crate::capture::Changed`] when captured tables changed their form; when green refuses a row; when a session is gone.
     /// In each case green is as it was, or, where an answer was lost, at the new snapshot: the next batch asks.
-    pub async fn batch(&mut self) -> anyhow::Result<Batch> {
+    pub async fn batch(&mut self, extent: Extent) -> anyhow::Result<Batch> {
         let mut green = match self.green.take() {
             Some(green) if !green.session.is_closed() => green,
             _ => self.connect().await?,
         };
-        let batch = self.work(&mut green).await?;
+        let batch = self.work(&mut green, extent).await?;
         self.green = Some(green);
         Ok(batch)
     }
@@ -151,7 +160,7 @@ impl Worker {
         Ok(OnGreen { session, described, since: row.get(0), staged: BTreeSet::new() })
     }
 
-    async fn work(&mut self, green: &mut OnGreen) -> anyhow::Result<Batch> {
+    async fn work(&mut self, green: &mut OnGreen, extent: Extent) -> anyhow::Result<Batch> {
         let began = Instant::now();
         let at = self.snapshot().await?;
         let row = at.session().query_one("SELECT pg_current_snapshot()::text, clock_timestamp()", &[]).await?;
@@ -169,6 +178,11 @@ impl Worker {
             ahead(at.session(), session, &self.setup.run, rules, since, told).await?;
         }
         let mut pending = Pending::new(&self.bound, &self.paths, at.session(), &walker, session, described, staged);
+        if extent == Extent::Everything {
+            for table in 0..self.outbox.tables().len() {
+                pending.truncated(table).await?;
+            }
+        }
         let captured = self
             .outbox
             .between(since, &at, async |piece| match piece {
@@ -179,8 +193,8 @@ impl Worker {
                 Piece::Truncated { table } => pending.truncated(table).await,
             })
             .await?;
-        let mut applied = 0;
-        if captured > 0 {
+        let (mut applied, moves) = (0, captured > 0 || extent == Extent::Everything);
+        if moves {
             let whole = pending.finish().await?;
             (self.setup.told)(Moment::Staged);
             let mut apply = Apply { green: described, session, used: whole };
@@ -197,10 +211,10 @@ impl Worker {
         self.walker = Some(walker);
         let took = began.elapsed();
         let age = oldest.and_then(|oldest| now.duration_since(oldest).ok()).unwrap_or_default();
-        if captured > 0 {
+        if moves {
             self.outbox.purge(&to).await?;
         }
-        Ok(Batch { at, captured, applied, lag: age + if captured > 0 { took } else { Duration::ZERO }, took })
+        Ok(Batch { at, captured, applied, lag: age + if moves { took } else { Duration::ZERO }, took })
     }
 
     /// A snapshot in which captured tables can be read.
@@ -263,12 +277,14 @@ fn refused(side: &str, what: &str, next: &str) -> Refused {
     Refused { findings: vec![Finding { severity: Severity::Blocks, object, what: what.to_owned(), next: next.to_owned() }] }
 }
 
-/// The tables that the run copied and these projections leave out.
+/// The tables that the run copied, that green still has and these projections leave out.
 ///
 /// # Errors
 /// When the session is gone.
 pub async fn uncovered(green: &Session, run: &RunId, bound: &[Bound]) -> anyhow::Result<Vec<String>> {
-    let sql = "SELECT DISTINCT projection FROM crossfade.copy_part WHERE run = $1 AND projection <> '*' ORDER BY 1";
+    let sql = "SELECT DISTINCT projection FROM crossfade.copy_part WHERE run = $1 AND projection <> '*' \
+               AND EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+                           WHERE n.nspname || '.' || c.relname = projection AND c.relkind IN ('r', 'p')) ORDER BY 1";
     let copied = green.query(sql, &[&run.as_str()]).await?;
     let follows = |table: &String| bound.iter().any(|bound| bound.table.plain() == *table);
     Ok(copied.iter().map(|row| row.get(0)).filter(|table| !follows(table)).collect())

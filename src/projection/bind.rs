@@ -38,19 +38,24 @@ impl Binding {
 /// # Errors
 /// When a session is gone.
 pub async fn bind(blue: &Session, green: &Session, set: &ProjectionSet, keys_indexed: bool) -> anyhow::Result<Binding> {
-    let mut binder =
-        Binder { blue, green, prelude: String::new(), keys_indexed, casts: casts(green).await?, binding: Binding::default() };
-    binder.constants(&set.constants).await?;
-    binder.functions(set).await?;
-    for projection in &set.projections {
-        binder.projection(projection).await?;
-    }
-    Ok(binder.binding)
+    let casts = casts(green).await?;
+    Binder { blue, green: Some(green), prelude: String::new(), keys_indexed, casts, binding: Binding::default() }.all(set).await
+}
+
+/// The same where green's tables get the form that the projections fill only later: blue's catalog alone is asked, and what the
+/// files say of green is believed. Enough to know what must be captured, and nothing else.
+///
+/// # Errors
+/// When the session is gone.
+pub async fn bind_to_blue(blue: &Session, set: &ProjectionSet) -> anyhow::Result<Binding> {
+    let casts = BTreeSet::new();
+    Binder { blue, green: None, prelude: String::new(), keys_indexed: false, casts, binding: Binding::default() }.all(set).await
 }
 
 struct Binder<'a> {
     blue: &'a Session,
-    green: &'a Session,
+    /// Not yet there for [`bind_to_blue`].
+    green: Option<&'a Session>,
     prelude: String,
     keys_indexed: bool,
     casts: BTreeSet<(u32, u32)>,
@@ -58,6 +63,15 @@ struct Binder<'a> {
 }
 
 impl Binder<'_> {
+    async fn all(mut self, set: &ProjectionSet) -> anyhow::Result<Binding> {
+        self.constants(&set.constants).await?;
+        self.functions(set).await?;
+        for projection in &set.projections {
+            self.projection(projection).await?;
+        }
+        Ok(self.binding)
+    }
+
     fn find(&mut self, object: impl Into<String>, what: impl Into<String>, next: impl Into<String>) {
         let finding = Finding { severity: Severity::Blocks, object: object.into(), what: what.into(), next: next.into() };
         self.binding.findings.push(finding);
@@ -66,7 +80,11 @@ impl Binder<'_> {
     async fn constants(&mut self, constants: &[Constant]) -> anyhow::Result<()> {
         let mut columns = Vec::new();
         for constant in constants {
-            let value = match read_constant(self.green, constant).await? {
+            let read = match self.green {
+                Some(green) => read_constant(green, constant).await?,
+                None => Ok("NULL".to_owned()),
+            };
+            let value = match read {
                 Ok(value) => value,
                 Err(what) => {
                     let next = "fill what it reads on green, or correct constants.toml";
@@ -111,7 +129,11 @@ impl Binder<'_> {
     async fn projection(&mut self, projection: &Projection) -> anyhow::Result<()> {
         let plain = projection.table.plain();
         let found_before = self.binding.findings.len();
-        let Some(target) = read_target(self.green, &projection.table).await? else {
+        let target = match self.green {
+            Some(green) => read_target(green, &projection.table).await?,
+            None => Some(Target::believed(projection)),
+        };
+        let Some(target) = target else {
             let next = "create it on green first, by a `migrate` step before this one";
             self.find(format!("table {plain} on green"), "does not exist", next);
             return Ok(());

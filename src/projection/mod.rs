@@ -15,7 +15,7 @@ mod statement;
 mod target;
 
 pub use anatomy::{Anatomy, Reference, anatomy, conditions, plain_column, reads_json};
-pub use bind::{Binding, bind};
+pub use bind::{Binding, bind, bind_to_blue};
 pub use dirty::{BoundRule, Captured, DirtyEffect, DirtyRule, TypedColumn, captured};
 pub use file::{Flaw, load};
 pub use identity::identity;

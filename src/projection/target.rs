@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::Projection;
 use crate::pg::Session;
 use crate::sql::{Ident, QualifiedName};
 
@@ -78,6 +79,32 @@ fn without_length(oid: u32) -> Option<&'static str> {
 }
 
 impl Target {
+    /// The table as its projection speaks of it, each column a text: everything can be cast to one.
+    pub(super) fn believed(projection: &Projection) -> Self {
+        let text = |name: &Ident| TargetColumn {
+            name: name.clone(),
+            type_oid: 25,
+            bare_type: "text".to_owned(),
+            full_type: "text".to_owned(),
+            category: 'S',
+            generated: false,
+            optional: true,
+            not_null: true,
+        };
+        let filled = projection.sources.first().into_iter().flat_map(|source| source.columns.iter().map(|(name, _)| name));
+        Self {
+            table: projection.table.clone(),
+            oid: 0,
+            plain: true,
+            owned: true,
+            estimated_rows: -1,
+            blocks: 0,
+            block_size: 8192,
+            columns: filled.chain(&projection.defaulted).map(text).collect(),
+            unique: Vec::new(),
+        }
+    }
+
     /// The column of this name.
     pub fn column(&self, name: &Ident) -> Option<&TargetColumn> {
         self.columns.iter().find(|column| column.name == *name)

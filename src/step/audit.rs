@@ -1,14 +1,19 @@
 //! `audit`: compares what the rows mean on both sides, by a facts file, and stops the run when something is damaged.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context;
 use async_trait::async_trait;
 use serde::Deserialize;
 
+use super::projected::{Keys, Projected};
 use super::registry::{Kind, KindResult, Surroundings};
+use super::verify::at_one_snapshot;
 use super::{Cx, Fault, Forecast, Reversal, Step, Stop, Summary, Touched, Use, from_table};
 use crate::audit::{BlueFacts, Declaration, Facts, Report, load, page};
+use crate::follow::Follower;
+use crate::sql::QualifiedName;
 use crate::terms::{Before, Extent, Finding, Side};
 
 /// The table entry of this kind.
@@ -19,6 +24,9 @@ pub(super) const KIND: Kind =
 #[serde(deny_unknown_fields)]
 struct Written {
     facts: String,
+    projections: Option<String>,
+    #[serde(default)]
+    tables: Vec<QualifiedName>,
     side: Option<Side>,
     #[serde(default)]
     saved: bool,
@@ -48,6 +56,8 @@ pub struct Audited {
     pub saved: bool,
     /// The side users are on.
     pub serving: Side,
+    /// What green follows by: where the run captures changes, green is first brought to the snapshot that blue is read at.
+    pub follows: Option<Arc<Projected>>,
 }
 
 #[derive(Debug)]
@@ -59,19 +69,29 @@ struct Audit {
 }
 
 fn parse(table: toml::Table, around: &Surroundings) -> KindResult {
-    let Written { facts, side, saved, serving, on_finding, html, json } = from_table(table)?;
+    let Written { facts, projections, tables, side, saved, serving, on_finding, html, json } = from_table(table)?;
     let path = around.base.join(&facts);
     let (declared, content) = load(&path)
         .map_err(|flaws| flaws.into_iter().map(|flaw| Fault::file(path.clone(), flaw.line, flaw.what)).collect::<Vec<_>>())?;
+    let mut contents = vec![content];
+    let follows = match projections.is_some() || !tables.is_empty() {
+        true if saved => return Err(vec![Fault::key("projections", "what was saved stands still: nothing has to follow")]),
+        true => {
+            let (projected, files) = Keys::new(projections, tables).read(around)?;
+            contents.extend(files);
+            Some(Arc::new(projected))
+        }
+        false => None,
+    };
     let side = side.unwrap_or(Side::Green);
     if side == Side::Blue && !saved {
         return Err(vec![Fault::key("side", "blue cannot be compared with itself: `side = \"blue\"` needs `saved = true`")]);
     }
     // In a plan with one database users are on what is audited.
     let users_are_on = if side == Side::Blue { Side::Green } else { Side::Blue };
-    let audited = Audited { declared, side, saved, serving: serving.unwrap_or(users_are_on) };
+    let audited = Audited { declared, side, saved, serving: serving.unwrap_or(users_are_on), follows };
     let beside = |name: Option<String>| name.map(|name| around.base.join(name));
-    Ok((Box::new(Audit { audited, on_finding, html: beside(html), json: beside(json) }), vec![content]))
+    Ok((Box::new(Audit { audited, on_finding, html: beside(html), json: beside(json) }), contents))
 }
 
 impl Audited {
@@ -80,10 +100,7 @@ impl Audited {
     /// # Errors
     /// [`Stop::Findings`] when a query cannot be asked; the server's errors.
     pub async fn ask(&self, cx: &Cx) -> anyhow::Result<Report> {
-        let blue = match self.saved {
-            true => BlueFacts::Saved,
-            false => BlueFacts::Live(cx.opener(Side::Blue)?),
-        };
+        let (blue, _follower) = self.blue(cx).await?;
         let green = cx.opener(self.side)?;
         let told = |rows| cx.progress(rows, 0, "rows");
         let report = match crate::audit::audit(&self.declared, blue, &green, self.serving, told).await? {
@@ -95,6 +112,21 @@ impl Audited {
             jobs.push(guard.job_now(cx).await);
         }
         Ok(report.with_jobs(jobs))
+    }
+
+    /// Where blue's facts come from. While the follower lives no other one moves green.
+    async fn blue(&self, cx: &Cx) -> anyhow::Result<(BlueFacts, Option<Follower>)> {
+        if self.saved {
+            return Ok((BlueFacts::Saved, None));
+        }
+        let together = match &self.follows {
+            Some(projected) => at_one_snapshot(cx, projected).await?,
+            None => None,
+        };
+        Ok(match together {
+            Some((at, follower)) => (BlueFacts::At(at.ticket().join().await?), Some(follower)),
+            None => (BlueFacts::Live(cx.opener(Side::Blue)?), None),
+        })
     }
 }
 

@@ -204,7 +204,7 @@ impl Step for Backfill {
         let mut batches = Batches::open(cx, self.side).await?;
         match &self.undo {
             Undo::SetAside => {
-                let (_, left) = restore(cx, &mut batches, &table, &self.back()).await?;
+                let (_, left) = restore(cx, &mut batches, &table, &self.back(), "true").await?;
                 if left > 0 {
                     cx.remark(format!(
                         "{left} rows of {} were changed or removed since and stay as they are",

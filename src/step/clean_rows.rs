@@ -214,7 +214,7 @@ impl Step for CleanRows {
     async fn undo(&self, cx: &Cx, before: &Before) -> anyhow::Result<()> {
         let mut batches = Batches::open(cx, self.side).await?;
         for set_aside in self.set_aside(before)? {
-            let (_, left) = set_aside.put_back_in(cx, &mut batches).await?;
+            let (_, left) = set_aside.put_back_in(cx, &mut batches, "true").await?;
             if left > 0 {
                 cx.remark(format!(
                     "{left} rows of {} stay set aside in crossfade.quarantine: their place was taken or changed since",

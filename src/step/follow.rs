@@ -115,21 +115,7 @@ impl Step for Follow {
     }
 
     async fn preconditions(&self, cx: &Cx) -> anyhow::Result<Vec<Finding>> {
-        let (blue, green) = (cx.connect(Side::Blue).await?, cx.connect(Side::Green).await?);
-        let Binding { bound, mut findings, following } = self.projected.bind(&blue, &green, true).await?;
-        findings.extend(following);
-        findings.extend(obstacles(&green, &bound).await?);
-        let bound: Vec<Bound> = bound.into_iter().map(|(bound, _)| bound).collect();
-        match Outbox::open(cx.opener(Side::Blue)?, &cx.run).await? {
-            Some(outbox) => findings.extend(uncaptured(&bound, &outbox)),
-            None => findings.push(Finding {
-                severity: Severity::Blocks,
-                object: "capture on blue".to_owned(),
-                what: "nothing is captured for this run".to_owned(),
-                next: "put a `start_capture` step before the copy".to_owned(),
-            }),
-        }
-        Ok(findings)
+        follow_conditions(cx, &self.projected).await
     }
 
     async fn observe(&self, cx: &Cx) -> anyhow::Result<Extent> {
@@ -157,6 +143,25 @@ impl Step for Follow {
         let green = cx.connect(Side::Green).await?;
         Ok(green.batch_execute(&unmark(&cx.run, &cx.step)).await?)
     }
+}
+
+/// What stands in the way of following.
+pub(super) async fn follow_conditions(cx: &Cx, projected: &Projected) -> anyhow::Result<Vec<Finding>> {
+    let (blue, green) = (cx.connect(Side::Blue).await?, cx.connect(Side::Green).await?);
+    let Binding { bound, mut findings, following } = projected.bind(&blue, &green, true).await?;
+    findings.extend(following);
+    findings.extend(obstacles(&green, &bound).await?);
+    let bound: Vec<Bound> = bound.into_iter().map(|(bound, _)| bound).collect();
+    match Outbox::open(cx.opener(Side::Blue)?, &cx.run).await? {
+        Some(outbox) => findings.extend(uncaptured(&bound, &outbox)),
+        None => findings.push(Finding {
+            severity: Severity::Blocks,
+            object: "capture on blue".to_owned(),
+            what: "nothing is captured for this run".to_owned(),
+            next: "put a `start_capture` step before the copy".to_owned(),
+        }),
+    }
+    Ok(findings)
 }
 
 /// What following did, under the names of the journal.

@@ -32,6 +32,7 @@ mod set_not_null;
 mod start_capture;
 mod stop;
 mod switch;
+mod take_over;
 mod touched;
 mod verify;
 mod watch;
@@ -157,6 +158,11 @@ pub trait Step: Send + Sync {
 
     /// The rows it brings to green, for a kind that does.
     fn brings(&self) -> Option<&Projected> {
+        None
+    }
+
+    /// What green is from this step on, for a kind that takes it over from whatever filled it.
+    fn takes_over(&self) -> Option<&Projected> {
         None
     }
 

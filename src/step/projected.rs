@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::registry::Surroundings;
 use super::{Fault, Forecast, Touched, Use};
 use crate::pg::Session;
-use crate::projection::{Binding, DirtyEffect, ProjectionSet, Target, bind, cut, identity, load, read_target};
+use crate::projection::{Binding, DirtyEffect, ProjectionSet, Target, bind, bind_to_blue, cut, identity, load, read_target};
 use crate::sql::QualifiedName;
 use crate::terms::Side;
 
@@ -93,6 +93,11 @@ impl Projected {
         let mut binding = bind(blue, green, &set, keys_indexed).await?;
         binding.findings.splice(0..0, findings);
         Ok(binding)
+    }
+
+    /// Holds the files against blue's catalog alone; see [`bind_to_blue`].
+    pub(super) async fn bind_to_blue(&self, blue: &Session) -> anyhow::Result<Binding> {
+        bind_to_blue(blue, &self.set).await
     }
 
     /// Every table the projections read on blue, and those they speak of on green, used there as `green` says.

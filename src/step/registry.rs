@@ -78,6 +78,7 @@ pub const KINDS: &[Kind] = &[
     super::clean_rows::KIND,
     super::start_capture::KIND,
     super::copy::KIND,
+    super::take_over::KIND,
     super::follow::KIND,
     super::verify::KIND,
     super::prove_revocations::KIND,

@@ -5,10 +5,17 @@
 //! whole in `crossfade.quarantine` and changed, rows of `insert_from` or `insert` that are not there are made and noted in
 //! `crossfade.repair_made`. Whatever green holds beside that is left alone: rows blue never had, rows changed or removed
 //! since, rows that a repair made once and that somebody removed.
+//!
+//! Blue may go on while rows are repaired: what is revoked there after the right rows were staged must not come back. Where
+//! blue is captured, no follower may move green until the repair ends ([`standing`]): what blue changes afterwards is ahead of
+//! green's watermark and comes with the next batch. Elsewhere the right rows are staged anew and what they no longer say is taken
+//! back ([`withdraw()`]), until a pass finds nothing to do.
 
 mod file;
 mod make;
 mod stage;
+mod standing;
+mod withdraw;
 
 use anyhow::Context;
 use async_trait::async_trait;
@@ -17,6 +24,8 @@ use serde::{Deserialize, Serialize};
 use self::file::{Mend, Right};
 use self::make::{Make, unmake};
 use self::stage::{Stage, Staged};
+use self::standing::Standing;
+use self::withdraw::withdraw;
 use super::registry::{Kind, KindResult, Surroundings};
 use super::rows::assignment;
 use super::rows::batches::Batches;
@@ -34,7 +43,19 @@ use crate::terms::{Before, Extent, Finding, Severity, Side};
 pub(super) const KIND: Kind =
     Kind { name: "repair", about: "give damaged rows of green the values they should have, setting them aside first", parse };
 
+/// The marker of a finished repair; `verify` knows by it that what was set aside is no longer what green should hold.
 const REPAIRED: &str = "repaired";
+
+/// So often the right rows are staged while blue goes on changing them.
+const PASSES: u32 = 10;
+
+/// Rows of one table.
+#[derive(Debug, Clone, Copy, Default)]
+struct Done {
+    made: u64,
+    changed: u64,
+    taken_back: u64,
+}
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -230,25 +251,37 @@ impl Step for Repair {
     async fn apply(&self, cx: &Cx, _: &Extent, before: &Before) -> anyhow::Result<()> {
         let Tables(tables) = before.read()?;
         let green = cx.connect(self.side).await?;
-        // Anew each time: what was revoked on blue since must not come back.
-        let staged = self.staged(cx, &green, &tables, "crossfade").await?;
-        cx.crash_point("staged");
+        let standing = Standing::take(cx, &self.set).await?;
         let mut batches = Batches::open(cx, self.side).await?;
-        for (number, ((mend, table), staged)) in self.mends.iter().zip(&tables).zip(&staged).enumerate() {
-            let name = format!("table{number}");
-            let (mut made, mut changed) = (0, 0);
-            if let Some((new, columns)) = &staged.new {
-                let make = Make { cx, table, new, columns, only: mend.insert_only.as_deref() };
-                made = make.all(&mut batches, &format!("{name}-make")).await?;
+        let mut done = vec![Done::default(); self.mends.len()];
+        for pass in 1.. {
+            // Anew each time: what was revoked on blue since must not come back.
+            let staged = self.staged(cx, &green, &tables, "crossfade").await?;
+            cx.crash_point("staged");
+            let mut moved = 0;
+            for number in (0..self.mends.len()).rev() {
+                let (mend, table, staged) = (&self.mends[number], &tables[number], &staged[number]);
+                let taken = withdraw(cx, &mut batches, mend, table, staged).await?;
+                done[number].taken_back += taken;
+                moved += taken;
             }
-            if let Some(condition) = staged.damaged(mend, table) {
-                let set = staged.assignments(mend, table);
-                let statements = vec![changing(cx, table, &set, &mend.reason)];
-                let condition = condition.as_str();
-                let walk = KeyWalk { cx, name: &name, table, condition, lock: "FOR NO KEY UPDATE", statements, most: None };
-                changed = walk.finish(&mut batches).await?;
+            for (number, ((table, staged), done)) in tables.iter().zip(&staged).zip(&mut done).enumerate() {
+                let (made, changed) = self.mend(cx, &mut batches, number, table, staged).await?;
+                done.made += made;
+                done.changed += changed;
+                moved += made + changed;
             }
-            cx.remark(format!("{}: {changed} rows repaired, {made} made", mend.table.plain()));
+            if standing.holds_still() || moved == 0 {
+                break;
+            }
+            if pass == PASSES {
+                return Err(Stop::Findings(vec![goes_on()]).into());
+            }
+        }
+        for (mend, done) in self.mends.iter().zip(done) {
+            let Done { made, changed, taken_back } = done;
+            let back = if taken_back > 0 { format!(", {taken_back} taken back: blue changed meanwhile") } else { String::new() };
+            cx.remark(format!("{}: {changed} rows repaired, {made} made{back}", mend.table.plain()));
         }
         Stage::drop_all(&green, "crossfade", self.mends.len()).await?;
         green.batch_execute(&mark(&cx.run, &cx.step, REPAIRED)).await?;
@@ -264,7 +297,7 @@ impl Step for Repair {
         for (mend, table) in self.mends.iter().zip(tables).rev() {
             if !mend.update.is_empty() {
                 let set_aside = SetAside::new(self.side, table.clone(), Back::Update(mend.update.clone()));
-                let (_, left) = set_aside.put_back_in(cx, &mut batches).await?;
+                let (_, left) = set_aside.put_back_in(cx, &mut batches, "true").await?;
                 if left > 0 {
                     cx.remark(format!(
                         "{left} rows of {} were changed or removed since and stay as they are",
@@ -272,7 +305,7 @@ impl Step for Repair {
                     ));
                 }
             }
-            let left = unmake(cx, &mut batches, &table).await?;
+            let (_, left) = unmake(cx, &mut batches, &table, "true").await?;
             if left > 0 {
                 cx.remark(format!("{left} rows that were made in {} are gone, changed or in use and stay", table.name.plain()));
             }
@@ -284,6 +317,31 @@ impl Step for Repair {
 }
 
 impl Repair {
+    /// Makes and changes what is damaged in one table. Returns how many rows of each.
+    async fn mend(
+        &self,
+        cx: &Cx,
+        batches: &mut Batches<'_>,
+        number: usize,
+        table: &KeyedTable,
+        staged: &Staged,
+    ) -> anyhow::Result<(u64, u64)> {
+        let (mend, name) = (&self.mends[number], format!("table{number}"));
+        let (mut made, mut changed) = (0, 0);
+        if let Some((new, columns)) = &staged.new {
+            let make = Make { cx, table, new, columns, only: mend.insert_only.as_deref() };
+            made = make.all(batches, &format!("{name}-make")).await?;
+        }
+        if let Some(condition) = staged.damaged(mend, table) {
+            let set = staged.assignments(mend, table);
+            let statements = vec![changing(cx, table, &set, &mend.reason)];
+            let condition = condition.as_str();
+            let walk = KeyWalk { cx, name: &name, table, condition, lock: "FOR NO KEY UPDATE", statements, most: None };
+            changed = walk.finish(batches).await?;
+        }
+        Ok((made, changed))
+    }
+
     async fn tables(&self, green: &Session) -> anyhow::Result<Vec<KeyedTable>> {
         let mut tables = Vec::new();
         for mend in &self.mends {
@@ -324,6 +382,16 @@ impl Repair {
             cx.progress(number as u64 + 1, self.mends.len() as u64, "tables");
         }
         Ok(all)
+    }
+}
+
+fn goes_on() -> Finding {
+    Finding {
+        severity: Severity::Blocks,
+        object: "writes on blue".to_owned(),
+        what: format!("change the rows that are repaired, in each of {PASSES} passes: nobody can tell when green has them all"),
+        next: "let writes on blue end, or capture them (`start_capture` before the copy), then run the same command again"
+            .to_owned(),
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::ddl::patient::in_turn;
 use super::projected::{Keys, Projected};
 use super::prove_revocations;
-use super::registry::{Kind, KindResult, Surroundings};
+use super::registry::{Fault, Kind, KindResult, Surroundings};
 use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
 use crate::capture::{self, CapturedTable, Shape, installed, obstacles};
 use crate::limits::Size;
@@ -35,6 +35,9 @@ struct CaptureKeys {
     outbox_alarm: Size,
     /// A file of rules that tell revocations among the changes.
     revocations: Option<String>,
+    /// Green's tables get the form that the projections fill only later.
+    #[serde(default)]
+    taken_over_later: bool,
 }
 
 fn one_gigabyte() -> Size {
@@ -45,16 +48,23 @@ struct StartCapture {
     projected: Projected,
     alarm: Size,
     rules: Option<Rules>,
+    /// Then green is not asked: see [`super::take_over`].
+    later: bool,
 }
 
 fn parse(table: toml::Table, around: &Surroundings) -> KindResult {
     let keys: CaptureKeys = from_table(table)?;
+    if keys.taken_over_later && !keys.tables.is_empty() {
+        let what = "`taken_over_later` goes with projections: tables that are the same on both sides need no taking over";
+        return Err(vec![Fault::key("taken_over_later", what)]);
+    }
     let read = Keys::new(keys.projections, keys.tables).read(around);
     let rules = keys.revocations.map(|name| prove_revocations::rules(&name, around)).transpose();
     match (read, rules) {
         (Ok((projected, mut files)), Ok(rules)) => {
             files.extend(rules.iter().map(|rules| rules.text.clone().into_bytes()));
-            Ok((Box::new(StartCapture { projected, alarm: keys.outbox_alarm, rules }), files))
+            let later = keys.taken_over_later;
+            Ok((Box::new(StartCapture { projected, alarm: keys.outbox_alarm, rules, later }), files))
         }
         (read, rules) => Err([read.err().unwrap_or_default(), rules.err().unwrap_or_default()].concat()),
     }
@@ -62,7 +72,10 @@ fn parse(table: toml::Table, around: &Surroundings) -> KindResult {
 
 impl StartCapture {
     async fn wanted(&self, blue: &Session, green: &Session) -> anyhow::Result<(Vec<Captured>, Vec<Finding>)> {
-        let mut binding = self.projected.bind(blue, green, true).await?;
+        let mut binding = match self.later {
+            true => self.projected.bind_to_blue(blue).await?,
+            false => self.projected.bind(blue, green, true).await?,
+        };
         binding.findings.append(&mut binding.following);
         let bound: Vec<_> = binding.bound.into_iter().map(|(bound, _)| bound).collect();
         let mut tables = captured(&bound);
@@ -142,7 +155,7 @@ impl Step for StartCapture {
         let (tables, mut findings) = self.wanted(&blue, &green).await?;
         findings.extend(obstacles(&blue, &tables, &cx.run).await?);
         if let Some(rules) = &self.rules {
-            findings.extend(rules.check(Some(&blue), Some(&green)).await?);
+            findings.extend(rules.check(Some(&blue), (!self.later).then_some(&green)).await?);
         }
         Ok(findings)
     }

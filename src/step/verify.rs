@@ -137,6 +137,23 @@ pub async fn compare_now(cx: &Cx, projected: &Projected) -> anyhow::Result<(Vec<
     Ok((compared, accounts))
 }
 
+/// Green brought to a snapshot of blue, where the run captures changes, by a follower that keeps others away while it lives.
+///
+/// # Errors
+/// [`Stop::Findings`] when the projections do not fit the databases or green cannot follow; otherwise when a session is gone.
+pub(super) async fn at_one_snapshot(cx: &Cx, projected: &Projected) -> anyhow::Result<Option<(Snapshot, Follower)>> {
+    let (blue, green) = (cx.connect(Side::Blue).await?, cx.connect(Side::Green).await?);
+    let binding = projected.bind(&blue, &green, true).await?;
+    if !binding.findings.is_empty() {
+        return Err(Stop::Findings(binding.findings).into());
+    }
+    let bound: Vec<Bound> = binding.bound.into_iter().map(|(bound, _)| bound).collect();
+    match follower(cx, &green, projected, &bound).await? {
+        Some(mut follower) => Ok(Some((follower.batch().await.map_err(as_stop)?.at, follower))),
+        None => Ok(None),
+    }
+}
+
 /// The follower that brings green to blue's snapshot first, when the run captures changes. While it lives no other one moves green.
 async fn follower(cx: &Cx, green: &Session, projected: &Projected, bound: &[Bound]) -> anyhow::Result<Option<Follower>> {
     if Outbox::open(cx.opener(Side::Blue)?, &cx.run).await?.is_none() {

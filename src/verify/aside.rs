@@ -1,4 +1,6 @@
 //! Rows that `clean_rows` steps of the run took out of a table or changed in it: as they were, they are in `crossfade.quarantine`.
+//! What a repair set aside was damaged, and what was set aside before the projections took green over was of another schema: such
+//! rows are compared as they are.
 
 use crate::pg::{Session, control_present};
 use crate::sql::{Literal, QualifiedName};
@@ -27,7 +29,10 @@ impl Aside {
             return Ok(None);
         }
         let of = format!(
-            "FROM crossfade.quarantine WHERE run = {} AND table_name = {} AND restored_at IS NULL ORDER BY row_key",
+            "FROM crossfade.quarantine AS q WHERE run = {} AND table_name = {} AND restored_at IS NULL \
+             AND NOT EXISTS (SELECT FROM crossfade.step_marker AS m WHERE m.run = q.run \
+                 AND (m.unit = 'repaired' AND m.step = q.step OR m.unit = 'taken-over' AND m.done_at > q.set_aside_at)) \
+             ORDER BY row_key",
             Literal::new(run.as_str()),
             Literal::new(table.plain())
         );

@@ -68,7 +68,8 @@ fn beside(text: &str) -> tempfile::TempDir {
         .replace("\"../migrations/", &format!("\"{source}/migrations/"))
         .replace("\"audit/", &format!("\"{source}/plans/audit/"))
         .replace("\"repair/", &format!("\"{source}/plans/repair/"))
-        .replace("\"projections/", &format!("\"{source}/plans/projections/"));
+        .replace("\"projections/", &format!("\"{source}/plans/projections/"))
+        .replace("\"revocations/", &format!("\"{source}/plans/revocations/"));
     std::fs::write(folder.path().join("plan.toml"), text).unwrap();
     folder
 }
@@ -157,6 +158,26 @@ async fn the_damage_of_the_migrations_is_found_to_the_row_and_repaired() {
         assert_eq!(rows(&report, set, "unlinked", Some("session")), planted, "{set}");
     }
     assert_eq!(harms(&report).len(), 6, "{:?}", harms(&report));
+    // Each with the rule that explains it, what users would see, and digests of a few keys.
+    let sessions = &report["sets"][0];
+    for (class, defect, count) in
+        [("lost", "defect A", lost), ("changed", "defect B", subjects), ("missing", "defect C", missing)]
+    {
+        let found = sessions["found"].as_array().unwrap().iter().find(|found| found["class"] == class).unwrap();
+        let causes = found["causes"].as_array().unwrap();
+        assert!(causes.iter().all(|cause| !cause["users_see"].as_str().unwrap().is_empty()), "{found}");
+        let told = causes.iter().filter(|cause| cause["cause"].as_str().unwrap().starts_with(defect));
+        let told: u64 = told.map(|cause| cause["rows"].as_u64().unwrap()).sum();
+        // Some consents are missing because two shared a login.
+        assert!(told == count || class == "missing" && told > 0, "{found}");
+        let keys = found["keys"].as_array().unwrap();
+        assert!((1..=5).contains(&keys.len()) && keys.iter().all(|key| key.as_str().unwrap().len() == 12), "{found}");
+    }
+    let cell = |blue: &str, green: &str| {
+        let cells = sessions["matrix"].as_array().unwrap();
+        cells.iter().find(|cell| cell["blue"] == blue && cell["green"] == green).map_or(0, |cell| cell["rows"].as_u64().unwrap())
+    };
+    assert!(cell("granted and used", "login refused") > 1000, "{}", sessions["matrix"]);
     assert!(report["jobs"][0]["would_delete"][0][1].as_u64().unwrap() > 2000, "{}", report["jobs"]);
 }
 

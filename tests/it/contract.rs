@@ -346,6 +346,43 @@ cases! {
             tables = ["parent", '"Odd.Schema"."Odd ""T"']
         "#)
     };
+    take_over: Case {
+        blue: CLONED,
+        green: Some(CLONED_EMPTY),
+        ..Case::new("take_over", r#"
+            kind = "start_capture"
+            tables = ["parent", '"Odd.Schema"."Odd ""T"']
+            [[step]]
+            id = "the-copy"
+            phase = "expand"
+            kind = "copy"
+            tables = ["parent", '"Odd.Schema"."Odd ""T"']
+            [[step]]
+            id = "green-goes-its-own-way"
+            phase = "expand"
+            kind = "run_sql"
+            side = "green"
+            sql = ["UPDATE parent SET code = code || '!', list = NULL WHERE id % 3 = 0"]
+            undo_sql = ["SELECT 1"]
+            [[step]]
+            id = "changes-meanwhile"
+            phase = "expand"
+            kind = "run_sql"
+            side = "blue"
+            sql = ["UPDATE parent SET code = 'x' || code, list = NULL WHERE id % 7 = 0", "DELETE FROM parent WHERE id > 2990"]
+            undo_sql = ["UPDATE parent SET code = substr(code, 2), list = ARRAY['x', NULL, 'y' || id] WHERE id % 7 = 0", "INSERT INTO parent (id, code, up, list, doc, at) SELECT n, 'c' || n, n / 2, ARRAY['x', NULL, 'y' || n], jsonb_build_object('n', n), '2024-02-29'::timestamptz + n * interval '1 s' FROM generate_series(2991, 3000) AS n"]
+            [[step]]
+            id = "the-taking-over"
+            phase = "expand"
+            kind = "take_over"
+            tables = ["parent", '"Odd.Schema"."Odd ""T"']
+            [[step]]
+            id = "the-verify"
+            phase = "expand"
+            kind = "verify"
+            tables = ["parent", '"Odd.Schema"."Odd ""T"']
+        "#)
+    };
     copy: Case {
         blue: CLONED,
         green: Some(CLONED_EMPTY),

@@ -27,6 +27,7 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("audit", "limits pg sql terms"),
     ("cutover", "hook limits pg projection router sql terms"),
     ("router", "pg terms"),
+    ("nats", "crash pg revocation terms"),
     // A notice carries the journal line it is about.
     ("step", "audit capture copy crash cutover follow hook journal limits pg projection revocation sql terms verify"),
     ("plan", "limits lint sql step terms"),
@@ -41,7 +42,7 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("demo", "engine journal pg plan projection report revocation router shadow sql step terms"),
     (
         "cli",
-        "audit demo engine journal limits lint pg plan preflight projection prove report revocation router shadow sql step terms",
+        "audit demo engine journal limits lint nats pg plan preflight projection prove report revocation router shadow sql step terms",
     ),
 ];
 

@@ -78,7 +78,7 @@ impl Blue {
 
 /// `granted(name)`: a login session, a login and its answer, a consent and its answer, a code, an access and a refresh token of
 /// client `app`, as Hydra leaves them. `tokens(name, n)`: what a rotation issues.
-const GRANT: &str = "
+pub const GRANT: &str = "
 CREATE FUNCTION tokens(name text, generation int) RETURNS void LANGUAGE sql AS $$
     INSERT INTO hydra_oauth2_access (signature, request_id, requested_at, client_id, scope, granted_scope, form_data, session_data,
         subject, active, challenge_id)

@@ -78,19 +78,19 @@ impl Batch for Make<'_> {
     }
 }
 
-/// Takes back the rows that the step made in this table and that are as it made them and referred to by nobody. Returns how
-/// many it leaves.
+/// Takes back the rows that the step made in this table, that meet `only` and that are as it made them and referred to by nobody.
+/// Returns how many, and how many it leaves.
 ///
 /// # Errors
 /// The server's errors; what is committed stays.
-pub(super) async fn unmake(cx: &Cx, batches: &mut Batches<'_>, table: &KeyedTable) -> anyhow::Result<u64> {
+pub(super) async fn unmake(cx: &Cx, batches: &mut Batches<'_>, table: &KeyedTable, only: &str) -> anyhow::Result<(u64, u64)> {
     let count =
         "SELECT count(*) FROM crossfade.repair_made WHERE run = $1 AND step = $2 AND table_name = $3 AND unmade_at IS NULL";
     let name = table.name.plain();
     let labels: [&(dyn tokio_postgres::types::ToSql + Sync); 3] = [&cx.run.as_str(), &cx.step.as_str(), &name];
     let due: i64 = batches.session.query_one(count, &labels).await?.get(0);
     if due == 0 {
-        return Ok(0);
+        return Ok((0, 0));
     }
     let bare = table.name.name();
     let same = table.key.iter().map(|column| {
@@ -100,7 +100,7 @@ pub(super) async fn unmake(cx: &Cx, batches: &mut Batches<'_>, table: &KeyedTabl
         "WITH looked AS MATERIALIZED (SELECT id, row_key, written FROM crossfade.repair_made \
                 WHERE run = {run} AND step = {step} AND table_name = {plain} AND unmade_at IS NULL AND id < $2 \
                 ORDER BY id DESC LIMIT $1), \
-              gone AS (DELETE FROM {table_name} USING looked WHERE {same} AND {text} = looked.written AND NOT ({referred}) \
+              gone AS (DELETE FROM {table_name} USING looked WHERE {same} AND {text} = looked.written AND ({only}) AND NOT ({referred}) \
                 RETURNING looked.id), \
               noted AS (UPDATE crossfade.repair_made AS m SET unmade_at = clock_timestamp() FROM gone WHERE m.id = gone.id \
                 RETURNING 1) \
@@ -115,7 +115,7 @@ pub(super) async fn unmake(cx: &Cx, batches: &mut Batches<'_>, table: &KeyedTabl
     );
     let unmake = Unmake { statement };
     let unmade = batches.walk(&unmake, None, due.unsigned_abs(), "unmake").await?;
-    Ok(due.unsigned_abs().saturating_sub(unmade))
+    Ok((unmade, due.unsigned_abs().saturating_sub(unmade)))
 }
 
 struct Unmake {

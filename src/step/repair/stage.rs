@@ -162,6 +162,30 @@ impl Staged {
         ))
     }
 
+    /// A condition on a row set aside (`due.old`, `due.written`): what the step wrote is not what the row should have.
+    pub fn changed_wrongly(&self, mend: &Mend, table: &KeyedTable) -> Option<String> {
+        let right = self.right.as_ref()?;
+        let same: Vec<String> = table.key.iter().map(|column| format!("should.{0} = (due.old).{0}", column.name)).collect();
+        Some(format!(
+            "NOT EXISTS (SELECT FROM {right} AS should WHERE {} AND ROW({})::text = due.written)",
+            same.join(" AND "),
+            list(mend.update.iter().map(|column| format!("should.{column}"))),
+        ))
+    }
+
+    /// A condition on a row of the table: it is not one of those that must be there.
+    pub fn made_wrongly(&self, table: &KeyedTable) -> Option<String> {
+        let (new, columns) = self.new.as_ref()?;
+        let here = table.name.name().to_string();
+        let row = |of: &str| list(columns.iter().map(|column| format!("{of}.{column}::text")));
+        Some(format!(
+            "NOT EXISTS (SELECT FROM {new} AS should WHERE {} AND ROW({}) IS NOT DISTINCT FROM ROW({}))",
+            same(table, "should", &here),
+            row("should"),
+            row(&here),
+        ))
+    }
+
     /// The right value of each column, for the row that is updated.
     pub fn assignments(&self, mend: &Mend, table: &KeyedTable) -> Set {
         let Some(right) = &self.right else { return Set::new() };

@@ -89,11 +89,16 @@ impl SetAside {
     /// twice.
     pub async fn put_back(&self, cx: &Cx) -> anyhow::Result<u64> {
         let mut batches = Batches::open(cx, self.side).await?;
-        Ok(self.put_back_in(cx, &mut batches).await?.0)
+        Ok(self.put_back_in(cx, &mut batches, "true").await?.0)
     }
 
     /// The same with sessions that are open. Returns how many rows went back and how many stay set aside.
-    pub(in crate::step) async fn put_back_in(&self, cx: &Cx, batches: &mut Batches<'_>) -> anyhow::Result<(u64, u64)> {
-        restore(cx, batches, &self.table, &self.back).await
+    pub(in crate::step) async fn put_back_in(
+        &self,
+        cx: &Cx,
+        batches: &mut Batches<'_>,
+        only: &str,
+    ) -> anyhow::Result<(u64, u64)> {
+        restore(cx, batches, &self.table, &self.back, only).await
     }
 }

@@ -106,8 +106,9 @@ pub(super) fn same_key(table: &KeyedTable, left: &str) -> String {
     pairs.collect::<Vec<_>>().join(" AND ")
 }
 
-/// Puts back every row of `table` that the step set aside and that is still as the step left it. Returns how many, and how
-/// many stay set aside.
+/// Puts back every row of `table` that the step set aside, that is still as the step left it and that meets `only`, a condition on
+/// `due.old` (the row as it was) and `due.written` (the changed columns as the step wrote them). Returns how many, and how many stay
+/// set aside.
 ///
 /// # Errors
 /// The server's errors (a column that is gone, a constraint added since); what is committed stays and is not put back twice.
@@ -116,6 +117,7 @@ pub(in crate::step) async fn restore(
     batches: &mut Batches<'_>,
     table: &KeyedTable,
     back: &Back,
+    only: &str,
 ) -> anyhow::Result<(u64, u64)> {
     if !control_present(&batches.session).await? {
         return Ok((0, 0));
@@ -130,20 +132,20 @@ pub(in crate::step) async fn restore(
         // Freshly filled, it may have no statistics yet, and each batch would read the whole table.
         batches.session.batch_execute("ANALYZE crossfade.quarantine").await?;
     }
-    let work = Restore { cx, table, statement: statement(cx, table, back) };
+    let work = Restore { cx, table, statement: statement(cx, table, back, only) };
     let restored = batches.walk(&work, None, due.unsigned_abs(), "restore").await?;
     let left: i64 = batches.session.query_one(count, &labels).await?.get(0);
     Ok((restored, left.unsigned_abs()))
 }
 
 /// Takes `$1` (rows at most) and `$2` (below which id); gives the lowest id looked at, the rows looked at and put back.
-fn statement(cx: &Cx, table: &KeyedTable, back: &Back) -> String {
+fn statement(cx: &Cx, table: &KeyedTable, back: &Back, only: &str) -> String {
     let here = format!("{}.", table.name.name());
     let back = match back {
         Back::Insert => {
             let writable = || table.columns.iter().filter(|column| !column.generated);
             format!(
-                "INSERT INTO {name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values} FROM due ORDER BY due.id DESC \
+                "INSERT INTO {name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values} FROM due WHERE ({only}) ORDER BY due.id DESC \
                  ON CONFLICT DO NOTHING RETURNING {key}",
                 name = table.name,
                 columns = list(writable().map(|column| column.name.to_string())),
@@ -152,7 +154,7 @@ fn statement(cx: &Cx, table: &KeyedTable, back: &Back) -> String {
             )
         }
         Back::Update(columns) => format!(
-            "UPDATE {name} SET {set} FROM due WHERE {same} AND ROW({now})::text = due.written RETURNING {key}",
+            "UPDATE {name} SET {set} FROM due WHERE {same} AND ROW({now})::text = due.written AND ({only}) RETURNING {key}",
             name = table.name,
             set = list(columns.iter().map(|column| format!("{column} = (due.old).{column}"))),
             same = same_key(table, &here),
