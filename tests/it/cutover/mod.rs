@@ -2,6 +2,7 @@
 
 mod back;
 mod bouncer;
+mod faults;
 mod fence;
 mod stage;
 mod switch;

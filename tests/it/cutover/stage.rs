@@ -67,9 +67,14 @@ impl Stage {
     /// Blue with rows, green without.
     pub async fn databases() -> (TestDb, TestDb) {
         let (blue, green) = (TestDb::empty().await, TestDb::empty().await);
+        Self::fill(&blue, &green).await;
+        (blue, green)
+    }
+
+    /// Blue gets rows, green its tables.
+    pub async fn fill(blue: &TestDb, green: &TestDb) {
         blue.sql(&format!("{SCHEMA}{ROWS}")).await;
         green.sql(SCHEMA).await;
-        (blue, green)
     }
 
     /// The plan over them; `switch` goes on with the switch's keys, its participants last.
