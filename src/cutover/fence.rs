@@ -276,7 +276,10 @@ impl Fence {
     /// When it is not closed, or lifted itself before it was lasting: then writes may have passed.
     pub async fn seal(&self, session: &Session, instead: &str) -> anyhow::Result<()> {
         let standing = self.standing(session).await?;
-        anyhow::ensure!(standing == Standing::Closed, "the fence is not closed any more: it lifted itself, or somebody opened it");
+        anyhow::ensure!(
+            standing == Standing::Closed,
+            "the fence is not closed any more: it lifted itself, or somebody opened it"
+        );
         let sql = "SELECT DISTINCT substring(p.prosrc FROM $2) FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid \
                    WHERE t.tgrelid = ANY ($1) AND t.tgname = $3";
         let lifts_at: Option<String> = session.query_one(sql, &[&self.oids, &LIFTS, &TRIGGER]).await?.get(0);

@@ -187,8 +187,7 @@ impl JourneyReport {
                 restored_access: sum("access_restored"),
             },
         });
-        self.switched =
-            Some(Switched { hold_ms: sum("hold_ms"), writes_after_fence: sum("writes_after_fence"), ..clients });
+        self.switched = Some(Switched { hold_ms: sum("hold_ms"), writes_after_fence: sum("writes_after_fence"), ..clients });
         self
     }
 

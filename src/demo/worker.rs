@@ -114,7 +114,8 @@ impl Worker {
         let before = self.measured.requests_failed();
         let mut all: Vec<(String, Option<bool>, usize, String)> = Vec::new();
         for held in self.sessions.iter().filter(|held| held.changed && !held.doubtful) {
-            let live = [&held.access, &held.refresh].into_iter().flatten().map(|token| (token.text.clone(), token.good_at(now())));
+            let live =
+                [&held.access, &held.refresh].into_iter().flatten().map(|token| (token.text.clone(), token.good_at(now())));
             let dead = held.dead.iter().map(|dead| (dead.clone(), Some(false)));
             all.extend(live.chain(dead).map(|(token, good)| (token, good, held.app, held.subject.clone())));
         }

@@ -283,7 +283,8 @@ fn both_journeys_under_live_traffic_and_back() {
         assert_eq!((number("divergences"), number("sessions_differing")), (0.0, 0.0));
         assert!(number("sessions_created") > 0.0, "{journey}");
     }
-    let number = |pointer: &str| journeys[1].pointer(pointer).and_then(serde_json::Value::as_f64).unwrap_or_else(|| panic!("{pointer}"));
+    let number =
+        |pointer: &str| journeys[1].pointer(pointer).and_then(serde_json::Value::as_f64).unwrap_or_else(|| panic!("{pointer}"));
     assert!(number("/hold_ms") > 0.0 && number("/writes_after_fence") == 0.0 && number("/lost_writes") == 0.0, "{}", journeys[1]);
     assert_eq!(number("/token_families_revoked_by_reuse"), 0.0);
     assert!(number("/token_families_revoked_by_reuse_without_coalescing") > 0.0);

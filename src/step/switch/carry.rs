@@ -46,12 +46,7 @@ impl Carrier {
         let mut left = Left::default();
         for _ in 0..100 {
             let batch = follower.batch().await?;
-            left = Left {
-                carried: left.carried + batch.captured,
-                applied: left.applied + batch.applied,
-                lag: batch.lag,
-                ..left
-            };
+            left = Left { carried: left.carried + batch.captured, applied: left.applied + batch.applied, lag: batch.lag, ..left };
             if batch.took <= lag && batch.lag <= lag {
                 return Ok(left);
             }

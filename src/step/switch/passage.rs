@@ -116,7 +116,8 @@ impl<'a> Passage<'a> {
     async fn failed(&mut self, beat: Beat, error: anyhow::Error) -> anyhow::Result<()> {
         // What failed before the release was written down, or in writing it down, is before the point of no return.
         let passed = beat > NO_RETURN
-            || beat == NO_RETURN && self.notes.progress(&*self.blue().await?).await?.begun.is_some_and(|begun| begun >= NO_RETURN);
+            || beat == NO_RETURN
+                && self.notes.progress(&*self.blue().await?).await?.begun.is_some_and(|begun| begun >= NO_RETURN);
         let beat = if beat == NO_RETURN && !passed { Beat::Smoke } else { beat };
         if passed {
             return Err(error).with_context(|| format!("{beat} is past the point of no return: traffic goes to {}", self.to));
@@ -256,7 +257,8 @@ impl<'a> Passage<'a> {
             self.step.capture_back(self.cx).await?;
             self.step.analyze(self.cx, self.to).await?;
         }
-        self.judged(left.as_ref().map(|left| *left).map_err(|error| anyhow::anyhow!(explain(error))), self.step.allowed()).await?;
+        self.judged(left.as_ref().map(|left| *left).map_err(|error| anyhow::anyhow!(explain(error))), self.step.allowed())
+            .await?;
         // Whatever took its time came before this; what is left when the hold begins is what these last moments left.
         for side in [Side::Blue, Side::Green] {
             self.cx.keep_spare(side, SPARE).await?;

@@ -389,7 +389,7 @@ async fn a_crash_that_nobody_looks_after_ends_with_blue_serving() {
     Stage::fill(&blue, &green).await;
     let route = Route::new(service(&blue).await, service(&green).await).await;
     let router = format!(
-        "hold_for = \"6s\"\n[[step.participant]]\nkind = \"router\"\nname = \"router\"\nsocket = \"{}/admin.sock\"\n",
+        "hold_for = \"10s\"\n[[step.participant]]\nkind = \"router\"\nname = \"router\"\nsocket = \"{}/admin.sock\"\n",
         route.folder.path().display()
     );
     let stage = Stage::over(blue, green, &router);

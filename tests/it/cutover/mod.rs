@@ -4,6 +4,7 @@ mod back;
 mod bouncer;
 mod faults;
 mod fence;
+mod revoked;
 mod stage;
 mod switch;
 mod traffic;

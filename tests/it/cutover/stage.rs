@@ -79,7 +79,12 @@ impl Stage {
 
     /// The plan over them; `switch` goes on with the switch's keys, its participants last.
     pub fn over(blue: TestDb, green: TestDb, switch: &str) -> Self {
-        let workspace = Workspace::new(&format!("{PLAN}{switch}"), &blue, Some(&green));
+        Self::with(&format!("{PLAN}{switch}"), blue, green)
+    }
+
+    /// Another plan over other databases.
+    pub fn with(plan: &str, blue: TestDb, green: TestDb) -> Self {
+        let workspace = Workspace::new(plan, &blue, Some(&green));
         Self { blue, green, workspace }
     }
 
