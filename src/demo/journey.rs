@@ -221,7 +221,7 @@ impl Stage<'_> {
     fn shorten_watches(&self) -> Result<()> {
         let path = self.folder.path().join("plans").join(CUTOVER);
         let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let shorter = text.replace("for = \"2m\"", "for = \"2s\"").replace("for = \"5m\"", "for = \"3s\"");
+        let shorter = text.replace("for = \"2m\"", "for = \"4s\"").replace("for = \"5m\"", "for = \"4s\"");
         std::fs::write(&path, shorter).with_context(|| format!("cannot write {}", path.display()))
     }
 

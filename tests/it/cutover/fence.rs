@@ -181,8 +181,7 @@ async fn a_fence_lifts_itself_in_time_and_not_once_it_is_sealed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fence_names_what_is_in_its_way_and_leaves_nothing_behind() {
     let (db, fence) = ledger().await;
-    let short =
-        Limits { lock_timeout: Duration::from_millis(100), lock_retry_for: Duration::from_secs(2), ..Limits::default() };
+    let short = Limits { lock_timeout: Duration::from_millis(100), lock_retry_for: Duration::from_secs(2), ..Limits::default() };
     let writer = db.database().connect("the-nightly-job").await.unwrap();
     writer.batch_execute("BEGIN; UPDATE entry SET ledger = 2 WHERE id = 1").await.unwrap();
     let error = format!("{:#}", close(&fence, &db, &short).await.unwrap_err());
