@@ -1,12 +1,12 @@
 //! `crossfade demo`.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Format, print_json, text};
-use crate::demo::{self, Demo, DemoReport, Followed, JourneyReport, Revocations};
+use crate::demo::{self, Demo, DemoReport, Followed, JourneyReport, Revocations, Switched};
 use crate::report::{bytes, thousands, time};
 use crate::terms::Exit;
 
@@ -24,6 +24,9 @@ pub(super) struct DemoArgs {
     /// Leave servers, plans and journals as they are at the end
     #[arg(long)]
     keep: bool,
+    /// After the switch go back to blue again, with what green took meanwhile
+    #[arg(long)]
+    and_back: bool,
     /// Install PostgreSQL's server programs by the package manager when there are none
     #[arg(long)]
     install: bool,
@@ -35,8 +38,18 @@ fn seed(text: &str) -> Result<String, String> {
 }
 
 pub(super) async fn demo(args: &DemoArgs, format: Format, quiet: bool) -> Result<Exit> {
-    let DemoArgs { sessions, seed, rate, keep, install } = args;
-    let demo = Demo { sessions: *sessions, seed: seed.clone(), rate: *rate, keep: *keep, install: *install, quiet };
+    let DemoArgs { sessions, seed, rate, keep, and_back, install } = args;
+    let program = std::env::current_exe().context("cannot tell where this program is, which is the router too")?;
+    let demo = Demo {
+        sessions: *sessions,
+        seed: seed.clone(),
+        rate: *rate,
+        keep: *keep,
+        install: *install,
+        and_back: *and_back,
+        program,
+        quiet,
+    };
     let (mut int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     // Dropping the demo ends its servers and removes their folders.
     let report = tokio::select! {
@@ -60,7 +73,7 @@ fn render(report: &DemoReport) -> String {
     let header = std::iter::once(String::new()).chain(report.journeys.iter().map(|journey| journey.plan.clone()));
     table.set_header(header);
     type Cell = fn(&JourneyReport) -> String;
-    let lines: [(&str, Cell); 21] = [
+    let lines: [(&str, Cell); 26] = [
         ("outcome", |j| j.outcome.to_owned()),
         ("rows updated", |j| thousands(j.counters.rows_updated)),
         ("rows inserted", |j| thousands(j.counters.rows_inserted)),
@@ -84,6 +97,16 @@ fn render(report: &DemoReport) -> String {
         ("revocations captured / proved / restored", |j| {
             let of = |r: Revocations| format!("{} / {} / {}", r.captured, r.proved, r.restored_access);
             j.followed.map_or(String::new(), |f| of(f.revocations))
+        }),
+        ("requests held by the switch for", |j| switched(j, |s| format!("{} ms", s.hold_ms))),
+        ("writes after the fence", |j| switched(j, |s| s.writes_after_fence.to_string())),
+        ("token families revoked by reuse", |j| switched(j, |s| s.token_families_revoked_by_reuse.to_string())),
+        ("the same without coalescing (side run)", |j| {
+            switched(j, |s| s.token_families_revoked_by_reuse_without_coalescing.to_string())
+        }),
+        ("way back: requests / failed / lost writes", |j| {
+            let back = j.switched.as_ref().and_then(|switched| switched.rollback.as_ref());
+            back.map_or(String::new(), |b| format!("{} / {} / {}", b.requests, b.requests_failed, b.lost_writes))
         }),
     ];
     for (name, cell) in lines {
@@ -112,6 +135,11 @@ fn render(report: &DemoReport) -> String {
 /// A number of a journey that has a green side to follow with.
 fn followed(journey: &JourneyReport, of: fn(&Followed) -> u64) -> String {
     journey.followed.as_ref().map_or(String::new(), |followed| thousands(of(followed) as i64))
+}
+
+/// Something of a journey that has a switch.
+fn switched(journey: &JourneyReport, of: fn(&Switched) -> String) -> String {
+    journey.switched.as_ref().map_or(String::new(), of)
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@
 //! later finds the trigger. `ENABLE ALWAYS`: it also fires for sessions in the replication role.
 //!
 //! It opens by replacing the body of its function, which locks no table: writers go on at once, whatever else holds locks.
-//! The triggers go afterwards. Sessions of the run itself (`application_name` `crossfade/<run>/...`) pass, so that reverse
+//! The triggers go afterwards. It may lift itself at a time: should whoever put it up be gone by then, the side takes writes again
+//! when its traffic comes back. [`Fence::seal`] makes it lasting, before that time or not at all. Sessions of the run itself (`application_name` `crossfade/<run>/...`) pass, so that reverse
 //! projections can keep a fenced database current.
 
 use std::time::{Duration, Instant};
@@ -19,6 +20,9 @@ use crate::terms::{Finding, RunId, Severity};
 
 /// The name of the trigger, the same on every table, so that it is found without any notes.
 const TRIGGER: &str = "crossfade_fence";
+
+/// Where the body of the fence's function says when it lifts itself.
+const LIFTS: &str = "lifts at '([^']+)'";
 
 /// SQLSTATE read_only_sql_transaction: clients that look for the primary take it for a server that no longer is.
 pub const REFUSED: &str = "25006";
@@ -39,7 +43,7 @@ pub struct Fence {
 pub enum Standing {
     /// No trigger.
     Absent,
-    /// Triggers that let writes pass, or not on every table.
+    /// Triggers that let writes pass, because it was opened or lifted itself, or not on every table.
     Open,
     /// A trigger of this run on every table, always enabled, for every write.
     Closed,
@@ -154,8 +158,9 @@ impl Fence {
             .query(
                 "SELECT t.tgenabled = 'A' AND t.tgtype = $2, substring(p.prosrc FROM 'crossfade run ([0-9a-z-]+)'), \
                         p.prosrc LIKE '%RAISE EXCEPTION%' \
+                          AND coalesce(substring(p.prosrc FROM $4)::timestamptz > clock_timestamp(), true) \
                  FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid WHERE t.tgrelid = ANY ($1) AND t.tgname = $3",
-                &[&self.oids, &EVERY_WRITE, &TRIGGER],
+                &[&self.oids, &EVERY_WRITE, &TRIGGER, &LIFTS],
             )
             .await?;
         if let Some(row) = rows.iter().find(|row| row.get::<_, Option<&str>>(1) != Some(self.run.as_str())) {
@@ -170,7 +175,8 @@ impl Fence {
     }
 
     /// Puts it up, for all tables or for none. Waits for the writers in flight, for each table `limits.lock_timeout` at most, until
-    /// `limits.lock_retry_for` is over; `instead` is where the refused writers are sent, for people.
+    /// `limits.lock_retry_for` is over; `instead` is where the refused writers are sent, for people. With `lifts_after` it lifts
+    /// itself so long after this call began, by the server's clock.
     ///
     /// # Errors
     /// The lock timeout with the sessions in the way, a prepared transaction by its name among them.
@@ -180,9 +186,18 @@ impl Fence {
         observer: &Session,
         limits: &Limits,
         instead: &str,
+        lifts_after: Option<Duration>,
         report: &mut (dyn FnMut(&[Blocker]) + Send),
     ) -> anyhow::Result<()> {
-        let mut after = vec![self.body(Some(instead))];
+        let lifts_at: Option<String> = match lifts_after {
+            Some(after) => {
+                let sql = "SELECT to_char((clock_timestamp() + make_interval(secs => $1)) AT TIME ZONE 'UTC', \
+                           'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')";
+                Some(session.query_one(sql, &[&after.as_secs_f64()]).await?.get(0))
+            }
+            None => None,
+        };
+        let mut after = vec![self.body(Some((instead, lifts_at.as_deref())))];
         for table in self.missing(session).await? {
             after.push(format!(
                 "CREATE TRIGGER {TRIGGER} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table} \
@@ -255,6 +270,27 @@ impl Fence {
         }
     }
 
+    /// Makes a closed fence one that does not lift itself.
+    ///
+    /// # Errors
+    /// When it is not closed, or lifted itself before it was lasting: then writes may have passed.
+    pub async fn seal(&self, session: &Session, instead: &str) -> anyhow::Result<()> {
+        let standing = self.standing(session).await?;
+        anyhow::ensure!(
+            standing == Standing::Closed,
+            "the fence is not closed any more: it lifted itself, or somebody opened it"
+        );
+        let sql = "SELECT DISTINCT substring(p.prosrc FROM $2) FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid \
+                   WHERE t.tgrelid = ANY ($1) AND t.tgname = $3";
+        let lifts_at: Option<String> = session.query_one(sql, &[&self.oids, &LIFTS, &TRIGGER]).await?.get(0);
+        session.batch_execute(&self.body(Some((instead, None)))).await?;
+        // Asked after the commit: whatever wrote until now met one of the two.
+        let sql = "SELECT coalesce(clock_timestamp() < $1::text::timestamptz, true)";
+        let lasting: bool = session.query_one(sql, &[&lifts_at]).await?.get(0);
+        anyhow::ensure!(lasting, "the fence lifted itself before it was lasting");
+        Ok(())
+    }
+
     /// Lets everybody write again, at once and without a lock on any table.
     ///
     /// # Errors
@@ -323,16 +359,20 @@ impl Fence {
     }
 
     /// The function that the triggers call: it refuses, or with `None` lets pass. It also says whose fence this is.
-    fn body(&self, instead: Option<&str>) -> String {
-        let whose = format!("crossfade run {}", self.run);
-        let refuse = match instead {
+    fn body(&self, refuses: Option<(&str, Option<&str>)>) -> String {
+        let whose = match refuses.and_then(|(_, lifts_at)| lifts_at) {
+            None => format!("crossfade run {}", self.run),
+            Some(at) => format!("crossfade run {}, lifts at {}", self.run, Literal::new(at)),
+        };
+        let refuse = match refuses {
             None => String::new(),
-            Some(instead) => format!(
-                "IF current_setting('application_name') NOT LIKE {} AND current_setting('application_name') NOT LIKE {} THEN \
+            Some((instead, lifts_at)) => format!(
+                "IF {}current_setting('application_name') NOT LIKE {} AND current_setting('application_name') NOT LIKE {} THEN \
                    RAISE EXCEPTION USING ERRCODE = '{REFUSED}', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, \
                      MESSAGE = format('table %s takes no writes: %s', TG_TABLE_NAME, {}), \
                      HINT = 'The service moves to another database; connect again and repeat the transaction.'; \
                  END IF; ",
+                lifts_at.map_or_else(String::new, |at| format!("clock_timestamp() < {}::timestamptz AND ", Literal::new(at))),
                 Literal::new(format!("crossfade/{}/%", self.run)),
                 Literal::new(format!("crossfade/%/{}", self.run)),
                 Literal::new(instead)

@@ -23,6 +23,9 @@ pub enum Refusal {
     /// The code or refresh token is not good, or another client's.
     #[error("invalid_grant")]
     InvalidGrant,
+    /// The refresh token was used before, and what came of it is ended now. For clients the same as [`Refusal::InvalidGrant`].
+    #[error("invalid_grant")]
+    FamilyRevoked,
     /// The client may not use this grant type.
     #[error("unauthorized_client")]
     UnauthorizedClient,
@@ -178,8 +181,11 @@ async fn refresh(lease: &mut Lease<'_>, store: &Store, who: &Credentials, token:
     let mut work = lease.begin().await?;
     let Some(row) = work.row(store.use_refresh, &[&signature, &who.id]).await? else {
         if let Some(refuse_reuse) = store.refuse_reuse {
-            work.execute(refuse_reuse, &[&signature, &who.id]).await?;
+            let ended = work.row(refuse_reuse, &[&signature, &who.id]).await?.map_or(0, |row| row.get::<_, i64>(0));
             work.commit().await?;
+            if ended > 0 {
+                return Err(Refusal::FamilyRevoked.into());
+            }
         }
         return Err(Refusal::InvalidGrant.into());
     };

@@ -1,25 +1,27 @@
 //! Both journeys, one after the other: servers, data, service, clients, plans, and what came of it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-use super::last_batch::last_batch;
+use super::door::{Door, Doorway};
+use super::reuse::revoked_by_reuse_of;
 use super::{
-    App, Balance, Census, DemoReport, Held, JourneyReport, Load, Mix, OAuthClient, Pool, SESSIONS_1X, SESSIONS_2X, STORE_1_11,
-    STORE_1X, STORE_2X, Service, Worker, World, balance, create_1x, unpack,
+    App, Balance, Census, DemoReport, Held, JourneyReport, Load, Measured, Mix, OAuthClient, Pool, RolledBack, SESSIONS_1X,
+    SESSIONS_2X, STORE_1_11, STORE_1X, STORE_2X, Service, Switched, Worker, World, balance, create_1x, unpack,
 };
 use crate::engine::{self, Options, Outcome, RunChoice};
 use crate::pg::Database;
-use crate::plan::{self, Plan};
+use crate::plan;
 use crate::report::{JourneySummary, Screen, summarize};
 use crate::shadow::{Binaries, Cluster, Folder, Settings, install};
-use crate::step::{Cx, Interrupt};
-use crate::terms::{RunId, Severity, Side, StepId};
+use crate::step::Interrupt;
+use crate::terms::{Severity, Side};
 
 /// What to show.
 #[derive(Debug, Clone)]
@@ -34,6 +36,10 @@ pub struct Demo {
     pub keep: bool,
     /// Install PostgreSQL's server programs when there are none.
     pub install: bool,
+    /// Go back to blue again after the switch.
+    pub and_back: bool,
+    /// This program: it is the router too.
+    pub program: PathBuf,
     /// Say less.
     pub quiet: bool,
 }
@@ -50,18 +56,21 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// Traffic on green at the end.
 const PROOF: Duration = Duration::from_secs(4);
 
+/// The plan of the second journey.
+const CUTOVER: &str = "hydra-2x-cutover.toml";
+
 /// Everything that stands while the journeys run.
 struct Stage<'a> {
     demo: &'a Demo,
-    folder: &'a Path,
+    folder: &'a Folder,
     databases: BTreeMap<Side, Database>,
-    service: Service,
+    /// Of blue and of green.
+    services: [Service; 2],
     apps: Arc<Vec<App>>,
 }
 
 /// A plan's run.
 struct Ran {
-    run: RunId,
     summary: JourneySummary,
     reason: Option<String>,
 }
@@ -102,9 +111,13 @@ pub async fn run(demo: &Demo) -> Result<DemoReport> {
     let server_version: String = session.query_one("SHOW server_version", &[]).await?.get(0);
     let world = World::of(&session, &demo.seed, HELD).await?;
     drop(session);
-    let service = Service::start(Pool::open(&databases[&Side::Blue], POOL).await?, &STORE_1X).await?;
-    let stage = Stage { demo, folder: folder.path(), databases, service, apps: Arc::new(world.apps) };
-    let workers = stage.share_out(world.sessions);
+    let services = [
+        Service::start(Pool::open(&databases[&Side::Blue], POOL).await?, &STORE_1X).await?,
+        Service::start(Pool::open(&databases[&Side::Green], POOL).await?, &STORE_2X).await?,
+    ];
+    let stage = Stage { demo, folder: &folder, databases, services, apps: Arc::new(world.apps) };
+    let door = Door::open(&folder, &demo.program, &stage.doorway()).await?;
+    let workers = stage.share_out(world.sessions, door.address());
 
     let (in_place, workers) = stage.in_place(workers).await?;
     let mut journeys = vec![in_place];
@@ -128,9 +141,9 @@ impl Stage<'_> {
         let rate = self.demo.rate;
         self.demo.say(&format!("demo: journey 1, in place, with {CLIENTS} live clients ({rate} requests a second)"));
         let before = self.census(Side::Blue, SESSIONS_1X).await?;
-        let load = Load::start(workers, Mix::READ_WRITE, rate);
+        let load = Load::start(workers, Mix::UNRULY, rate);
         tokio::time::sleep(SETTLE).await;
-        let ran = self.run_plan("hydra-1x-in-place.toml").await?;
+        let ran = self.run_plan("hydra-1x-in-place.toml", &[], false).await?;
         tokio::time::sleep(SETTLE).await;
         let (mut workers, measured) = load.finish().await?;
         let after = self.census(Side::Blue, SESSIONS_1X).await?;
@@ -139,16 +152,16 @@ impl Stage<'_> {
         Ok((JourneyReport::new(ran.summary, ran.reason, Side::Blue, &measured, &[sessions]), workers))
     }
 
-    /// 1.11.10 to 2.3.0 on green. The service goes on writing on blue until green has everything but the last moments; then nobody
-    /// writes for as long as the last batch takes, and the service moves.
+    /// 1.11.10 to 2.3.0 on green and the switch, while every client goes on; and back again where that is wanted.
     async fn blue_green(&self, workers: Vec<Worker>) -> Result<JourneyReport> {
         let rate = self.demo.rate;
-        self.demo.say("demo: journey 2, blue-green; the service writes on blue all the while");
-        self.service.switch(Pool::open(&self.databases[&Side::Blue], POOL).await?, &STORE_1_11);
+        self.demo.say("demo: journey 2, blue-green; the clients go on all the while, through the router");
+        self.services[0].switch(Pool::open(&self.databases[&Side::Blue], POOL).await?, &STORE_1_11);
+        self.shorten_watches()?;
         let before = self.census(Side::Blue, SESSIONS_1X).await?;
-        let load = Load::start(workers, Mix::READ_WRITE, rate);
+        let load = Load::start(workers, Mix::UNRULY, rate);
         tokio::time::sleep(SETTLE).await;
-        let ran = self.run_plan("hydra-2x-blue-green.toml").await?;
+        let ran = self.run_plan(CUTOVER, &["switch"], false).await?;
         if ran.summary.outcome != "done" {
             let (workers, measured) = load.finish().await?;
             // Without the schema there is no session to be found: then all of them are missing.
@@ -156,58 +169,82 @@ impl Stage<'_> {
             let sessions = self.balance(&before, &workers, &reached);
             return Ok(JourneyReport::new(ran.summary, ran.reason, Side::Green, &measured, &[sessions]));
         }
-        tokio::time::sleep(SETTLE).await;
-        self.demo.say("demo: nobody writes for a moment: the last batch, and every row compared");
-        let (workers, mut measured) = load.finish().await?;
-        self.service.set_read_only(true);
-        let load = Load::start(workers, Mix::READ_ONLY, rate);
-        let plan = plan::load(&self.folder.join("plans").join("hydra-2x-blue-green.toml"))?;
-        let last = last_batch(&self.beside(&ran.run, &plan)?, &plan).await?;
-        let copied = self.census(Side::Green, SESSIONS_2X).await?;
-        self.demo.say("demo: the service moves to green; then everything is allowed again");
-        self.service.switch(Pool::open(&self.databases[&Side::Green], POOL).await?, &STORE_2X);
-        tokio::time::sleep(SETTLE).await;
-        let (mut workers, reading) = load.finish().await?;
-        measured.add(reading);
-        let journey = self.balance(&before, &workers, &copied);
-
-        self.service.set_read_only(false);
-        close_books(&mut workers);
-        let load = Load::start(workers, Mix::READ_WRITE, rate);
+        self.demo.say("demo: green serves; the clients go on writing there");
         tokio::time::sleep(PROOF).await;
-        let (workers, on_green) = load.finish().await?;
-        measured.add(on_green);
+        let (workers, mut measured) = load.finish().await?;
+        let (mut workers, wrong) = ask_for_all(workers, &mut measured).await?;
         let after = self.census(Side::Green, SESSIONS_2X).await?;
-        let proof = self.balance(&copied, &workers, &after);
-        Ok(JourneyReport::new(ran.summary, ran.reason, Side::Green, &measured, &[journey, proof]).followed(&last))
+        let journey = self.balance(&before, &workers, &after);
+        let revoked_by_reuse = || self.services.iter().map(Service::families_revoked_by_reuse).sum();
+        let mut switched = Switched { token_families_revoked_by_reuse: revoked_by_reuse(), ..Switched::default() };
+        let mut serves = Side::Green;
+        if self.demo.and_back {
+            close_books(&mut workers);
+            let back = self.and_back(workers, &after).await?;
+            serves = if back.reason.is_none() { Side::Blue } else { Side::Green };
+            switched.rollback = Some(back);
+            switched.token_families_revoked_by_reuse = revoked_by_reuse();
+        }
+        self.demo.say("demo: the same unruly clients for a moment through a router that does not coalesce");
+        let bare = Doorway { name: "router-without-coalescing", first: serves, coalesce: false, ..self.doorway() };
+        let door = Door::open(self.folder, &self.demo.program, &bare).await?;
+        let (http, seed) = (OAuthClient::new(door.address()), self.seed());
+        switched.token_families_revoked_by_reuse_without_coalescing =
+            revoked_by_reuse_of(&self.services[serves as usize], http, Arc::clone(&self.apps), seed).await;
+        let lost = journey.differing as u64 + wrong;
+        Ok(JourneyReport::new(ran.summary, ran.reason, Side::Green, &measured, &[journey]).switched(lost, switched))
     }
 
-    /// What is done for a run while no driver is at work.
-    fn beside(&self, run: &RunId, plan: &Plan) -> Result<Cx> {
-        let (notices, _) = tokio::sync::mpsc::unbounded_channel();
-        let databases = [Side::Blue, Side::Green].map(|side| self.databases.get(&side).cloned());
-        let step = StepId::new("last-batch").map_err(anyhow::Error::msg)?;
-        Ok(Cx::new(run.clone(), step, plan.limits().clone(), databases, notices).beside())
+    /// Back to blue, with what green was told, while every client goes on.
+    async fn and_back(&self, workers: Vec<Worker>, before: &Census) -> Result<RolledBack> {
+        self.demo.say("demo: and back to blue, with what green was told meanwhile");
+        let load = Load::start(workers, Mix::UNRULY, self.demo.rate);
+        tokio::time::sleep(PROOF).await;
+        let ran = self.run_plan(CUTOVER, &[], true).await?;
+        tokio::time::sleep(SETTLE).await;
+        let (workers, mut measured) = load.finish().await?;
+        let (workers, wrong) = ask_for_all(workers, &mut measured).await?;
+        let sessions = self.balance(before, &workers, &self.census(Side::Blue, SESSIONS_1X).await?);
+        Ok(RolledBack {
+            reason: ran.reason,
+            lost_writes: sessions.differing as u64 + wrong,
+            requests: measured.requests(),
+            requests_failed: measured.requests_failed(),
+            failures: measured.failures().clone(),
+            longest_stall_ms: measured.quantile_ms(1.0),
+            sessions_created: sessions.created,
+            sessions_revoked: sessions.revoked,
+        })
     }
 
-    /// Runs a plan by the engine, as `crossfade run --execute` does.
-    async fn run_plan(&self, file: &str) -> Result<Ran> {
-        let plan = plan::load(&self.folder.join("plans").join(file))?;
+    /// The plan watches for minutes, as on your servers; the demo for seconds.
+    fn shorten_watches(&self) -> Result<()> {
+        let path = self.folder.path().join("plans").join(CUTOVER);
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let shorter = text.replace("for = \"2m\"", "for = \"4s\"").replace("for = \"5m\"", "for = \"4s\"");
+        std::fs::write(&path, shorter).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Runs a plan by the engine, as `crossfade run --execute` does, or takes its run back, as `crossfade rollback --execute`.
+    async fn run_plan(&self, file: &str, approve: &[&str], back: bool) -> Result<Ran> {
+        let plan = plan::load(&self.folder.path().join("plans").join(file))?;
         let databases = plan.sides().map(|side| (side, self.databases[&side].clone())).collect();
         let (screen, notices) = Screen::start(self.demo.quiet);
         let options = Options {
-            state_dir: self.folder.join("state"),
+            state_dir: self.folder.path().join("state"),
             choice: RunChoice::Latest,
-            approve: BTreeSet::new(),
+            approve: approve.iter().map(|step| (*step).to_owned()).collect(),
             allow_hooks: false,
             databases,
             interrupt: Interrupt::default(),
             notices,
         };
         let mut driver = engine::prepare(plan, options).await?;
+        if back {
+            engine::turn_back(&mut driver)?;
+        }
         let outcome = engine::drive(&mut driver).await?;
         let summary = summarize(driver.journal().lines()).map_err(|why| anyhow::anyhow!(why))?;
-        let run = driver.run().clone();
         drop(driver);
         screen.finish().await;
         let reason = match outcome {
@@ -217,7 +254,18 @@ impl Stage<'_> {
             }
             _ => None,
         };
-        Ok(Ran { run, summary, reason })
+        Ok(Ran { summary, reason })
+    }
+
+    /// The router that the clients go through.
+    fn doorway(&self) -> Doorway<'static> {
+        let sides = [self.services[0].address(), self.services[1].address()];
+        Doorway { name: "router", sides, first: Side::Blue, coalesce: true }
+    }
+
+    fn seed(&self) -> u64 {
+        let seeds = Sha256::digest(self.demo.seed.as_bytes());
+        seeds.iter().take(8).fold(0u64, |seed, byte| seed << 8 | u64::from(*byte))
     }
 
     async fn census(&self, side: Side, sql: &str) -> Result<Census> {
@@ -229,17 +277,32 @@ impl Stage<'_> {
     }
 
     /// Each session to one client.
-    fn share_out(&self, sessions: Vec<Held>) -> Vec<Worker> {
+    fn share_out(&self, sessions: Vec<Held>, router: SocketAddr) -> Vec<Worker> {
         let mut shares: Vec<Vec<Held>> = (0..CLIENTS).map(|_| Vec::new()).collect();
         for (index, held) in sessions.into_iter().enumerate() {
             shares[index % CLIENTS].push(held);
         }
-        let http = OAuthClient::new(self.service.address());
-        let seeds = Sha256::digest(self.demo.seed.as_bytes());
-        let seed = seeds.iter().take(8).fold(0u64, |seed, byte| seed << 8 | u64::from(*byte));
+        let (http, seed) = (OAuthClient::new(router), self.seed());
         let worker = |(number, share)| Worker::new(http.clone(), Arc::clone(&self.apps), seed.wrapping_add(number), share);
         (0u64..).zip(shares).map(worker).collect()
     }
+}
+
+/// Every client asks for all of its tokens; how many answers are not what it was told.
+async fn ask_for_all(workers: Vec<Worker>, measured: &mut Measured) -> Result<(Vec<Worker>, u64)> {
+    let ask = |mut worker: Worker| async move {
+        let wrong = worker.ask_for_all().await;
+        (worker, wrong)
+    };
+    let tasks: Vec<_> = workers.into_iter().map(|worker| tokio::spawn(ask(worker))).collect();
+    let (mut workers, mut all_wrong) = (Vec::with_capacity(tasks.len()), 0);
+    for task in tasks {
+        let (mut worker, wrong) = task.await?;
+        measured.add(std::mem::take(&mut worker.measured));
+        all_wrong += wrong;
+        workers.push(worker);
+    }
+    Ok((workers, all_wrong))
 }
 
 /// What was done until now is the state of things: the next balance begins here.
@@ -255,7 +318,7 @@ fn how_to_go_on(folder: &Path, servers: [(&str, &Cluster); 2]) -> String {
     for (name, server) in servers {
         text += &format!("  go on:  export {name}_DATABASE_URL='{}'\n", server.url("oauth"));
     }
-    text += &format!("  go on:  cd {} && crossfade status plans/hydra-2x-blue-green.toml --state state\n", folder.display());
+    text += &format!("  go on:  cd {} && crossfade status plans/hydra-2x-cutover.toml --state state\n", folder.display());
     for (_, server) in servers {
         let path = server.folder().display();
         text += &format!(

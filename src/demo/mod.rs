@@ -1,25 +1,27 @@
 //! The demo: an OAuth service of ours, live clients, and both journeys on throw-away servers, for real.
 //!
-//! [`Service`] answers OAuth requests from whichever schema its side has ([`Store`]); [`Load`] is the live clients, who keep
+//! [`Service`] answers OAuth requests from whichever schema its side has ([`Store`]), behind a real `crossfade route`; [`Load`] is the live clients, who keep
 //! books ([`Held`]) about what each of their tokens must be good for; a [`Census`] is what a database says about its
 //! sessions; [`run`] puts them together around the same engine that `crossfade run` uses.
 
 mod call;
 mod census;
 mod client;
+mod door;
 mod embedded;
 mod grant;
 mod held;
 mod journey;
-mod last_batch;
 mod load;
 mod measured;
 mod pool;
 mod report;
+mod reuse;
 mod service;
 mod store;
 mod store_1x;
 mod store_2x;
+mod unruly;
 mod worker;
 mod world;
 
@@ -30,11 +32,10 @@ pub use embedded::unpack;
 pub use grant::Refusal;
 pub use held::{Held, Token};
 pub use journey::{Demo, run};
-pub use last_batch::LastBatch;
 pub use load::Load;
 pub use measured::Measured;
 pub use pool::{Lease, Pool, Work};
-pub use report::{DemoReport, Followed, JourneyReport, Revocations};
+pub use report::{DemoReport, Followed, JourneyReport, Revocations, RolledBack, Switched};
 pub use service::Service;
 pub use store::Store;
 pub use store_1x::{STORE_1_11, STORE_1X};

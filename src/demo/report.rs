@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Balance, LastBatch, Measured};
+use super::{Balance, Measured};
 use crate::pg::Counters;
 use crate::report::JourneySummary;
 use crate::terms::{Exit, Severity, Side};
@@ -66,8 +66,49 @@ pub struct JourneyReport {
     /// What green followed, in a journey where blue is written to all the while.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub followed: Option<Followed>,
+    /// What the switch was to the clients, in a journey that has one.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub switched: Option<Switched>,
     /// The run itself, step by step.
     pub run: JourneySummary,
+}
+
+/// What the switch was to the clients.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Switched {
+    /// How long traffic was held.
+    pub hold_ms: u64,
+    /// Changes of blue that came after its fence.
+    pub writes_after_fence: u64,
+    /// Token families that the services ended because a refresh token came a second time, with the router that coalesces.
+    pub token_families_revoked_by_reuse: u64,
+    /// The same in a short side run through a router that does not.
+    pub token_families_revoked_by_reuse_without_coalescing: u64,
+    /// The way back, where one was gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<RolledBack>,
+}
+
+/// The way back to blue.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct RolledBack {
+    /// Why it did not come to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What green was told after the release and blue does not hold: sessions and tokens.
+    pub lost_writes: u64,
+    /// Requests of the live clients meanwhile.
+    pub requests: u64,
+    /// Those with another answer than it had to be.
+    pub requests_failed: u64,
+    /// The failed ones by reason.
+    pub failures: BTreeMap<String, u64>,
+    /// Longest time any of them took.
+    pub longest_stall_ms: f64,
+    /// Sessions that the clients began on green.
+    pub sessions_created: usize,
+    /// Sessions that they revoked there.
+    pub sessions_revoked: usize,
 }
 
 /// What was written on blue while green was made, and what became of it.
@@ -79,7 +120,7 @@ pub struct Followed {
     pub changes_applied: u64,
     /// 99 of 100 batches had everything on green within this.
     pub follow_lag_ms_p99: u64,
-    /// Rows of green that were not what blue said when nobody wrote any more.
+    /// What a client was told and green does not hold: sessions, and tokens that green calls other than they are.
     pub lost_writes: u64,
     /// Revocations among the changes.
     pub revocations: Revocations,
@@ -126,20 +167,27 @@ impl JourneyReport {
             sessions_differing: differing,
             divergences: blocking + differing,
             followed: None,
+            switched: None,
             run,
         }
     }
 
-    /// Adds what green followed: the run's own figures, and those of the last batch.
-    pub fn followed(mut self, last: &LastBatch) -> Self {
+    /// Adds what green followed and what the switch was, by the run's own figures.
+    pub fn switched(mut self, lost_writes: u64, clients: Switched) -> Self {
         let sum = |name| self.run.steps.iter().filter_map(|step| step.figures.get(name)).sum::<u64>();
         self.followed = Some(Followed {
-            changes_captured: sum("changes_captured") + last.captured,
-            changes_applied: sum("changes_applied") + last.applied,
+            changes_captured: sum("changes_captured"),
+            changes_applied: sum("changes_applied"),
             follow_lag_ms_p99: sum("lag_p99_ms"),
-            lost_writes: last.differing,
-            revocations: last.revocations,
+            lost_writes,
+            revocations: Revocations {
+                captured: sum("revocations_captured"),
+                replayed: sum("revocations_replayed"),
+                proved: sum("revocations_proved"),
+                restored_access: sum("access_restored"),
+            },
         });
+        self.switched = Some(Switched { hold_ms: sum("hold_ms"), writes_after_fence: sum("writes_after_fence"), ..clients });
         self
     }
 
@@ -168,6 +216,21 @@ impl JourneyReport {
             say(captured == 0, "nothing was revoked on blue meanwhile".to_owned());
             say(proved != captured, format!("{captured} revocations were captured, {proved} proved"));
             say(restored_access > 0, format!("{restored_access} revocations have access on green"));
+        }
+        if let Some(switched) = &self.switched {
+            say(switched.writes_after_fence > 0, format!("{} writes came after the fence", switched.writes_after_fence));
+            let ended = switched.token_families_revoked_by_reuse;
+            say(ended > 0, format!("{ended} token families were revoked because a refresh came twice"));
+            let without = switched.token_families_revoked_by_reuse_without_coalescing;
+            say(without == 0, "the service revokes nothing for a reuse: coalescing was not put to the test".to_owned());
+            if let Some(back) = &switched.rollback {
+                say(back.reason.is_some(), format!("the way back: {}", back.reason.as_deref().unwrap_or_default()));
+                say(back.requests == 0, "no request was made on the way back".to_owned());
+                say(back.lost_writes > 0, format!("{} writes are lost on the way back", back.lost_writes));
+                for (why, times) in &back.failures {
+                    say(true, format!("{times} of {} requests failed on the way back: {why}", back.requests));
+                }
+            }
         }
         problems
     }

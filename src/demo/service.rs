@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use anyhow::{Context, Result};
@@ -31,6 +31,7 @@ pub struct Service {
 struct State {
     target: RwLock<Arc<Target>>,
     read_only: AtomicBool,
+    families_revoked: AtomicU64,
 }
 
 struct Target {
@@ -46,7 +47,8 @@ impl Service {
     pub async fn start(pool: Pool, store: &'static Store) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("the OAuth service finds no port")?;
         let address = listener.local_addr()?;
-        let state = Arc::new(State { target: RwLock::new(Arc::new(Target { pool, store })), read_only: AtomicBool::new(false) });
+        let target = RwLock::new(Arc::new(Target { pool, store }));
+        let state = Arc::new(State { target, read_only: AtomicBool::new(false), families_revoked: AtomicU64::new(0) });
         let closed = CancellationToken::new();
         tokio::spawn(accept(listener, Arc::clone(&state), closed.clone()));
         Ok(Self { address, state, _open: closed.drop_guard() })
@@ -55,6 +57,11 @@ impl Service {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How many token families it has ended because a refresh token came a second time.
+    pub fn families_revoked_by_reuse(&self) -> u64 {
+        self.state.families_revoked.load(Ordering::Acquire)
     }
 
     /// From now on calls that would write answer 503, or are done again.
@@ -98,7 +105,12 @@ async fn answer(state: &State, request: Request<Incoming>) -> Result<Response<Fu
     let (status, body) = match respond(state, request).await {
         Ok(body) => (200, body),
         Err(error) => match error.downcast_ref::<Refusal>() {
-            Some(refusal) => (refusal.status(), json!({"error": refusal.to_string()})),
+            Some(refusal) => {
+                if *refusal == Refusal::FamilyRevoked {
+                    state.families_revoked.fetch_add(1, Ordering::AcqRel);
+                }
+                (refusal.status(), json!({"error": refusal.to_string()}))
+            }
             None => {
                 tracing::warn!(error = crate::pg::explain(&error), "the OAuth service could not answer");
                 (500, json!({"error": "server_error"}))

@@ -21,7 +21,8 @@ pub struct Store {
     pub use_pkce: &'static str,
     /// Uses up a refresh token. Parameters and columns as for `use_code`.
     pub use_refresh: &'static str,
-    /// Ends what a refresh token gives when it is used a second time. Signature, client.
+    /// Ends what a refresh token gives when it is used a second time. Signature, client → how many token families had something
+    /// to end.
     pub refuse_reuse: Option<&'static str>,
     /// Deletes the access tokens of a request.
     pub drop_access: &'static str,

@@ -105,9 +105,11 @@ pub const STORE_1_11: Store = Store {
             DELETE FROM hydra_oauth2_refresh WHERE signature = $1 AND client_id = $2 AND NOT active RETURNING request_id
         ), refresh AS (
             UPDATE hydra_oauth2_refresh r SET active = false FROM reused
-            WHERE r.request_id = reused.request_id AND r.signature <> $1 AND r.active
+            WHERE r.request_id = reused.request_id AND r.signature <> $1 AND r.active RETURNING r.request_id
+        ), access AS (
+            DELETE FROM hydra_oauth2_access a USING reused WHERE a.request_id = reused.request_id RETURNING a.request_id
         )
-        DELETE FROM hydra_oauth2_access a USING reused WHERE a.request_id = reused.request_id",
+        SELECT count(DISTINCT request_id) FROM (SELECT request_id FROM refresh UNION ALL SELECT request_id FROM access) AS ended",
     ),
     revoke: "
         WITH request AS (

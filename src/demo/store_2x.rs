@@ -71,8 +71,12 @@ pub const STORE_2X: Store = Store {
             WHERE signature = $1 AND client_id = $2 AND NOT active AND nid = (SELECT id FROM networks)
         ), refresh AS (
             DELETE FROM hydra_oauth2_refresh r USING request WHERE r.request_id = request.request_id
+            RETURNING r.request_id, r.active
+        ), access AS (
+            DELETE FROM hydra_oauth2_access a USING request WHERE a.request_id = request.request_id RETURNING a.request_id
         )
-        DELETE FROM hydra_oauth2_access a USING request WHERE a.request_id = request.request_id",
+        SELECT count(DISTINCT request_id)
+        FROM (SELECT request_id FROM refresh WHERE active UNION ALL SELECT request_id FROM access) AS ended",
     ),
     drop_access: "DELETE FROM hydra_oauth2_access WHERE request_id = $1 AND nid = (SELECT id FROM networks)",
     issue: "

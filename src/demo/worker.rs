@@ -13,20 +13,21 @@ pub struct Mix {
     begin: u32,
     revoke: u32,
     machine: u32,
+    unruly: u32,
 }
 
 impl Mix {
     /// Everything applications do.
-    pub const READ_WRITE: Mix = Mix { introspect: 70, refresh: 12, begin: 8, revoke: 3, machine: 7 };
-    /// Introspection alone.
-    pub const READ_ONLY: Mix = Mix { introspect: 1, refresh: 0, begin: 0, revoke: 0, machine: 0 };
+    pub const READ_WRITE: Mix = Mix { introspect: 70, refresh: 12, begin: 8, revoke: 3, machine: 7, unruly: 0 };
+    /// The same, and now and then what they should not do: a service alone would end token families for it.
+    pub const UNRULY: Mix = Mix { introspect: 66, refresh: 10, unruly: 6, ..Mix::READ_WRITE };
 }
 
 /// One live client and its books.
 pub struct Worker {
-    http: OAuthClient,
-    apps: Arc<Vec<App>>,
-    rng: fastrand::Rng,
+    pub(super) http: OAuthClient,
+    pub(super) apps: Arc<Vec<App>>,
+    pub(super) rng: fastrand::Rng,
     /// The sessions it holds, nobody else does.
     pub sessions: Vec<Held>,
     machine: Vec<(usize, Token)>,
@@ -46,7 +47,7 @@ impl Worker {
 
     /// Does one thing.
     pub async fn act(&mut self, mix: Mix) {
-        let weights = [mix.introspect, mix.refresh, mix.begin, mix.revoke, mix.machine];
+        let weights = [mix.introspect, mix.refresh, mix.begin, mix.revoke, mix.machine, mix.unruly];
         let mut draw = self.rng.u32(..weights.iter().sum::<u32>());
         let choice = weights.iter().position(|weight| {
             let hit = draw < *weight;
@@ -58,12 +59,13 @@ impl Worker {
             Some(2) => self.begin().await,
             Some(3) => self.revoke().await,
             Some(4) => self.machine().await,
+            Some(5) => self.misbehave().await,
             _ => self.introspect().await,
         }
     }
 
     /// Which session, among a few drawn ones, has what is wanted.
-    fn draw(&mut self, wanted: impl Fn(&Held) -> bool) -> Option<usize> {
+    pub(super) fn draw(&mut self, wanted: impl Fn(&Held) -> bool) -> Option<usize> {
         let sessions = &self.sessions;
         let tries = if sessions.is_empty() { 0 } else { 16 };
         let mut drawn = (0..tries).map(|_| self.rng.usize(..sessions.len()));
@@ -107,12 +109,28 @@ impl Worker {
         }
     }
 
+    /// Asks for every token that it got or ended since its books were opened; how many answers are not what it was told.
+    pub async fn ask_for_all(&mut self) -> u64 {
+        let before = self.measured.requests_failed();
+        let mut all: Vec<(String, Option<bool>, usize, String)> = Vec::new();
+        for held in self.sessions.iter().filter(|held| held.changed && !held.doubtful) {
+            let live =
+                [&held.access, &held.refresh].into_iter().flatten().map(|token| (token.text.clone(), token.good_at(now())));
+            let dead = held.dead.iter().map(|dead| (dead.clone(), Some(false)));
+            all.extend(live.chain(dead).map(|(token, good)| (token, good, held.app, held.subject.clone())));
+        }
+        for (app, token) in &self.machine {
+            all.push((token.text.clone(), token.good_at(now()), *app, self.apps[*app].id.clone()));
+        }
+        for (token, good, app, subject) in all {
+            self.check(&token, good, app, &subject).await;
+        }
+        self.measured.requests_failed() - before
+    }
+
     async fn refresh(&mut self) {
-        let usable = |held: &Held| held.refresh.as_ref().is_some_and(|token| token.good_at(now()) == Some(true));
-        let Some(index) = self.draw(usable) else { return self.introspect().await };
-        let app = self.apps[self.sessions[index].app].clone();
-        let Some(token) = self.sessions[index].refresh.clone() else { return };
-        let grant = [("grant_type", "refresh_token"), ("refresh_token", token.text.as_str())];
+        let Some((index, app, token)) = self.refreshable() else { return self.introspect().await };
+        let grant = [("grant_type", "refresh_token"), ("refresh_token", token.as_str())];
         let answer = self.token(&app, &grant).await;
         match tokens(&answer) {
             Some((access, Some(refresh))) => self.sessions[index].rotate(access, Some(refresh)),
@@ -121,7 +139,7 @@ impl Worker {
     }
 
     /// A login with consent, and the code exchanged for tokens.
-    async fn begin(&mut self) {
+    pub(super) async fn begin(&mut self) {
         let number = self.rng.usize(..self.apps.len());
         let app = self.apps[number].clone();
         let subject = format!("user-{}", self.rng.u32(..1_000_000));
@@ -188,14 +206,14 @@ impl Worker {
         }
     }
 
-    async fn token(&mut self, app: &App, grant: &[(&str, &str)]) -> Answer {
+    pub(super) async fn token(&mut self, app: &App, grant: &[(&str, &str)]) -> Answer {
         let began = Instant::now();
         let answer = self.http.token(&app.id, app.secret.as_deref(), grant).await;
         self.measured.took(began.elapsed());
         answer
     }
 
-    fn doubt(&mut self, index: usize, what: &str, answer: &Answer) {
+    pub(super) fn doubt(&mut self, index: usize, what: &str, answer: &Answer) {
         self.sessions[index].doubtful = true;
         self.fail(what, answer);
     }
@@ -210,12 +228,12 @@ impl Worker {
 }
 
 /// The access token and, if there is one, the refresh token of an answer.
-fn tokens(answer: &Answer) -> Option<(Token, Option<Token>)> {
+pub(super) fn tokens(answer: &Answer) -> Option<(Token, Option<Token>)> {
     let text = |name| Some(answer.text(name).to_owned()).filter(|text| answer.status == 200 && !text.is_empty());
     let access = Token { text: text("access_token")?, expires: now() + answer.body["expires_in"].as_i64()? };
     Some((access, text("refresh_token").map(|text| Token { text, expires: now() + 720 * 3600 })))
 }
 
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }

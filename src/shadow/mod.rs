@@ -2,8 +2,10 @@
 
 mod binaries;
 mod cluster;
+mod companion;
 mod folder;
 
 pub use binaries::{Binaries, install};
 pub use cluster::{Cluster, Settings};
+pub use companion::Companion;
 pub use folder::Folder;

@@ -93,6 +93,7 @@ pub struct Cx {
     databases: [Option<Database>; 2],
     figures: Arc<Mutex<BTreeMap<String, u64>>>,
     beside: bool,
+    spare: Arc<Mutex<[Vec<Session>; 2]>>,
 }
 
 impl Cx {
@@ -113,7 +114,25 @@ impl Cx {
             databases,
             figures: Arc::default(),
             beside: false,
+            spare: Arc::default(),
         }
+    }
+
+    /// Opens sessions now that [`Cx::connect`] gives later, where the time of a connection would be missed.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub async fn keep_spare(&self, side: Side, count: usize) -> anyhow::Result<()> {
+        for _ in 0..count {
+            let session = self.opener(side)?.open().await?;
+            self.spare.lock().unwrap_or_else(PoisonError::into_inner)[side as usize].push(session);
+        }
+        Ok(())
+    }
+
+    /// Closes the sessions that nobody took.
+    pub fn close_spare(&self) {
+        *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = Default::default();
     }
 
     /// For work beside a driver of the same run: that driver does not take the sessions for those of a dead one.
@@ -137,7 +156,14 @@ impl Cx {
     /// # Errors
     /// When the server cannot be reached.
     pub async fn connect(&self, side: Side) -> anyhow::Result<Session> {
-        self.opener(side)?.open().await
+        loop {
+            let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner)[side as usize].pop();
+            match spare {
+                Some(session) if session.is_closed() => {}
+                Some(session) => return Ok(session),
+                None => return self.opener(side)?.open().await,
+            }
+        }
     }
 
     /// What a worker on a thread of its own needs to open such sessions.

@@ -1,6 +1,7 @@
 //! `watch`: measures for a while; named in another `watch` step's `baseline`, that one compares with it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -9,6 +10,7 @@ use serde::Deserialize;
 
 use super::registry::{Fault, Kind, KindResult, Surroundings};
 use super::{Cx, Forecast, Reversal, Step, Stop, Summary, Touched, from_table};
+use crate::cutover::participant::page_of_router;
 use crate::cutover::prometheus::{Sample, buckets, parse as samples, quantile, sum};
 use crate::cutover::request::Request;
 use crate::cutover::watch::{Limit, Reading, Row, Verdict, change, judge, shown};
@@ -30,6 +32,8 @@ struct Watch {
     baseline: Option<String>,
     /// The pages that measures are read from.
     metrics: Option<Request>,
+    /// Or the admin socket of a `crossfade route`.
+    socket: Option<PathBuf>,
     #[serde(default)]
     measure: Vec<Measure>,
 }
@@ -67,14 +71,18 @@ struct Metric {
     labels: BTreeMap<String, String>,
 }
 
-fn parse(table: toml::Table, _: &Surroundings) -> KindResult {
-    let step: Watch = from_table(table)?;
+fn parse(table: toml::Table, around: &Surroundings) -> KindResult {
+    let mut step: Watch = from_table(table)?;
+    step.socket = step.socket.map(|socket| around.base.join(socket));
     let mut faults = Vec::new();
     if step.during.0.is_zero() {
         faults.push(Fault::key("for", "`for` must be longer than nothing"));
     }
     if step.measure.is_empty() {
         faults.push(Fault::key("measure", "give at least one [[step.measure]]: nothing would be watched"));
+    }
+    if step.metrics.is_some() && step.socket.is_some() {
+        faults.push(Fault::key("socket", "give `metrics` or `socket`: there is one page"));
     }
     if let Some(what) = step.metrics.as_ref().and_then(|request| request.check().err()) {
         faults.push(Fault::key("metrics", format!("`metrics`: {what}")));
@@ -89,7 +97,9 @@ fn parse(table: toml::Table, _: &Surroundings) -> KindResult {
         let mut fault = |what: &str| faults.push(Fault::key("measure", format!("measure {name}: {what}")));
         let of_page = [&measure.count, &measure.histogram, &measure.gauge].into_iter().flatten().count();
         match (of_page, &measure.sql) {
-            (1, None) if step.metrics.is_none() => fault("is read from a page, and the step names none: give `metrics`"),
+            (1, None) if step.metrics.is_none() && step.socket.is_none() => {
+                fault("is read from a page, and the step names none: give `metrics` or `socket`")
+            }
             (1, None) | (0, Some(_)) => {}
             _ => fault("give `count`, `histogram`, `gauge` or `sql`, one of them"),
         }
@@ -113,9 +123,10 @@ fn parse(table: toml::Table, _: &Surroundings) -> KindResult {
 
 impl Watch {
     async fn page(&self) -> anyhow::Result<Vec<Sample>> {
-        match &self.metrics {
-            None => Ok(Vec::new()),
-            Some(request) => Ok(samples(&request.must(Duration::from_secs(10)).await?.body)),
+        match (&self.metrics, &self.socket) {
+            (None, None) => Ok(Vec::new()),
+            (_, Some(socket)) => Ok(samples(&page_of_router(socket).await?)),
+            (Some(request), None) => Ok(samples(&request.must(Duration::from_secs(10)).await?.body)),
         }
     }
 

@@ -214,7 +214,7 @@ async fn a_changed_column_under_prepared_statements_stops_nobody() {
 #[tokio::test]
 async fn a_demo_that_ends_early_leaves_nothing() {
     // initdb makes a postmaster.pid too: it is there while the second server is made or only just starts.
-    let (first, early, up) = ("plans", "data/postmaster.pid", ".s.PGSQL.5432");
+    let (first, early, up, routed) = ("plans", "data/postmaster.pid", ".s.PGSQL.5432", "plans/router-state/admin.sock");
     for (what, times, signal, code) in [
         (first, 1, Signal::SIGKILL, None),
         (early, 2, Signal::SIGINT, Some(130)),
@@ -222,10 +222,14 @@ async fn a_demo_that_ends_early_leaves_nothing() {
         (early, 2, Signal::SIGKILL, None),
         (up, 2, Signal::SIGINT, Some(130)),
         (up, 2, Signal::SIGKILL, None),
+        (routed, 1, Signal::SIGKILL, None),
+        (routed, 1, Signal::SIGTERM, Some(130)),
     ] {
         let folder = tempfile::Builder::new().permissions(Permissions::from_mode(0o755)).tempdir().unwrap();
+        // The router comes when the data is there; servers that start are met while it is made.
+        let sessions = if what == routed { "100" } else { "50000" };
         let count = || entries(folder.path()).iter().filter(|path| path.join(what).exists()).count();
-        let mut child = crossfade().args(["-q", "demo", "--sessions", "50000"]).env("TMPDIR", folder.path()).spawn().unwrap();
+        let mut child = crossfade().args(["-q", "demo", "--sessions", sessions]).env("TMPDIR", folder.path()).spawn().unwrap();
         eventually(what, async || count() == times).await;
         kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
         assert_eq!(child.wait().unwrap().code(), code);
@@ -253,20 +257,23 @@ async fn a_kept_demo_says_how_to_go_on_and_how_to_remove_it() {
         Ran::of(command.args(["-ec", script]).env("PATH", path).output().unwrap()).exits(0)
     };
     let again = shell(&lines("  go on:  "));
-    assert!(again.stdout.contains("hydra-2x-blue-green: done"), "{}", again.stdout);
+    assert!(again.stdout.contains("hydra-2x-cutover: done"), "{}", again.stdout);
     assert_eq!(entries(folder.path()).len(), 3);
     shell(&lines("  remove: "));
     nothing_left(folder.path(), "what --keep says").await;
 }
 
+/// Forward and back again through the router, on Hydra's schemas, with changes followed in both directions.
 #[test]
-fn both_journeys_under_live_traffic() {
-    let ran =
-        Ran::of(crossfade().args(["demo", "--sessions", "300", "--rate", "100", "--format", "json"]).output().unwrap()).exits(0);
+fn both_journeys_under_live_traffic_and_back() {
+    let ran = Ran::of(
+        crossfade().args(["demo", "--sessions", "300", "--rate", "60", "--and-back", "--format", "json"]).output().unwrap(),
+    )
+    .exits(0);
     let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     let journeys = report["journeys"].as_array().unwrap();
     assert_eq!(journeys.len(), 2);
-    for (journey, plan) in journeys.iter().zip(["hydra-1x-in-place", "hydra-2x-blue-green"]) {
+    for (journey, plan) in journeys.iter().zip(["hydra-1x-in-place", "hydra-2x-cutover"]) {
         assert_eq!((journey["plan"].as_str(), journey["outcome"].as_str()), (Some(plan), Some("done")), "{journey}");
         let number = |key: &str| journey[key].as_f64().unwrap_or_else(|| panic!("{key} is no number: {journey}"));
         for key in ["seconds", "rows_updated", "rows_inserted", "temp_bytes", "transaction_commits", "wal_bytes"] {
@@ -278,8 +285,18 @@ fn both_journeys_under_live_traffic() {
         assert_eq!((number("divergences"), number("sessions_differing")), (0.0, 0.0));
         assert!(number("sessions_created") > 0.0, "{journey}");
     }
-    // No row is updated on green: these few are the server's own catalogs, as many for 300 sessions as for 300 000.
-    assert!(journeys[1]["rows_updated"].as_f64().unwrap() < 400.0, "{}", journeys[1]);
+    let number =
+        |pointer: &str| journeys[1].pointer(pointer).and_then(serde_json::Value::as_f64).unwrap_or_else(|| panic!("{pointer}"));
+    assert!(number("/hold_ms") > 0.0 && number("/writes_after_fence") == 0.0 && number("/lost_writes") == 0.0, "{}", journeys[1]);
+    assert_eq!(number("/token_families_revoked_by_reuse"), 0.0);
+    assert!(number("/token_families_revoked_by_reuse_without_coalescing") > 0.0);
+    assert!(number("/revocations/captured") > 0.0 && number("/revocations/captured") == number("/revocations/proved"));
+    assert!(number("/rollback/requests") > 100.0 && number("/rollback/sessions_created") > 0.0, "{}", journeys[1]["rollback"]);
+    assert_eq!((number("/rollback/requests_failed"), number("/rollback/lost_writes")), (0.0, 0.0));
+    // The copy updates no row on green: these few are the server's own catalogs, as many for 300 sessions as for 300 000.
+    let steps = journeys[1]["run"]["steps"].as_array().unwrap();
+    let copy = steps.iter().find(|step| step["step"] == "copy-rows").unwrap();
+    assert!(copy["counters"]["green"]["rows_updated"].as_f64().unwrap() < 400.0, "{copy}");
     // Nothing that opens a door is printed.
     for text in [&ran.stdout, &ran.stderr] {
         assert!(!text.contains("access_token") && !text.contains("postgresql://"), "{text}");

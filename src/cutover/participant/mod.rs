@@ -9,6 +9,8 @@ mod http;
 mod pgbouncer;
 mod router;
 
+pub use router::page_of_router;
+
 use std::fmt;
 use std::path::Path;
 use std::time::{Duration, Instant};

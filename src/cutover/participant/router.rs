@@ -27,6 +27,14 @@ pub struct Written {
     token_file: Option<PathBuf>,
 }
 
+/// What the router at this socket counts, in Prometheus' text form.
+///
+/// # Errors
+/// When it does not answer.
+pub async fn page_of_router(socket: &Path) -> anyhow::Result<String> {
+    Control::new(AdminConfig::Socket(socket.to_owned())).metrics().await
+}
+
 /// The admin end of a router, or of all that share a route.
 pub(super) struct Router {
     name: String,

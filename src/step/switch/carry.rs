@@ -23,6 +23,8 @@ pub(super) struct Left {
     pub changes: u64,
     /// Changes that were carried.
     pub carried: u64,
+    /// Rows that changed there for them.
+    pub applied: u64,
     /// Age of the oldest of them when it was there.
     pub lag: Duration,
     /// Keys that a full comparison found to differ, if there was one.
@@ -44,7 +46,7 @@ impl Carrier {
         let mut left = Left::default();
         for _ in 0..100 {
             let batch = follower.batch().await?;
-            left = Left { carried: left.carried + batch.captured, lag: batch.lag, ..left };
+            left = Left { carried: left.carried + batch.captured, applied: left.applied + batch.applied, lag: batch.lag, ..left };
             if batch.took <= lag && batch.lag <= lag {
                 return Ok(left);
             }
@@ -59,7 +61,7 @@ impl Carrier {
         let after = follower.batch().await?;
         cx.figure("writes_after_fence", after.captured);
         let differing = if step.verify { Some(step.differing(cx).await?) } else { None };
-        Ok(Left { changes: after.captured, carried: last.captured, lag: last.lag, differing })
+        Ok(Left { changes: after.captured, carried: last.captured, applied: last.applied, lag: last.lag, differing })
     }
 }
 

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
+
 use super::carry::Left;
 use super::{Switch, other};
 use crate::cutover::fence::Fence;
 use crate::cutover::participant::{Scene, Standing};
 use crate::cutover::readiness::{Measured, Measurements};
 use crate::pg::explain;
+use crate::revocation::{prove, stored_rules};
 use crate::step::Cx;
 use crate::terms::{Finding, Side};
 
@@ -19,17 +22,33 @@ impl Switch {
     /// Measures. What fails is not known, and says why.
     pub(super) async fn measure(&self, cx: &Cx, scene: &Scene, to: Side, left: anyhow::Result<Left>) -> Measurements {
         let left = known(left);
+        let (revocations, unanalyzed, standbys, participants, obstacles) = tokio::join!(
+            self.revocations_unproved(cx, to),
+            self.unanalyzed(cx, to),
+            standbys(cx, to),
+            self.standings(scene),
+            self.obstacles(cx, other(to)),
+        );
         Measurements {
             to,
             changes_left: left.clone().map(|left| left.changes),
             lag: left.clone().map(|left| left.lag),
             differing: left.map(|left| left.differing),
-            revocations_unproved: Ok(None),
-            unanalyzed: known(self.unanalyzed(cx, to).await),
-            standbys: known(standbys(cx, to).await),
-            participants: self.standings(scene).await,
-            obstacles: known(self.obstacles(cx, other(to)).await),
+            revocations_unproved: known(revocations),
+            unanalyzed: known(unanalyzed),
+            standbys: known(standbys),
+            participants,
+            obstacles: known(obstacles),
         }
+    }
+
+    /// Gives tables statistics that were empty when they were copied and have rows now. Nobody waits for it.
+    pub(super) async fn analyze(&self, cx: &Cx, side: Side) -> anyhow::Result<()> {
+        let session = cx.connect(side).await?;
+        for table in self.unanalyzed(cx, side).await? {
+            session.batch_execute(&format!("ANALYZE {table}")).await.with_context(|| format!("ANALYZE {table} on {side}"))?;
+        }
+        Ok(())
     }
 
     /// Where each participant stands.
@@ -45,6 +64,21 @@ impl Switch {
     pub(super) async fn fence(&self, cx: &Cx, side: Side) -> anyhow::Result<Fence> {
         let tables = self.tables_of(side);
         Fence::around(&cx.connect(side).await?, &cx.run, &tables).await
+    }
+
+    /// Revocations that have access on the side that is to serve; `None` where the run captures none.
+    async fn revocations_unproved(&self, cx: &Cx, to: Side) -> anyhow::Result<Option<u64>> {
+        if to == Side::Blue {
+            return Ok(None); // what green took away is rows like others on the way back
+        }
+        let blue = cx.connect(Side::Blue).await?;
+        let Some(rules) = stored_rules(&blue, &cx.run).await? else { return Ok(None) };
+        let proof = prove(&blue, &cx.connect(to).await?, &cx.run, &rules).await?;
+        cx.figure("revocations_captured", proof.captured);
+        cx.figure("revocations_replayed", proof.replayed);
+        cx.figure("revocations_proved", proof.proved + proof.granted_anew);
+        cx.figure("access_restored", proof.restored_access);
+        Ok(Some(proof.captured - (proof.proved + proof.granted_anew).min(proof.captured)))
     }
 
     async fn obstacles(&self, cx: &Cx, side: Side) -> anyhow::Result<Vec<Finding>> {

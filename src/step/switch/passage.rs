@@ -1,8 +1,10 @@
 //! Goes through the beats, there or back, and takes them back when one fails before the point of no return.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use tokio::sync::Mutex;
 
 use super::carry::{Carrier, Left};
 use super::notes::Notes;
@@ -14,6 +16,9 @@ use crate::pg::{Session, explain};
 use crate::step::{Cx, Stop};
 use crate::terms::Side;
 
+/// Sessions per side that are open before the hold begins: what is done in it takes them.
+const SPARE: usize = 8;
+
 /// One way through the beats.
 pub(super) struct Passage<'a> {
     pub(super) step: &'a Switch,
@@ -23,10 +28,14 @@ pub(super) struct Passage<'a> {
     pub(super) to: Side,
     /// On blue.
     notes: Notes<'a>,
+    /// The session that writes them.
+    noting: Mutex<Option<Arc<Session>>>,
     /// When the hold must have ended.
     deadline: Option<Instant>,
     /// Brings changes to `to`.
     carrier: Option<Carrier>,
+    /// What was carried before the hold.
+    carried: Left,
     /// What the last batch left.
     left: Option<Left>,
     /// The epoch of the released route.
@@ -36,21 +45,39 @@ pub(super) struct Passage<'a> {
 impl<'a> Passage<'a> {
     pub(super) fn new(step: &'a Switch, cx: &'a Cx, to: Side) -> Self {
         let notes = Notes::new(cx, to);
-        Self { step, cx, scene: step.scene(cx), to, notes, deadline: None, carrier: None, left: None, epoch: None }
+        Self {
+            step,
+            cx,
+            scene: step.scene(cx),
+            to,
+            notes,
+            noting: Mutex::default(),
+            deadline: None,
+            carrier: None,
+            carried: Left::default(),
+            left: None,
+            epoch: None,
+        }
     }
 
     fn from(&self) -> Side {
         other(self.to)
     }
 
-    async fn blue(&self) -> anyhow::Result<Session> {
-        self.cx.connect(Side::Blue).await
+    async fn blue(&self) -> anyhow::Result<Arc<Session>> {
+        let mut noting = self.noting.lock().await;
+        if let Some(session) = noting.as_ref().filter(|session| !session.is_closed()) {
+            return Ok(Arc::clone(session));
+        }
+        let session = Arc::new(self.cx.connect(Side::Blue).await?);
+        *noting = Some(Arc::clone(&session));
+        Ok(session)
     }
 
     /// Goes on to the end from wherever the notes say that it is. What a process that is gone began before the point of no return
     /// is taken back first.
     pub(super) async fn go(&mut self) -> anyhow::Result<()> {
-        let found = self.notes.progress(&self.blue().await?).await?;
+        let found = self.notes.progress(&*self.blue().await?).await?;
         if found.ended {
             return Ok(());
         }
@@ -58,7 +85,7 @@ impl<'a> Passage<'a> {
             self.cx.remark(format!("an earlier attempt stopped at {begun}: it is taken back first"));
             self.take_back(found).await?;
         }
-        let mut progress = self.notes.progress(&self.blue().await?).await?;
+        let mut progress = self.notes.progress(&*self.blue().await?).await?;
         loop {
             match next(progress, None) {
                 Next::Do(beat) => {
@@ -78,7 +105,7 @@ impl<'a> Passage<'a> {
 
     /// Takes everything back that the notes say was begun, when that is before the point of no return.
     pub(super) async fn back(&mut self) -> anyhow::Result<()> {
-        let found = self.notes.progress(&self.blue().await?).await?;
+        let found = self.notes.progress(&*self.blue().await?).await?;
         self.take_back(found).await
     }
 
@@ -89,7 +116,8 @@ impl<'a> Passage<'a> {
     async fn failed(&mut self, beat: Beat, error: anyhow::Error) -> anyhow::Result<()> {
         // What failed before the release was written down, or in writing it down, is before the point of no return.
         let passed = beat > NO_RETURN
-            || beat == NO_RETURN && self.notes.progress(&self.blue().await?).await?.begun.is_some_and(|begun| begun >= NO_RETURN);
+            || beat == NO_RETURN
+                && self.notes.progress(&*self.blue().await?).await?.begun.is_some_and(|begun| begun >= NO_RETURN);
         let beat = if beat == NO_RETURN && !passed { Beat::Smoke } else { beat };
         if passed {
             return Err(error).with_context(|| format!("{beat} is past the point of no return: traffic goes to {}", self.to));
@@ -104,6 +132,7 @@ impl<'a> Passage<'a> {
 
     /// Takes back, last beat first. One that fails does not keep the others: the service comes first.
     async fn take_back(&mut self, from: Progress) -> anyhow::Result<()> {
+        self.cx.close_spare();
         let (mut undone, mut failure) = (None, None);
         let progress = Progress { back: true, ended: false, ..from };
         if progress.begun.is_none() {
@@ -119,7 +148,7 @@ impl<'a> Passage<'a> {
                     self.point(&format!("undo-{beat}"));
                     undone = Some(beat);
                 }
-                Next::Forget if failure.is_none() => return self.notes.forget(&self.blue().await?).await,
+                Next::Forget if failure.is_none() => return self.notes.forget(&*self.blue().await?).await,
                 Next::Forget => return failure.map_or(Ok(()), Err),
                 Next::Do(beat) => bail!("{beat} is past the point of no return"),
                 Next::Over => return Ok(()),
@@ -136,7 +165,13 @@ impl<'a> Passage<'a> {
         if beat == NO_RETURN && self.remaining() < self.step.hold_for / 10 {
             bail!(self.late()); // the router may end its hold any moment
         }
-        self.notes.begin(&self.blue().await?, beat).await.context("writing down the beat")?;
+        if beat == NO_RETURN && self.deadline.is_some() {
+            let from = self.from();
+            let fence = self.step.fence(self.cx, from).await?;
+            fence.seal(&self.cx.connect(from).await?, &self.instead()).await?;
+            self.point("sealed");
+        }
+        self.notes.begin(&*self.blue().await?, beat).await.context("writing down the beat")?;
         self.point(&format!("{beat}-noted"));
         if beat == Beat::Hold {
             self.deadline = Some(Instant::now() + self.step.hold_for);
@@ -215,13 +250,26 @@ impl<'a> Passage<'a> {
             let named = || format!("participant {}", participant.name());
             participant.prepare(&self.scene, self.to).await.with_context(named)?;
         }
-        if self.to == Side::Green {
-            self.step.capture_back(self.cx).await?;
-        }
         let mut carrier = self.step.carrier(self.cx, self.to).await?;
-        let left = carrier.catch_up(self.step, self.cx, self.step.max_lag).await;
+        let mut left = carrier.catch_up(self.step, self.cx, self.step.max_lag).await;
+        if self.to == Side::Green {
+            // After the first catching up: from here on what is carried to green is captured there again.
+            self.step.capture_back(self.cx).await?;
+            self.step.analyze(self.cx, self.to).await?;
+        }
+        self.judged(left.as_ref().map(|left| *left).map_err(|error| anyhow::anyhow!(explain(error))), self.step.allowed())
+            .await?;
+        // Whatever took its time came before this; what is left when the hold begins is what these last moments left.
+        for side in [Side::Blue, Side::Green] {
+            self.cx.keep_spare(side, SPARE).await?;
+        }
+        if let (Ok(left), Carrier::Follows(_)) = (&mut left, &carrier) {
+            let more = carrier.catch_up(self.step, self.cx, self.step.max_lag).await?;
+            (left.carried, left.applied) = (left.carried + more.carried, left.applied + more.applied);
+        }
+        self.carried = left.unwrap_or_default();
         self.carrier = Some(carrier);
-        self.judged(left, self.step.allowed()).await
+        Ok(())
     }
 
     async fn judged(&self, left: anyhow::Result<Left>, allowed: Allowed) -> anyhow::Result<()> {
@@ -241,13 +289,18 @@ impl<'a> Passage<'a> {
         let (mut session, observer) = (self.cx.connect(side).await?, self.cx.connect(side).await?);
         let mut limits = self.cx.limits.clone();
         limits.lock_retry_for = limits.lock_retry_for.min(self.remaining().mul_f64(0.8));
-        let instead = match side == self.from() {
-            true => format!("they go to {} now", self.to),
-            false => format!("{side} does not serve yet"),
+        // Should this process be gone, the side that served takes writes again just before its traffic comes back by the deadline.
+        let (instead, lifts_after) = match side == self.from() {
+            true => (self.instead(), Some(self.remaining().mul_f64(0.95))),
+            false => (format!("{side} does not serve yet"), None),
         };
-        fence.close(&mut session, &observer, &limits, &instead, &mut |blockers| self.cx.waiting(blockers)).await?;
+        fence.close(&mut session, &observer, &limits, &instead, lifts_after, &mut |blockers| self.cx.waiting(blockers)).await?;
         self.point(&format!("closed-{side}"));
         fence.prove(self.cx.database(side)?).await
+    }
+
+    fn instead(&self) -> String {
+        format!("they go to {} now", self.to)
     }
 
     async fn commit(&self, to: Side) -> anyhow::Result<()> {
@@ -296,6 +349,7 @@ impl<'a> Passage<'a> {
 
     /// Guards go; the fence around the side that served before stays until a rollback takes it away. After a rollback none stays.
     async fn tidy(&mut self) -> anyhow::Result<()> {
+        self.cx.close_spare();
         for participant in &self.step.participants {
             let standing =
                 participant.standing(&self.scene).await.with_context(|| format!("participant {}", participant.name()))?;
@@ -352,6 +406,8 @@ impl<'a> Passage<'a> {
         self.cx.figure("hold_ms", u64::try_from(held.as_millis()).unwrap_or(u64::MAX));
         if let Some(left) = self.left {
             self.cx.figure("last_batch_changes", left.carried);
+            self.cx.figure("changes_captured", self.carried.carried + left.carried);
+            self.cx.figure("changes_applied", self.carried.applied + left.applied);
             self.cx.figure("last_batch_lag_ms", u64::try_from(left.lag.as_millis()).unwrap_or(u64::MAX));
         }
         if let Some(epoch) = self.epoch {

@@ -43,3 +43,18 @@ async fn hydra_back_to_1_11_10_loses_nothing_that_2_3_0_got_from_it() {
                   WHERE f.login_challenge IS DISTINCT FROM md5('login challenge of ' || f.consent_challenge_id)";
     assert_eq!(new.value(others).await, "", "{}", ran.stderr);
 }
+
+/// Nobody has to compare the two files.
+#[test]
+fn the_cutover_plan_is_the_blue_green_plan_and_a_switch_between_two_watches() {
+    let steps = |name: &str| {
+        let text = std::fs::read_to_string(plan(name)).unwrap();
+        text.split("\n[[step]]\n").skip(1).map(|step| step.trim_end().to_owned()).collect::<Vec<_>>()
+    };
+    let (blue_green, cutover) = (steps("hydra-2x-blue-green.toml"), steps("hydra-2x-cutover.toml"));
+    let (same, more): (Vec<_>, Vec<_>) = cutover.into_iter().partition(|step| blue_green.contains(step));
+    assert_eq!(same, blue_green);
+    let kinds: Vec<&str> = more.iter().map(|step| step.split("kind = \"").nth(1).unwrap().split('"').next().unwrap()).collect();
+    assert_eq!(kinds, ["watch", "switch", "watch"]);
+    crossfade::plan::load(&plan("hydra-2x-cutover.toml")).unwrap_or_else(|problems| panic!("{problems}"));
+}

@@ -20,7 +20,7 @@ fn run() -> RunId {
 }
 
 async fn close(fence: &Fence, db: &TestDb, limits: &Limits) -> anyhow::Result<()> {
-    fence.close(&mut db.session().await, &db.session().await, limits, "they go to green now", &mut |_| ()).await
+    fence.close(&mut db.session().await, &db.session().await, limits, "they go to green now", None, &mut |_| ()).await
 }
 
 const LEDGER: &str = "CREATE SCHEMA crossfade; CREATE ROLE writer_{db}; \
@@ -152,10 +152,36 @@ async fn no_write_commits_after_the_fence_and_every_writer_writes_again_after_it
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_fence_lifts_itself_in_time_and_not_once_it_is_sealed() {
+    let (db, fence) = ledger().await;
+    let put_up = async |lifts_after: Duration| {
+        let (mut session, observer) = (db.session().await, db.session().await);
+        fence.close(&mut session, &observer, &limits(), "they go to green now", Some(lifts_after), &mut |_| ()).await.unwrap();
+    };
+    let writer = db.session().await;
+    let writes = async || writer.execute("INSERT INTO ledger (writer, n) VALUES (1, 1)", &[]).await.is_ok();
+    put_up(Duration::from_secs(3)).await;
+    fence.prove(&db.database()).await.unwrap();
+    assert!(!writes().await, "a closed fence");
+    eventually("the fence lifts itself", async || writes().await).await;
+    assert_eq!(fence.standing(&db.session().await).await.unwrap(), Standing::Open);
+    assert!(fence.prove(&db.database()).await.is_err(), "a fence that lifted itself proves nothing");
+    let late = fence.seal(&db.session().await, "they go to green now").await.unwrap_err();
+    assert!(late.to_string().contains("lifted itself"), "{late}");
+    assert!(writes().await, "a seal that comes too late closes nothing");
+
+    put_up(Duration::from_secs(3600)).await;
+    fence.seal(&db.session().await, "they go to green now").await.unwrap();
+    let body = db.value("SELECT prosrc FROM pg_proc WHERE pronamespace = 'crossfade'::regnamespace AND proname = 'fence'").await;
+    assert!(!body.contains("lifts") && !writes().await, "{body}");
+    fence.prove(&db.database()).await.unwrap();
+    end(db).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_fence_names_what_is_in_its_way_and_leaves_nothing_behind() {
     let (db, fence) = ledger().await;
-    let short =
-        Limits { lock_timeout: Duration::from_millis(50), lock_retry_for: Duration::from_millis(300), ..Limits::default() };
+    let short = Limits { lock_timeout: Duration::from_millis(100), lock_retry_for: Duration::from_secs(2), ..Limits::default() };
     let writer = db.database().connect("the-nightly-job").await.unwrap();
     writer.batch_execute("BEGIN; UPDATE entry SET ledger = 2 WHERE id = 1").await.unwrap();
     let error = format!("{:#}", close(&fence, &db, &short).await.unwrap_err());

@@ -2,7 +2,9 @@
 
 mod back;
 mod bouncer;
+mod faults;
 mod fence;
+mod revoked;
 mod stage;
 mod switch;
 mod traffic;

@@ -67,14 +67,24 @@ impl Stage {
     /// Blue with rows, green without.
     pub async fn databases() -> (TestDb, TestDb) {
         let (blue, green) = (TestDb::empty().await, TestDb::empty().await);
+        Self::fill(&blue, &green).await;
+        (blue, green)
+    }
+
+    /// Blue gets rows, green its tables.
+    pub async fn fill(blue: &TestDb, green: &TestDb) {
         blue.sql(&format!("{SCHEMA}{ROWS}")).await;
         green.sql(SCHEMA).await;
-        (blue, green)
     }
 
     /// The plan over them; `switch` goes on with the switch's keys, its participants last.
     pub fn over(blue: TestDb, green: TestDb, switch: &str) -> Self {
-        let workspace = Workspace::new(&format!("{PLAN}{switch}"), &blue, Some(&green));
+        Self::with(&format!("{PLAN}{switch}"), blue, green)
+    }
+
+    /// Another plan over other databases.
+    pub fn with(plan: &str, blue: TestDb, green: TestDb) -> Self {
+        let workspace = Workspace::new(plan, &blue, Some(&green));
         Self { blue, green, workspace }
     }
 
