@@ -38,15 +38,20 @@ pub(super) enum Repair<'a> {
 pub(super) type Parents = Result<(String, Vec<Ident>), String>;
 
 impl Inspection<'_> {
-    /// Every demand about single rows, and `more`, in one pass. Also gives the columns whose own values fail.
-    pub async fn single(&self, demands: &[Demand], more: Vec<Ask>) -> anyhow::Result<(Vec<Violation>, Vec<Ident>)> {
-        let of = demands.iter().filter(|demand| demand.checked).flat_map(|demand| asks(&demand.name, &demand.rule, self.rows));
+    /// What every demand about single rows asks, and `more`, each once.
+    pub fn asks<'d>(&self, demands: impl Iterator<Item = &'d Demand>, more: Vec<Ask>) -> Vec<Ask> {
+        let of = demands.filter(|demand| demand.checked).flat_map(|demand| asks(&demand.name, &demand.rule, self.rows));
         let mut all: Vec<Ask> = Vec::new();
         for ask in more.into_iter().chain(of) {
             if !all.iter().any(|known| known.probe == ask.probe && known.rule == ask.rule) {
                 all.push(ask);
             }
         }
+        all
+    }
+
+    /// The answers, from one pass. Also gives the columns whose own values fail.
+    pub async fn single(&self, all: &[Ask]) -> anyhow::Result<(Vec<Violation>, Vec<Ident>)> {
         if all.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
@@ -139,16 +144,14 @@ impl Inspection<'_> {
             }
             Rule::ForeignKey { columns, references, full, .. } => {
                 let found = match parents.unwrap_or_else(|| Err("its parents are not known".to_owned())) {
-                    Ok((parents, referenced)) => several::orphans(self.reader, self.rows, columns, &parents, &referenced, *full)
-                        .await?
-                        .map(|found| (found, referenced)),
+                    Ok((parents, referenced)) => {
+                        let child = several::Child { rows: self.rows, columns, referenced: &referenced, full: *full };
+                        several::orphans(self.reader, &child, &parents).await?.map(|found| (found, referenced))
+                    }
                     Err(why) => Err(why),
                 };
                 let fix = found.as_ref().ok().map(|(_, referenced)| nowhere(columns, references, referenced));
-                self.answer("foreign_key", found.map(|(found, _)| found), &format!("keys of {name}"), fix.as_deref(), |found| {
-                    let point = if found.rows == 1 { "points" } else { "point" };
-                    format!("{} {} {point} to no row of {} ({name})", found.rows, row_word(found.rows), references.plain())
-                })
+                self.lost(name, references, found.map(|(found, _)| found), fix.as_deref())
             }
             Rule::Exclude { elements, predicate } => {
                 let found = several::excluded(self.reader, self.rows, elements, predicate.as_deref()).await?;
@@ -159,6 +162,14 @@ impl Inspection<'_> {
                 })
             }
             _ => None,
+        })
+    }
+
+    /// What was found of rows whose key `name` points to no row of `references`.
+    pub fn lost(&self, name: &str, references: &QualifiedName, found: Unanswered, fix: Option<&str>) -> Option<Violation> {
+        self.answer("foreign_key", found, &format!("keys of {name}"), fix, |found| {
+            let point = if found.rows == 1 { "points" } else { "point" };
+            format!("{} {} {point} to no row of {} ({name})", found.rows, row_word(found.rows), references.plain())
         })
     }
 
@@ -283,7 +294,7 @@ impl Inspection<'_> {
 }
 
 /// The condition of rows whose key points nowhere.
-fn nowhere(columns: &[Ident], references: &QualifiedName, referenced: &[Ident]) -> String {
+pub(super) fn nowhere(columns: &[Ident], references: &QualifiedName, referenced: &[Ident]) -> String {
     let list = |of: &[Ident]| of.iter().map(Ident::to_string).collect::<Vec<_>>().join(", ");
     let filled = |of: &[Ident]| of.iter().map(|column| format!("{column} IS NOT NULL")).collect::<Vec<_>>().join(" AND ");
     format!(

@@ -15,6 +15,7 @@ mod reader;
 mod rows;
 mod several;
 mod suggest;
+mod survey;
 mod table;
 mod tally;
 
