@@ -45,7 +45,7 @@ pub(super) async fn preflight(args: &PreflightArgs, format: Format, quiet: bool)
     let (screen, notices) = Screen::start(quiet);
     let step = StepId::new("preflight").map_err(|e| anyhow::anyhow!(e))?;
     let by_side = [databases.get(&Side::Blue).cloned(), databases.get(&Side::Green).cloned()];
-    let mut cx = Cx::new(RunId::existing("preflight"), step, plan.limits().clone(), by_side, notices);
+    let mut cx = Cx::new(RunId::existing("preflight"), step, plan.limits().clone(), by_side, notices).reading();
     cx.sample = args.sample.filter(|percent| *percent < 100.0);
     let found = preflight::run(&plan, &cx).await;
     drop(cx);

@@ -93,6 +93,7 @@ pub struct Cx {
     databases: [Option<Database>; 2],
     figures: Arc<Mutex<BTreeMap<String, u64>>>,
     beside: bool,
+    reading: bool,
 }
 
 impl Cx {
@@ -113,6 +114,7 @@ impl Cx {
             databases,
             figures: Arc::default(),
             beside: false,
+            reading: false,
         }
     }
 
@@ -120,6 +122,13 @@ impl Cx {
     #[must_use]
     pub fn beside(mut self) -> Self {
         self.beside = true;
+        self
+    }
+
+    /// For work that must change nothing: its sessions are read-only, so it may go on beside a serving side, or on a standby.
+    #[must_use]
+    pub fn reading(mut self) -> Self {
+        self.reading = true;
         self
     }
 
@@ -149,7 +158,7 @@ impl Cx {
             false => format!("crossfade/{}/{}/{}", self.run, self.step, self.attempt),
             true => format!("crossfade/{}/{}", self.step, self.run),
         };
-        Ok(Opener::new(self.database(side)?.clone(), name))
+        Ok(Opener::new(self.database(side)?.clone(), name).reading(self.reading))
     }
 
     /// Says how far the step is.
