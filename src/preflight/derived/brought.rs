@@ -7,6 +7,7 @@ use super::dangling::Dangling;
 use super::definitions::{self, key_of};
 use super::green::green;
 use super::inspect::Parents;
+use super::labels::Labels;
 use super::projected::{Brought, ProjectedCheck, Table};
 use super::rows::Rows;
 use super::{Begin, Known, proof, same_table};
@@ -52,6 +53,12 @@ pub(super) async fn checks(
     findings.extend(bind(&blue, &on_green, &set, true).await?.findings);
     set.projections.truncate(projected.set().projections.len());
     for projection in same {
+        if let Some(target) = read_target(&on_green, &projection.table).await? {
+            let labels = definitions::read(&on_green, &target).await?.labels;
+            if !labels.is_empty() {
+                begin(Box::new(Labels { table: projection.table.clone(), labels }));
+            }
+        }
         set.projections.push(with_casts(&blue, &on_green, projection).await?);
     }
     let binding = bind(&blue, &on_green, &set, true).await?;

@@ -7,6 +7,7 @@ mod dangling;
 mod definitions;
 mod green;
 mod inspect;
+mod labels;
 mod left_out;
 mod projected;
 mod proof;

@@ -9,6 +9,7 @@ use super::definitions::Definitions;
 use super::inspect::{Inspection, Parents, Repair};
 use super::reader::Reader;
 use super::rows::Rows;
+use super::suggest::Fix;
 use super::tally::Probe;
 use super::survey::{self, Places, Survey, Surveyed};
 use super::{inspect, left_out, proof, raw, several};
@@ -204,7 +205,7 @@ impl ProjectedCheck {
             (Some(places), Some(of)) => {
                 let found = several::lost_at(reader, &of, &places).await?;
                 let fix = inspect::nowhere(columns, references, referenced);
-                Ok(inspection.lost(&demand.name, references, found, Some(&fix)))
+                Ok(inspection.lost(&demand.name, references, found, Some(fix)))
             }
             _ => inspection.several(demand, Some(Ok((self.table().rows.all(None), referenced.clone())))).await,
         }
@@ -225,7 +226,7 @@ impl ProjectedCheck {
                 let many = format!("give no value for {} ({})", name.as_str(), column.full_type);
                 let mut ask = Ask::new("cast", Some(name), Probe::Fails(name.to_string()), one, many);
                 if table.same.is_some() {
-                    ask.fix = no_value_of(name, name.as_str(), &column.full_type).map(|condition| (condition, None));
+                    ask.fix = no_value_of(name, name.as_str(), &column.full_type).map(Fix::going);
                 }
                 asks.push(ask);
             }

@@ -92,10 +92,17 @@ impl RowSource {
 
     /// All its rows, with the columns that `asked` names, and `more`.
     pub fn only(&self, asked: &str, more: &[String]) -> String {
-        let asked = asked.to_lowercase();
-        let named = |name: &Ident| asked.contains(&name.to_string().to_lowercase()) || asked.contains(&name.as_str().to_lowercase());
-        let columns = self.columns.iter().filter(|(name, _)| named(name)).map(column);
+        let columns = self.named_in(asked).map(column);
         self.text(columns.chain(more.iter().cloned()).collect(), None, &self.from)
+    }
+
+    /// The columns whose names are in a text: all that it can be about, and perhaps more.
+    pub fn named_in(&self, text: &str) -> impl Iterator<Item = &(Ident, String)> {
+        let text = text.to_lowercase();
+        let named = move |name: &Ident| {
+            text.contains(&name.to_string().to_lowercase()) || text.contains(&name.as_str().to_lowercase())
+        };
+        self.columns.iter().filter(move |(name, _)| named(name))
     }
 
     fn keyed(&self) -> Vec<String> {
