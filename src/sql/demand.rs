@@ -147,11 +147,7 @@ fn altered(action: &AlterTableAction) -> Option<Found> {
                 _ => None,
             });
             if let (Some(expression), Some(to)) = (generated, add.ty()) {
-                let rule = Rule::Fits {
-                    column: name.clone(),
-                    expression: text(expression.syntax()),
-                    to: text(to.syntax()),
-                };
+                let rule = Rule::Fits { column: name.clone(), expression: text(expression.syntax()), to: text(to.syntax()) };
                 return Some(vec![(name.as_str().to_owned(), rule, true)]);
             }
             if refuses_null && !filled && !serial { vec![(name.as_str().to_owned(), Rule::Empty, true)] } else { Vec::new() }

@@ -34,6 +34,7 @@ mod revocations;
 mod router;
 mod secrecy;
 mod shadow;
+mod standby;
 mod star_readers;
 mod support;
 mod tls;

@@ -24,13 +24,25 @@ impl Standby {
         chown(folder.path(), Some(owner.uid()), Some(owner.gid())).unwrap();
         let data = folder.path().join("data");
         let mut copy = owned(&binaries.program("pg_basebackup"), &owner);
-        let copied = copy.args(["-U", "postgres", "-R", "-X", "stream", "-c", "fast", "-h"]).arg(primary.folder()).arg("-D").arg(&data);
+        let copied =
+            copy.args(["-U", "postgres", "-R", "-X", "stream", "-c", "fast", "-h"]).arg(primary.folder()).arg("-D").arg(&data);
         let copied = copied.output().unwrap();
         assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
         let mut server = owned(Path::new("sh"), &owner);
         server.args(["-c", "exec \"$0\" \"$@\" >>\"$2/../log\" 2>&1"]).arg(binaries.program("postgres")).arg("-D").arg(&data);
         let sockets = format!("unix_socket_directories={}", folder.path().display());
-        server.args(["-c", &sockets, "-c", "listen_addresses=", "-c", "port=5432", "-c", "fsync=off", "-c", "max_connections=200"]);
+        server.args([
+            "-c",
+            &sockets,
+            "-c",
+            "listen_addresses=",
+            "-c",
+            "port=5432",
+            "-c",
+            "fsync=off",
+            "-c",
+            "max_connections=200",
+        ]);
         server.args(["-c", "max_prepared_transactions=20", "-c", "wal_level=logical"]);
         let standby = Self { _server: Process::spawn(&mut server), folder };
         eventually("the standby lets sessions in", async || standby.database().connect("test").await.is_ok()).await;
@@ -129,7 +141,8 @@ async fn a_standby_answers_for_blue_and_one_that_is_behind_is_named() {
     eventually("the standby is behind", async || {
         let said = preflight(&url).exits(10);
         let findings: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
-        find(&findings, "standby walreceiver on blue", "row batches pause").is_some_and(|finding| finding["severity"] == "warning")
+        find(&findings, "standby walreceiver on blue", "row batches pause")
+            .is_some_and(|finding| finding["severity"] == "warning")
     })
     .await;
 }

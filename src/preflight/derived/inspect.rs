@@ -225,7 +225,8 @@ impl Inspection<'_> {
                     )
                 }
                 Repair::Projection => {
-                    let next = "correct the projection, its expressions or its `where`: `crossfade preflight PLAN --suggest` writes how";
+                    let next =
+                        "correct the projection, its expressions or its `where`: `crossfade preflight PLAN --suggest` writes how";
                     (next.to_owned(), Some(suggest::projection(self.rows, &what, fix)))
                 }
             };

@@ -36,7 +36,8 @@ impl Check for Labels {
         let reader = Reader::open(cx, Side::Blue).await?;
         let Some(target) = read_target(reader.session(), &self.table).await? else { return Ok(Vec::new()) };
         let text = |name: &Ident| target.column(name).is_some_and(|column| column.category == 'S');
-        let asks: Vec<_> = self.labels.iter().filter(|(name, _)| text(name)).map(|(name, labels)| no_label(name, labels)).collect();
+        let asks: Vec<_> =
+            self.labels.iter().filter(|(name, _)| text(name)).map(|(name, labels)| no_label(name, labels)).collect();
         let key = key_of(reader.session(), &target.table).await?;
         let rows = Rows::of_table(Side::Blue, &target, key.clone(), &[]);
         let estimate = target.estimated_rows.max(0).unsigned_abs();

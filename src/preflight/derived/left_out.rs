@@ -67,7 +67,8 @@ async fn keys(reader: &Reader, table: &Table, drives: &QualifiedName, places: &[
     let Some(source) = table.rows.sources.iter().find(|source| source.drives == *drives) else { return Ok(Vec::new()) };
     let texts = source.key.iter().map(|column| format!("x.{column}::text")).collect::<Vec<_>>().join(", ");
     let some = at("x", &places[..places.len().min(5)]);
-    let rows = reader.session().query(&format!("SELECT to_jsonb(ARRAY[{texts}])::text FROM {drives} AS x WHERE {some}"), &[]).await?;
+    let rows =
+        reader.session().query(&format!("SELECT to_jsonb(ARRAY[{texts}])::text FROM {drives} AS x WHERE {some}"), &[]).await?;
     Ok(rows.iter().map(|row| key_digest(row.get(0))).collect())
 }
 

@@ -263,10 +263,19 @@ mod tests {
 
     #[test]
     fn values_written_in_sql() {
-        for text in ["NULL::timestamp without time zone", "(false)::boolean", "(0)::integer", "(now())::timestamp", "('a'::text)::text"] {
+        for text in
+            ["NULL::timestamp without time zone", "(false)::boolean", "(0)::integer", "(now())::timestamp", "('a'::text)::text"]
+        {
             assert!(literal(text), "{text}");
         }
-        for text in ["t.a", "(t.a)::integer", "(f('a'))::integer", "('a'::text || 'b')::text", "(1 / 0)::integer", "('a'::varchar(1))::text"] {
+        for text in [
+            "t.a",
+            "(t.a)::integer",
+            "(f('a'))::integer",
+            "('a'::text || 'b')::text",
+            "(1 / 0)::integer",
+            "('a'::varchar(1))::text",
+        ] {
             assert!(!literal(text), "{text}");
         }
     }

@@ -99,9 +99,8 @@ impl RowSource {
     /// The columns whose names are in a text: all that it can be about, and perhaps more.
     pub fn named_in(&self, text: &str) -> impl Iterator<Item = &(Ident, String)> {
         let text = text.to_lowercase();
-        let named = move |name: &Ident| {
-            text.contains(&name.to_string().to_lowercase()) || text.contains(&name.as_str().to_lowercase())
-        };
+        let named =
+            move |name: &Ident| text.contains(&name.to_string().to_lowercase()) || text.contains(&name.as_str().to_lowercase());
         self.columns.iter().filter(move |(name, _)| named(name))
     }
 

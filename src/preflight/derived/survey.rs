@@ -63,7 +63,10 @@ pub(super) async fn ask(reader: &Reader, survey: &Survey<'_>) -> anyhow::Result<
     let Answer::Rows(rows) = reader.ask(&survey.sql()).await? else { return Ok(None) };
     let Some(row) = rows.first() else { return Ok(None) };
     let mut counts = row.get::<_, Vec<i64>>(2).into_iter().map(i64::unsigned_abs);
-    let mut places = row.get::<_, Vec<String>>(3).into_iter().map(|list| list.split(';').filter(|place| !place.is_empty()).map(str::to_owned).collect::<Vec<_>>());
+    let mut places = row
+        .get::<_, Vec<String>>(3)
+        .into_iter()
+        .map(|list| list.split(';').filter(|place| !place.is_empty()).map(str::to_owned).collect::<Vec<_>>());
     let mut next = || Places { count: counts.next().unwrap_or_default(), places: places.next().unwrap_or_default() };
     let lost = survey.children.iter().map(|child| child.rows.sources.iter().map(|_| next()).collect()).collect();
     Ok(Some(Surveyed {
@@ -101,7 +104,8 @@ impl Survey<'_> {
         columns.extend(places.names.iter().flatten().map(|name| format!("p.{name}")));
         // OFFSET 0: what a column is computed from is computed once, however many questions there are about it.
         let asked = columns.join(",\n");
-        let sources = self.rows.sources.iter().zip(&places.columns).map(|(s, more)| format!("({}\nOFFSET 0)", s.only(&asked, more)));
+        let sources =
+            self.rows.sources.iter().zip(&places.columns).map(|(s, more)| format!("({}\nOFFSET 0)", s.only(&asked, more)));
         let own = format!("SELECT {asked}\nFROM (\n{}\n) AS p", sources.collect::<Vec<_>>().join("\nUNION ALL\n"));
         let unique: Vec<String> = self.keys.iter().enumerate().map(|(n, rule)| unique(n, rule.keys.len())).collect();
         let lists: Vec<String> = self.lost().into_iter().chain(places.left_out(self.drives)).collect();
@@ -186,7 +190,10 @@ impl Mentioned {
             format!("{place} AS {}", names[k][n])
         };
         let of_source = |tables: &Vec<(usize, Vec<String>)>| {
-            tables.iter().flat_map(|(k, aliases)| (0..names[*k].len()).map(|n| column(*k, n, aliases)).collect::<Vec<_>>()).collect()
+            tables
+                .iter()
+                .flat_map(|(k, aliases)| (0..names[*k].len()).map(|n| column(*k, n, aliases)).collect::<Vec<_>>())
+                .collect()
         };
         Self { columns: found.iter().map(of_source).collect(), names }
     }
