@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::databases::DatabaseArgs;
 use super::{Format, print_json, text};
-use crate::pg::{check_server, identify};
+use crate::pg::{check_version, identify};
 use crate::plan::{self, Plan};
 use crate::preflight::{self, Counted, Violation};
 use crate::report::Screen;
@@ -23,7 +23,7 @@ pub(super) struct PreflightArgs {
     /// Look at this percentage of each table's blocks only, where that tells something, and say how sure it is
     #[arg(long, value_name = "PERCENT")]
     sample: Option<f64>,
-    /// Print clean_rows steps for what was found, to be reviewed
+    /// Print clean_rows steps and changes of projections for what was found, to be reviewed
     #[arg(long)]
     suggest: bool,
 }
@@ -40,12 +40,12 @@ pub(super) async fn preflight(args: &PreflightArgs, format: Format, quiet: bool)
     for database in databases.values() {
         let session = database.connect("crossfade/preflight").await?;
         let identity = identify(&session).await?;
-        check_server(&session, &identity).await.map_err(|e| Stop::Usage(e.to_string()))?;
+        check_version(&session, &identity).map_err(|e| Stop::Usage(e.to_string()))?;
     }
     let (screen, notices) = Screen::start(quiet);
     let step = StepId::new("preflight").map_err(|e| anyhow::anyhow!(e))?;
     let by_side = [databases.get(&Side::Blue).cloned(), databases.get(&Side::Green).cloned()];
-    let mut cx = Cx::new(RunId::existing("preflight"), step, plan.limits().clone(), by_side, notices);
+    let mut cx = Cx::new(RunId::existing("preflight"), step, plan.limits().clone(), by_side, notices).reading();
     cx.sample = args.sample.filter(|percent| *percent < 100.0);
     let found = preflight::run(&plan, &cx).await;
     drop(cx);
@@ -84,7 +84,8 @@ fn suggestions(plan: &Plan, found: &[Violation]) -> String {
     match steps.is_empty() {
         true => format!("# Plan {}: no row breaks what the plan asks of it.\n", plan.name()),
         false => format!(
-            "# Suggested by preflight for plan {}: review each, then put it before the step it helps, in a phase that fits.\n\n{}",
+            "# Suggested by preflight for plan {}: review each. Steps go before the step they help, in a phase that fits; sources into\n\
+             # the file of their projection.\n\n{}",
             plan.name(),
             steps.join("\n")
         ),

@@ -48,10 +48,8 @@ pub async fn identify(client: &Client) -> anyhow::Result<Identity> {
 /// # Errors
 /// Names the database, its state and what to do.
 pub async fn check_server(session: &Session, identity: &Identity) -> anyhow::Result<()> {
+    check_version(session, identity)?;
     let name = session.database().name();
-    if identity.version < 130_000 {
-        bail!("{name} is PostgreSQL {}: crossfade needs 13 or later", identity.version / 10_000);
-    }
     let row =
         session.query_one("SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on'", &[]).await?;
     if row.get(0) {
@@ -59,6 +57,17 @@ pub async fn check_server(session: &Session, identity: &Identity) -> anyhow::Res
     }
     if row.get(1) {
         bail!("{name} is read-only (default_transaction_read_only is on): connect as a role or to a server that may write");
+    }
+    Ok(())
+}
+
+/// Whether its version is one crossfade works with: enough for what only reads.
+///
+/// # Errors
+/// When it is older than PostgreSQL 13.
+pub fn check_version(session: &Session, identity: &Identity) -> anyhow::Result<()> {
+    if identity.version < 130_000 {
+        bail!("{} is PostgreSQL {}: crossfade needs 13 or later", session.database().name(), identity.version / 10_000);
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ pub use connection::{ConnectFailure, Console, Database, Environment, Opener, Ses
 pub use control::{check_control, control_present, ensure_control, mark, marked, unmark};
 pub use counters::Counters;
 pub use fault::{explain, is_connection_loss, sqlstate};
-pub use identity::{DriverLock, Identity, check_server, identify};
+pub use identity::{DriverLock, Identity, check_server, check_version, identify};
 pub use orphan::end_orphans;
 pub use patience::{Blocker, Patience, blockers_of};
 pub use snapshot::{Snapshot, Ticket};

@@ -1,5 +1,5 @@
 //! What would stop a plan, before it begins: rows that break the constraints to come, and surroundings that do not fit.
-//! Everything here only reads.
+//! Everything here only reads: the sessions on both sides are read-only, so a standby may stand in for blue.
 
 pub mod derived;
 pub mod environment;
@@ -33,24 +33,25 @@ pub trait Check: Send + Sync {
     }
 }
 
-/// Runs every check, as many at once as the plan allows sessions; what blocks comes first.
+/// Runs every check, as many at once as the plan allows sessions; what blocks comes first. The checks run while others are still
+/// being made out: green's schema on a throw-away server takes seconds.
 ///
 /// # Errors
 /// When the checks cannot be made out because a server cannot be reached. A check that fails becomes a finding.
 pub async fn run(plan: &Plan, cx: &Cx) -> anyhow::Result<Vec<Violation>> {
-    let mut checks = environment::checks(plan, cx).await?;
-    checks.extend(derived::checks(plan, cx).await?);
-    checks.extend((0..plan.guards().len()).map(|at| Box::new(Off { guards: Arc::clone(plan.guards()), at }) as Box<dyn Check>));
     let places = Arc::new(Semaphore::new(cx.limits.jobs));
     let mut running = JoinSet::new();
-    for (number, check) in checks.into_iter().enumerate() {
-        let (cx, places) = (cx.clone(), Arc::clone(&places));
+    let mut begin = |check: Box<dyn Check>| {
+        let (cx, places, number) = (cx.clone(), Arc::clone(&places), running.len());
         running.spawn(async move {
             let _place = places.acquire_owned().await;
             let found = check.look(&cx).await;
             (number, found.unwrap_or_else(|error| vec![failed(&check.name(), &error)]))
         });
-    }
+    };
+    environment::checks(plan, cx).await?.into_iter().for_each(&mut begin);
+    (0..plan.guards().len()).for_each(|at| begin(Box::new(Off { guards: Arc::clone(plan.guards()), at })));
+    derived::checks(plan, cx, &mut begin).await?;
     let mut found = Vec::new();
     while let Some(ended) = running.join_next().await {
         found.push(ended?);

@@ -139,6 +139,17 @@ fn altered(action: &AlterTableAction) -> Option<Found> {
                 other => matches!(other, Constraint::GeneratedConstraint(_)),
             });
             let serial = add.ty().is_some_and(|ty| text(ty.syntax()).to_lowercase().contains("serial"));
+            let generated = add.constraints().find_map(|constraint| match constraint {
+                Constraint::GeneratedConstraint(generated) => match generated.generated_as()? {
+                    ast::GeneratedAs::GeneratedStored(stored) => stored.expr(),
+                    ast::GeneratedAs::GeneratedIdentity(_) => None,
+                },
+                _ => None,
+            });
+            if let (Some(expression), Some(to)) = (generated, add.ty()) {
+                let rule = Rule::Fits { column: name.clone(), expression: text(expression.syntax()), to: text(to.syntax()) };
+                return Some(vec![(name.as_str().to_owned(), rule, true)]);
+            }
             if refuses_null && !filled && !serial { vec![(name.as_str().to_owned(), Rule::Empty, true)] } else { Vec::new() }
         }
         AlterTableAction::ValidateConstraint(validate) => {
@@ -226,6 +237,10 @@ mod tests {
         assert_eq!(of("ALTER TABLE t ALTER a SET NOT NULL, ALTER b DROP DEFAULT"), ["t/a: NotNull(Ident(\"a\"))"]);
         assert_eq!(of("ALTER TABLE t ADD a int NOT NULL"), ["t/a: Empty"]);
         assert!(of("ALTER TABLE t ADD a int NOT NULL DEFAULT 1, ADD b bigserial NOT NULL, ADD c int").is_empty());
+        assert_eq!(
+            of("ALTER TABLE t ADD g int GENERATED ALWAYS AS (10 / a) STORED, ADD i int GENERATED ALWAYS AS IDENTITY"),
+            ["t/g: Fits { column: Ident(\"g\"), expression: \"10 / a\", to: \"int\" }"]
+        );
         assert_eq!(of("ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0) NOT VALID"), ["t/c: Check(\"a > 0\") later"]);
         assert_eq!(of("ALTER TABLE t VALIDATE CONSTRAINT c"), ["t/c: Validated(Ident(\"c\"))"]);
         assert_eq!(of("ALTER TABLE t ALTER a TYPE varchar(5) USING b::text").len(), 1);

@@ -94,6 +94,7 @@ pub struct Cx {
     figures: Arc<Mutex<BTreeMap<String, u64>>>,
     beside: bool,
     spare: Arc<Mutex<[Vec<Session>; 2]>>,
+    reading: bool,
 }
 
 impl Cx {
@@ -115,6 +116,7 @@ impl Cx {
             figures: Arc::default(),
             beside: false,
             spare: Arc::default(),
+            reading: false,
         }
     }
 
@@ -139,6 +141,13 @@ impl Cx {
     #[must_use]
     pub fn beside(mut self) -> Self {
         self.beside = true;
+        self
+    }
+
+    /// For work that must change nothing: its sessions are read-only, so it may go on beside a serving side, or on a standby.
+    #[must_use]
+    pub fn reading(mut self) -> Self {
+        self.reading = true;
         self
     }
 
@@ -175,7 +184,7 @@ impl Cx {
             false => format!("crossfade/{}/{}/{}", self.run, self.step, self.attempt),
             true => format!("crossfade/{}/{}", self.step, self.run),
         };
-        Ok(Opener::new(self.database(side)?.clone(), name))
+        Ok(Opener::new(self.database(side)?.clone(), name).reading(self.reading))
     }
 
     /// Says how far the step is.

@@ -216,6 +216,33 @@ async fn collations_that_are_not_what_they_were() {
     );
 }
 
+/// The database's own search path puts a clock of ours before the server's.
+#[tokio::test(flavor = "multi_thread")]
+async fn clocks_that_differ() {
+    let (blue, green) = (TestDb::empty().await, TestDb::empty().await);
+    for db in [&blue, &green] {
+        db.sql(TABLE).await;
+    }
+    let skewed = "CREATE SCHEMA skewed; CREATE FUNCTION skewed.clock_timestamp() RETURNS timestamptz LANGUAGE sql \
+                  AS $$SELECT pg_catalog.clock_timestamp() - interval '90 s'$$";
+    green.sql(&format!("{skewed}; ALTER DATABASE {} SET search_path = skewed, pg_catalog, public", green.name())).await;
+    let findings = ask(BLUE_GREEN, &blue.database(), Some(&green.database())).await;
+    let of =
+        |words: &str| findings.iter().filter(|f| f.object == "the server's clock on green" && f.what.contains(words)).count();
+    assert_eq!((of("behind this machine's"), of("behind blue's")), (1, 1), "{findings:#?}");
+    assert!(!findings.iter().any(|f| f.object == "the server's clock on blue"), "{findings:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sides_that_sort_differently() {
+    let icu = "template0 LOCALE_PROVIDER icu ICU_LOCALE 'en'";
+    let (blue, other) = (TestDb::empty().await, TestDb::from_template(icu).await);
+    blue.sql(TABLE).await;
+    other.sql(TABLE).await;
+    let findings = ask(BLUE_GREEN, &blue.database(), Some(&other.database())).await;
+    holds(&findings, Severity::Warning, "the database's default collation on green", "text sorts and folds differently");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_that_may_too_little() {
     let db = TestDb::empty().await;

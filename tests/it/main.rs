@@ -37,6 +37,7 @@ mod rewrite;
 mod router;
 mod secrecy;
 mod shadow;
+mod standby;
 mod star_readers;
 mod support;
 mod takeover;

@@ -7,12 +7,20 @@ use crate::pg::{Database, Session};
 pub struct Opener {
     database: Database,
     application: String,
+    reading: bool,
 }
 
 impl Opener {
     /// Sessions of `database` under this application name.
     pub fn new(database: Database, application: String) -> Self {
-        Self { database, application }
+        Self { database, application, reading: false }
+    }
+
+    /// Lets its sessions change nothing: the server refuses every write, temporary tables included.
+    #[must_use]
+    pub fn reading(mut self, reading: bool) -> Self {
+        self.reading = reading;
+        self
     }
 
     /// What messages call the database.
@@ -25,6 +33,10 @@ impl Opener {
     /// # Errors
     /// When the server cannot be reached.
     pub async fn open(&self) -> anyhow::Result<Session> {
-        self.database.connect(&self.application).await
+        let session = self.database.connect(&self.application).await?;
+        if self.reading {
+            session.batch_execute("SET default_transaction_read_only = on").await?;
+        }
+        Ok(session)
     }
 }

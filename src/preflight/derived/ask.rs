@@ -1,6 +1,7 @@
 //! From a rule about single rows to the probes that count what breaks it. Pure.
 
 use super::rows::Rows;
+use super::suggest::Fix;
 use super::tally::Probe;
 use crate::sql::{Ident, Literal, Rule};
 
@@ -17,8 +18,8 @@ pub(super) struct Ask {
     pub says: [String; 2],
     /// False where the answer is an upper bound: values may become smaller on their way.
     pub certain: bool,
-    /// Condition of a `clean_rows` step and the assignment that mends; none: such rows have to go.
-    pub fix: Option<(String, Option<String>)>,
+    /// What ends it; none where no condition finds exactly these rows.
+    pub fix: Option<Fix>,
 }
 
 impl Ask {
@@ -31,23 +32,18 @@ impl Ask {
         many: impl Into<String>,
     ) -> Self {
         let fix = match &probe {
-            Probe::Broken(condition) => Some((condition.clone(), None)),
+            Probe::Broken(condition) => Some(Fix::going(condition)),
             Probe::Fails(_) => None,
         };
         Self { rule, column: column.cloned(), probe, says: [one.into(), many.into()], certain: true, fix }
     }
 
     fn mended_by(mut self, column: &Ident, value: impl Into<String>) -> Self {
-        if let Some((_, mend)) = &mut self.fix {
-            *mend = Some(format!("{} = {}", toml_key(column.as_str()), toml_key(&value.into())));
+        if let Some(fix) = &mut self.fix {
+            fix.mend = Some((column.clone(), value.into()));
         }
         self
     }
-}
-
-/// A TOML string.
-fn toml_key(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
 }
 
 /// The questions of a rule about single rows; none for a rule about several.
@@ -106,7 +102,7 @@ fn fits(column: &Ident, expression: &str, to: &str) -> Vec<Ask> {
     let cast = format!("({expression}\n)::{}", bare.as_deref().unwrap_or(to));
     let [one, many] = words("cannot become");
     let mut cast = Ask::new("cast", Some(column), Probe::Fails(cast), one, many);
-    cast.fix = no_value_of(column, expression, to).map(|condition| (condition, None));
+    cast.fix = no_value_of(column, expression, to).map(Fix::going);
     let mut asks = vec![cast];
     if let Some(length) = length {
         asks.push(too_long(column, &format!("({expression}\n)::text"), length, to));

@@ -7,9 +7,10 @@ use super::dangling::Dangling;
 use super::definitions::{self, key_of};
 use super::green::green;
 use super::inspect::Parents;
+use super::labels::Labels;
 use super::projected::{Brought, ProjectedCheck, Table};
 use super::rows::Rows;
-use super::{Check, Known, proof, same_table};
+use super::{Begin, Known, proof, same_table};
 use crate::pg::{Session, explain};
 use crate::plan::{Plan, PlannedStep};
 use crate::projection::{Projection, anatomy, bind, identity, read_target};
@@ -20,7 +21,7 @@ use crate::terms::{Finding, Severity, Side};
 /// The most rows of a table outside the copy that are held against a foreign key.
 const MOST_KEPT: usize = 10_000;
 
-/// The checks of the copy step. `seen` are blue tables whose foreign keys are looked at already.
+/// Begins the checks of the copy step, the longest first. `seen` are blue tables whose foreign keys are looked at already.
 pub(super) async fn checks(
     plan: &Plan,
     cx: &Cx,
@@ -28,11 +29,22 @@ pub(super) async fn checks(
     projected: &Projected,
     seen: &mut BTreeSet<QualifiedName>,
     changes: &[(String, RowChange)],
-) -> anyhow::Result<Vec<Box<dyn Check>>> {
+    begin: Begin<'_>,
+) -> anyhow::Result<()> {
     let blue = cx.connect(Side::Blue).await?;
+    for source in projected.set().projections.iter().flat_map(|projection| &projection.sources) {
+        for relation in anatomy(&source.from).relations {
+            if seen.insert(relation.table.clone()) {
+                begin(Box::new(Dangling { table: relation.table }));
+            }
+        }
+    }
     let schema = match green(plan, cx, step).await {
         Ok(schema) => schema,
-        Err(error) => return Ok(without_green(step, projected, seen, &error)),
+        Err(error) => {
+            begin(Box::new(without_green(step, &error)));
+            return Ok(());
+        }
     };
     let on_green = schema.database.connect("crossfade/preflight").await?;
     let (same, mut findings) = identity(&blue, &on_green, projected.tables()).await?;
@@ -41,10 +53,16 @@ pub(super) async fn checks(
     findings.extend(bind(&blue, &on_green, &set, true).await?.findings);
     set.projections.truncate(projected.set().projections.len());
     for projection in same {
+        if let Some(target) = read_target(&on_green, &projection.table).await? {
+            let labels = definitions::read(&on_green, &target).await?.labels;
+            if !labels.is_empty() {
+                begin(Box::new(Labels { table: projection.table.clone(), labels }));
+            }
+        }
         set.projections.push(with_casts(&blue, &on_green, projection).await?);
     }
     let binding = bind(&blue, &on_green, &set, true).await?;
-    let mut checks: Vec<Box<dyn Check>> = vec![Box::new(Known(format!("step {}", step.id), findings))];
+    begin(Box::new(Known(format!("step {}", step.id), findings)));
     let mut tables = Vec::new();
     for (bound, target) in binding.bound {
         let mut keys = Vec::new();
@@ -62,9 +80,6 @@ pub(super) async fn checks(
                     (None, Some(target)) => drop(of.tables.insert(relation.alias.clone(), target)),
                     (Some((step, change)), _) if !bound.identity || change.known.is_none() => pending = Some(step.clone()),
                     _ => {}
-                }
-                if !bound.identity && seen.insert(relation.table.clone()) {
-                    checks.push(Box::new(Dangling { table: relation.table }));
                 }
             }
             known.push(of);
@@ -93,34 +108,22 @@ pub(super) async fn checks(
     let encoding = encoding(&blue, &cx.connect(Side::Green).await?).await?;
     let bytewise = "SELECT NOT EXISTS (SELECT FROM pg_collation WHERE NOT collisdeterministic)";
     let bytewise = on_green.query_one(bytewise, &[]).await?.get(0);
-    let count = tables.len();
+    let mut longest: Vec<usize> = (0..tables.len()).collect();
+    longest.sort_by_key(|number| std::cmp::Reverse(tables[*number].estimate));
     let brought = Arc::new(Brought { tables, kept, encoding, bytewise });
-    checks.extend((0..count).map(|number| Box::new(ProjectedCheck { brought: Arc::clone(&brought), number }) as Box<dyn Check>));
-    Ok(checks)
+    longest.into_iter().for_each(|number| begin(Box::new(ProjectedCheck { brought: Arc::clone(&brought), number })));
+    Ok(())
 }
 
-/// What can be looked at when green's schema cannot be had, and what that leaves open.
-fn without_green(
-    step: &PlannedStep,
-    projected: &Projected,
-    seen: &mut BTreeSet<QualifiedName>,
-    error: &anyhow::Error,
-) -> Vec<Box<dyn Check>> {
+/// What stays open when green's schema cannot be had.
+fn without_green(step: &PlannedStep, error: &anyhow::Error) -> Known {
     let open = Finding {
         severity: Severity::Blocks,
         object: format!("step {}: green's schema", step.id),
         what: format!("cannot be had, so that no row was held against it: {}", explain(error)),
         next: "bring green's schema there first (run the plan up to that step) and run preflight again".to_owned(),
     };
-    let mut checks: Vec<Box<dyn Check>> = vec![Box::new(Known(format!("step {}", step.id), vec![open]))];
-    for source in projected.set().projections.iter().flat_map(|projection| &projection.sources) {
-        for relation in anatomy(&source.from).relations {
-            if seen.insert(relation.table.clone()) {
-                checks.push(Box::new(Dangling { table: relation.table }));
-            }
-        }
-    }
-    checks
+    Known(format!("step {}", step.id), vec![open])
 }
 
 /// The projection of a table that is the same on both sides, with a cast where the types are not.

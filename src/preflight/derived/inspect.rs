@@ -4,7 +4,7 @@ use super::ask::{Ask, asks};
 use super::reader::Reader;
 use super::rows::Rows;
 use super::several::{self, Several, Unanswered};
-use super::suggest;
+use super::suggest::{self, Fix};
 use super::tally::{Probe, Tally, tally};
 use crate::preflight::{Counted, Violation};
 use crate::sql::{Demand, Ident, QualifiedName, Rule};
@@ -38,15 +38,20 @@ pub(super) enum Repair<'a> {
 pub(super) type Parents = Result<(String, Vec<Ident>), String>;
 
 impl Inspection<'_> {
-    /// Every demand about single rows, and `more`, in one pass. Also gives the columns whose own values fail.
-    pub async fn single(&self, demands: &[Demand], more: Vec<Ask>) -> anyhow::Result<(Vec<Violation>, Vec<Ident>)> {
-        let of = demands.iter().filter(|demand| demand.checked).flat_map(|demand| asks(&demand.name, &demand.rule, self.rows));
+    /// What every demand about single rows asks, and `more`, each once.
+    pub fn asks<'d>(&self, demands: impl Iterator<Item = &'d Demand>, more: Vec<Ask>) -> Vec<Ask> {
+        let of = demands.filter(|demand| demand.checked).flat_map(|demand| asks(&demand.name, &demand.rule, self.rows));
         let mut all: Vec<Ask> = Vec::new();
         for ask in more.into_iter().chain(of) {
             if !all.iter().any(|known| known.probe == ask.probe && known.rule == ask.rule) {
                 all.push(ask);
             }
         }
+        all
+    }
+
+    /// The answers, from one pass. Also gives the columns whose own values fail.
+    pub async fn single(&self, all: &[Ask]) -> anyhow::Result<(Vec<Violation>, Vec<Ident>)> {
         if all.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
@@ -91,8 +96,7 @@ impl Inspection<'_> {
             (None, false) => Counted::Exactly,
         };
         let severity = if ask.certain { Severity::Blocks } else { Severity::Warning };
-        let fix = ask.fix.as_ref().map(|(condition, mend)| (condition.as_str(), mend.as_deref()));
-        Some(self.violation(ask.rule, ask.column.as_ref(), severity, what, hit.rows, counted, hit.keys.clone(), fix))
+        Some(self.violation(ask.rule, ask.column.as_ref(), severity, what, hit.rows, counted, hit.keys.clone(), ask.fix.as_ref()))
     }
 
     /// With zero hits among n rows, at most 3/n of all rows are of that kind, with 95 % certainty (the rule of three).
@@ -127,7 +131,7 @@ impl Inspection<'_> {
                 .await?;
                 let list = keys.join(", ");
                 let fix = self.surplus(keys, predicate.as_deref());
-                self.answer("unique", found, &format!("keys of {name}"), fix.as_deref(), |found| {
+                self.answer("unique", found, &format!("keys of {name}"), fix, |found| {
                     let (keys, stand) = if found.groups == 1 { ("key", "stands") } else { ("keys", "stand") };
                     format!(
                         "{} {keys} of {name} ({list}) {stand} in more than one row: {} {} too many",
@@ -139,21 +143,19 @@ impl Inspection<'_> {
             }
             Rule::ForeignKey { columns, references, full, .. } => {
                 let found = match parents.unwrap_or_else(|| Err("its parents are not known".to_owned())) {
-                    Ok((parents, referenced)) => several::orphans(self.reader, self.rows, columns, &parents, &referenced, *full)
-                        .await?
-                        .map(|found| (found, referenced)),
+                    Ok((parents, referenced)) => {
+                        let child = several::Child { rows: self.rows, columns, referenced: &referenced, full: *full };
+                        several::orphans(self.reader, &child, &parents).await?.map(|found| (found, referenced))
+                    }
                     Err(why) => Err(why),
                 };
                 let fix = found.as_ref().ok().map(|(_, referenced)| nowhere(columns, references, referenced));
-                self.answer("foreign_key", found.map(|(found, _)| found), &format!("keys of {name}"), fix.as_deref(), |found| {
-                    let point = if found.rows == 1 { "points" } else { "point" };
-                    format!("{} {} {point} to no row of {} ({name})", found.rows, row_word(found.rows), references.plain())
-                })
+                self.lost(name, references, found.map(|(found, _)| found), fix)
             }
             Rule::Exclude { elements, predicate } => {
                 let found = several::excluded(self.reader, self.rows, elements, predicate.as_deref()).await?;
                 let fix = self.later(elements, predicate.as_deref());
-                self.answer("exclude", found, &format!("rows of {name}"), fix.as_deref(), |found| {
+                self.answer("exclude", found, &format!("rows of {name}"), fix, |found| {
                     let stand = if found.rows == 1 { "stands" } else { "stand" };
                     format!("{} {} {stand} against another row by {name}", found.rows, row_word(found.rows))
                 })
@@ -162,12 +164,20 @@ impl Inspection<'_> {
         })
     }
 
+    /// What was found of rows whose key `name` points to no row of `references`.
+    pub fn lost(&self, name: &str, references: &QualifiedName, found: Unanswered, fix: Option<String>) -> Option<Violation> {
+        self.answer("foreign_key", found, &format!("keys of {name}"), fix, |found| {
+            let point = if found.rows == 1 { "points" } else { "point" };
+            format!("{} {} {point} to no row of {} ({name})", found.rows, row_word(found.rows), references.plain())
+        })
+    }
+
     fn answer(
         &self,
         rule: &'static str,
         found: Unanswered,
         asked: &str,
-        fix: Option<&str>,
+        fix: Option<String>,
         what: impl FnOnce(&Several) -> String,
     ) -> Option<Violation> {
         match found {
@@ -177,8 +187,9 @@ impl Inspection<'_> {
                 let whole =
                     if self.sample.is_some() { " (every row was read: about several rows a sample tells nothing)" } else { "" };
                 let words = what(&found) + whole;
-                let fix = fix.map(|condition| (condition, None));
-                Some(self.violation(rule, None, Severity::Blocks, words, found.rows, Counted::Exactly, found.keys, fix))
+                // Among the rows of a projection no condition of one row says so.
+                let fix = fix.filter(|_| matches!(self.repair, Repair::CleanRows(_))).map(Fix::going);
+                Some(self.violation(rule, None, Severity::Blocks, words, found.rows, Counted::Exactly, found.keys, fix.as_ref()))
             }
         }
     }
@@ -200,7 +211,7 @@ impl Inspection<'_> {
         count: u64,
         counted: Counted,
         keys: Vec<String>,
-        fix: Option<(&str, Option<&str>)>,
+        fix: Option<&Fix>,
     ) -> Violation {
         let (mut severity, mut next) = (severity, String::new());
         let mut suggestion = None;
@@ -214,11 +225,9 @@ impl Inspection<'_> {
                     )
                 }
                 Repair::Projection => {
-                    let text = format!(
-                        "# {}: {what}\n# Correct its expressions or its `where`; blue stays as it is.\n",
-                        self.rows.label
-                    );
-                    ("correct the projection: its expressions or its `where`".to_owned(), Some(text))
+                    let next =
+                        "correct the projection, its expressions or its `where`: `crossfade preflight PLAN --suggest` writes how";
+                    (next.to_owned(), Some(suggest::projection(self.rows, &what, fix)))
                 }
             };
         }
@@ -283,7 +292,7 @@ impl Inspection<'_> {
 }
 
 /// The condition of rows whose key points nowhere.
-fn nowhere(columns: &[Ident], references: &QualifiedName, referenced: &[Ident]) -> String {
+pub(super) fn nowhere(columns: &[Ident], references: &QualifiedName, referenced: &[Ident]) -> String {
     let list = |of: &[Ident]| of.iter().map(Ident::to_string).collect::<Vec<_>>().join(", ");
     let filled = |of: &[Ident]| of.iter().map(|column| format!("{column} IS NOT NULL")).collect::<Vec<_>>().join(" AND ");
     format!(

@@ -7,6 +7,7 @@ mod dangling;
 mod definitions;
 mod green;
 mod inspect;
+mod labels;
 mod left_out;
 mod projected;
 mod proof;
@@ -15,6 +16,7 @@ mod reader;
 mod rows;
 mod several;
 mod suggest;
+mod survey;
 mod table;
 mod tally;
 
@@ -28,12 +30,15 @@ use crate::sql::QualifiedName;
 use crate::step::{Cx, RowChange};
 use crate::terms::{Extent, Finding, Side};
 
-/// Every derived check of a plan, one per step and table. Steps whose effect is there already demand nothing more.
+/// Where checks go as soon as they are known.
+pub(super) type Begin<'a> = &'a mut (dyn FnMut(Box<dyn Check>) + Send);
+
+/// Every derived check of a plan, one per step and table. Steps whose effect is there already demand nothing more. (Whether an index
+/// or a check that is there is the plan's would take a trial, which is a write: its rows are looked at again.)
 ///
 /// # Errors
 /// When a server cannot be reached.
-pub async fn checks(plan: &Plan, cx: &Cx) -> anyhow::Result<Vec<Box<dyn Check>>> {
-    let mut checks: Vec<Box<dyn Check>> = Vec::new();
+pub async fn checks(plan: &Plan, cx: &Cx, begin: Begin<'_>) -> anyhow::Result<()> {
     let mut changes: Vec<(Side, String, RowChange)> = Vec::new();
     let mut copied = BTreeSet::new();
     let blue_green = plan.steps().iter().any(|step| step.step.brings().is_some());
@@ -41,8 +46,7 @@ pub async fn checks(plan: &Plan, cx: &Cx) -> anyhow::Result<Vec<Box<dyn Check>>>
         if let Some(projected) = step.step.brings() {
             let on_blue = changes.iter().filter(|(side, ..)| *side == Side::Blue);
             let on_blue: Vec<(String, RowChange)> = on_blue.map(|(_, step, change)| (step.clone(), change.clone())).collect();
-            let made = brought::checks(plan, cx, step, projected, &mut copied, &on_blue).await?;
-            checks.extend(made);
+            brought::checks(plan, cx, step, projected, &mut copied, &on_blue, begin).await?;
             continue;
         }
         let [side] = step.step.sides()[..] else { continue };
@@ -53,11 +57,11 @@ pub async fn checks(plan: &Plan, cx: &Cx) -> anyhow::Result<Vec<Box<dyn Check>>>
         }
         // What a blue-green plan asks of green's rows is asked of the rows that the copy brings.
         if !(blue_green && side == Side::Green) {
-            checks.extend(of_step(step, side, &changes));
+            of_step(step, side, &changes).into_iter().for_each(&mut *begin);
         }
         changes.extend(step.step.row_changes().into_iter().map(|change| (side, step.id.to_string(), change)));
     }
-    Ok(checks)
+    Ok(())
 }
 
 fn of_step(step: &PlannedStep, side: Side, changes: &[(Side, String, RowChange)]) -> Vec<Box<dyn Check>> {

@@ -9,8 +9,10 @@ use super::definitions::Definitions;
 use super::inspect::{Inspection, Parents, Repair};
 use super::reader::Reader;
 use super::rows::Rows;
+use super::suggest::Fix;
+use super::survey::{self, Places, Survey, Surveyed};
 use super::tally::Probe;
-use super::{left_out, proof, raw, several};
+use super::{inspect, left_out, proof, raw, several};
 use crate::preflight::{Check, Violation};
 use crate::projection::{Bound, Target};
 use crate::sql::{Demand, Ident, QualifiedName, Rule};
@@ -90,13 +92,26 @@ impl Check for ProjectedCheck {
         let inspection = table.inspection(&reader, cx.sample);
         let sources = table.sources();
         let demands = &table.definitions.demands;
-        let open: Vec<Demand> =
-            demands.iter().filter(|demand| !proof::single(&demand.rule, &table.target, &sources)).cloned().collect();
-        let (mut found, failing) = inspection.single(&open, self.asks()).await?;
-        found.extend(self.several(&reader, &inspection).await?);
+        let open = demands.iter().filter(|demand| !proof::single(&demand.rule, &table.target, &sources));
+        let asks = inspection.asks(open, self.asks());
+        let (keys, pointing) = (self.keys(&sources), self.pointing(&sources));
+        let surveyed = self.survey(&reader, &asks, &keys, &pointing, cx.sample.is_none()).await?;
+        let (mut found, failing) = match surveyed.clean {
+            Some(true) => (Vec::new(), Vec::new()),
+            _ => inspection.single(&asks).await?,
+        };
+        found.extend(self.outside_the_copy(&reader, &inspection).await?);
+        for (demand, unique) in keys.iter().zip(surveyed.unique.iter().map(Some).chain(std::iter::repeat(None))) {
+            if unique != Some(&true) {
+                found.extend(inspection.several(demand, None).await?);
+            }
+        }
+        for (number, (child, demand)) in pointing.iter().enumerate() {
+            found.extend(self.lost(&reader, child, demand, surveyed.lost.get(number), cx.sample).await?);
+        }
         if table.same.is_none() {
             found.extend(raw::inputs(&reader, table, &failing, cx.sample).await?);
-            found.extend(left_out::rows(&reader, table).await?);
+            found.extend(left_out::rows(&reader, table, &surveyed.left_out).await?);
         }
         Ok(found)
     }
@@ -107,17 +122,60 @@ impl ProjectedCheck {
         &self.brought.tables[self.number]
     }
 
-    /// Rules about several rows that nothing proves: of this table, and of rows of any table that point to it.
-    async fn several(&self, reader: &Reader, inspection: &Inspection<'_>) -> anyhow::Result<Vec<Violation>> {
-        let (table, sources) = (self.table(), self.table().sources());
-        let mut found = Vec::new();
-        let mut keys: Vec<&Demand> = Vec::new();
-        for demand in table.definitions.demands.iter().filter(|demand| demand.checked) {
-            match &demand.rule {
-                Rule::Unique { keys: of, nulls_same, .. } => {
-                    let proved = !nulls_same && self.brought.bytewise && proof::unique(of, &sources);
-                    keys.extend((!proved && !self.unique_on_blue(demand)).then_some(demand));
+    /// What one pass over the rows tells; where values make it fail, one that asks nothing of single rows.
+    async fn survey(
+        &self,
+        reader: &Reader,
+        asks: &[Ask],
+        keys: &[&Demand],
+        pointing: &[(&Table, &Demand)],
+        every_row: bool,
+    ) -> anyhow::Result<Surveyed> {
+        let table = self.table();
+        let probes: Vec<Probe> = asks.iter().filter(|_| every_row).map(|ask| ask.probe.clone()).collect();
+        let keys: Vec<several::Keys> = keys.iter().filter_map(|demand| several::Keys::of(&demand.rule)).collect();
+        let children: Vec<several::Child> =
+            pointing.iter().filter_map(|(child, demand)| several::Child::of(&child.rows, &demand.rule)).collect();
+        let drives = if table.same.is_none() { left_out::tables(table) } else { Vec::new() };
+        let all = Survey { rows: &table.rows, probes: &probes, keys: &keys, children: &children, drives: &drives };
+        if let Some(surveyed) = survey::ask(reader, &all).await? {
+            return Ok(surveyed);
+        }
+        Ok(survey::ask(reader, &Survey { probes: &[], ..all }).await?.unwrap_or_default())
+    }
+
+    /// Keys that must not repeat, where nothing proves it.
+    fn keys(&self, sources: &[proof::Source<'_>]) -> Vec<&Demand> {
+        let open = |demand: &&Demand| match &demand.rule {
+            Rule::Unique { keys, nulls_same, .. } => {
+                let proved = !nulls_same && self.brought.bytewise && proof::unique(keys, sources);
+                demand.checked && !proved && !self.unique_on_blue(demand)
+            }
+            _ => false,
+        };
+        self.table().definitions.demands.iter().filter(open).collect()
+    }
+
+    /// Foreign keys of the copy's tables that point here, where nothing proves that they do.
+    fn pointing(&self, sources: &[proof::Source<'_>]) -> Vec<(&Table, &Demand)> {
+        let mut pointing = Vec::new();
+        for child in &self.brought.tables {
+            for demand in child.definitions.demands.iter().filter(|demand| demand.checked) {
+                let Rule::ForeignKey { columns, references, referenced, full } = &demand.rule else { continue };
+                let proved = !full && proof::points_somewhere(columns, referenced, &child.sources(), sources);
+                if *references == self.table().target.table && !proved {
+                    pointing.push((child, demand));
                 }
+            }
+        }
+        pointing
+    }
+
+    /// Rules about several rows that other rows of the copy have no part in.
+    async fn outside_the_copy(&self, reader: &Reader, inspection: &Inspection<'_>) -> anyhow::Result<Vec<Violation>> {
+        let mut found = Vec::new();
+        for demand in self.table().definitions.demands.iter().filter(|demand| demand.checked) {
+            match &demand.rule {
                 Rule::ForeignKey { columns, references, referenced, .. } if self.brought.table(references).is_none() => {
                     let parents = self.outside(references, referenced);
                     if !self.constants_point_there(reader, columns, &parents).await? {
@@ -128,31 +186,29 @@ impl ProjectedCheck {
                 _ => {}
             }
         }
-        let mut pointing: Vec<(&Table, &Demand)> = Vec::new();
-        for child in &self.brought.tables {
-            for demand in child.definitions.demands.iter().filter(|demand| demand.checked) {
-                let Rule::ForeignKey { columns, references, referenced, full } = &demand.rule else { continue };
-                let proved = !full && proof::points_somewhere(columns, referenced, &child.sources(), &sources);
-                if *references == table.target.table && !proved {
-                    pointing.push((child, demand));
-                }
-            }
-        }
-        let rules: Vec<several::Keys> = keys.iter().filter_map(|demand| several::Keys::of(&demand.rule)).collect();
-        let children: Vec<several::Child> =
-            pointing.iter().filter_map(|(child, demand)| several::Child::of(&child.rows, &demand.rule)).collect();
-        let kept = several::kept(reader, &table.rows, &rules, &children).await?.unwrap_or_default();
-        let broken = |place: usize| !kept.get(place).copied().unwrap_or(false);
-        for (_, demand) in keys.iter().enumerate().filter(|(place, _)| broken(*place)) {
-            found.extend(inspection.several(demand, None).await?);
-        }
-        for (_, (child, demand)) in pointing.iter().enumerate().filter(|(place, _)| broken(rules.len() + place)) {
-            let Rule::ForeignKey { referenced, .. } = &demand.rule else { continue };
-            let parents = Ok((table.rows.all(None), referenced.clone()));
-            let inspection = child.inspection(reader, inspection.sample);
-            found.extend(inspection.several(demand, Some(parents)).await?);
-        }
         Ok(found)
+    }
+
+    /// Rows of `child` that point to no row here. `candidates` are those whose key does, before its joins and conditions.
+    async fn lost(
+        &self,
+        reader: &Reader,
+        child: &Table,
+        demand: &Demand,
+        candidates: Option<&Vec<Places>>,
+        sample: Option<f64>,
+    ) -> anyhow::Result<Option<Violation>> {
+        let Rule::ForeignKey { columns, references, referenced, .. } = &demand.rule else { return Ok(None) };
+        let inspection = child.inspection(reader, sample);
+        let places: Option<Vec<&[String]>> = candidates.and_then(|all| all.iter().map(Places::all).collect());
+        match (places, several::Child::of(&child.rows, &demand.rule)) {
+            (Some(places), Some(of)) => {
+                let found = several::lost_at(reader, &of, &places).await?;
+                let fix = inspect::nowhere(columns, references, referenced);
+                Ok(inspection.lost(&demand.name, references, found, Some(fix)))
+            }
+            _ => inspection.several(demand, Some(Ok((self.table().rows.all(None), referenced.clone())))).await,
+        }
     }
 }
 
@@ -165,12 +221,12 @@ impl ProjectedCheck {
         for column in &table.target.columns {
             let name = &column.name;
             let computed = table.rows.sources.iter().any(|s| s.columns.iter().any(|(n, _)| n == name) && s.plain(name).is_none());
-            if computed && !proof::at_hand(name, &sources) {
+            if computed && !proof::at_hand(name, &sources) && !proof::written(name, &sources) {
                 let one = format!("gives no value for {} ({})", name.as_str(), column.full_type);
                 let many = format!("give no value for {} ({})", name.as_str(), column.full_type);
                 let mut ask = Ask::new("cast", Some(name), Probe::Fails(name.to_string()), one, many);
                 if table.same.is_some() {
-                    ask.fix = no_value_of(name, name.as_str(), &column.full_type).map(|condition| (condition, None));
+                    ask.fix = no_value_of(name, name.as_str(), &column.full_type).map(Fix::going);
                 }
                 asks.push(ask);
             }
@@ -227,7 +283,8 @@ impl ProjectedCheck {
             source.key = Vec::new();
             source.from = format!("(SELECT '(0,1)'::tid AS ctid) AS {}", source.alias);
         }
-        let found = several::orphans(reader, &alone, columns, parents, referenced, false).await?;
+        let child = several::Child { rows: &alone, columns, referenced, full: false };
+        let found = several::orphans(reader, &child, parents).await?;
         Ok(found.is_ok_and(|found| found.rows == 0))
     }
 

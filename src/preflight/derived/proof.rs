@@ -74,6 +74,25 @@ pub(super) fn at_hand(column: &Ident, sources: &[Source]) -> bool {
     })
 }
 
+/// Whether a column is a value written in SQL, the same for every row: the server took it as the column's default.
+pub(super) fn written(column: &Ident, sources: &[Source]) -> bool {
+    sources.iter().all(|source| source.expression(column).is_some_and(literal))
+}
+
+/// NULL, or a default that is a literal or the current time, as [`super::definitions`] casts it.
+fn literal(expression: &str) -> bool {
+    let value = match expression.strip_prefix('(').and_then(|rest| rest.rsplit_once(")::")) {
+        Some((value, _)) => value,
+        None => return expression.starts_with("NULL::"),
+    };
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let quoted = |text: &str| {
+        let inside = text.strip_prefix('\'').and_then(|rest| rest.split_once('\''));
+        inside.is_some_and(|(_, rest)| rest.is_empty() || rest.strip_prefix("::").is_some_and(|of| !of.contains(['(', '\''])))
+    };
+    matches!(value, "true" | "false" | "now()" | "CURRENT_TIMESTAMP") || digits(value) || quoted(value)
+}
+
 /// Whether no row can break a rule about single rows. `green` is the table the rows come into.
 pub(super) fn single(rule: &Rule, green: &Target, sources: &[Source]) -> bool {
     match rule {
@@ -240,6 +259,25 @@ mod tests {
         assert!(!proved("t AS t JOIN j ON j.id = t.p", "j.id", "j AS t JOIN x ON x.id = t.p", None));
         assert!(!proved("t AS t JOIN j ON j.id = t.p", "j.p", "j AS t", None));
         assert!(!proved("t AS t JOIN j ON j.id = t.p OR true", "t.p", "j AS t", None));
+    }
+
+    #[test]
+    fn values_written_in_sql() {
+        for text in
+            ["NULL::timestamp without time zone", "(false)::boolean", "(0)::integer", "(now())::timestamp", "('a'::text)::text"]
+        {
+            assert!(literal(text), "{text}");
+        }
+        for text in [
+            "t.a",
+            "(t.a)::integer",
+            "(f('a'))::integer",
+            "('a'::text || 'b')::text",
+            "(1 / 0)::integer",
+            "('a'::varchar(1))::text",
+        ] {
+            assert!(!literal(text), "{text}");
+        }
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub(super) async fn inputs(
             let rows = Rows::of_table(Side::Blue, &target, key, &[]);
             let estimate = target.estimated_rows.max(0).unsigned_abs();
             let inspection = Inspection { reader, rows: &rows, sample, estimate, pending: None, repair: Repair::Projection };
-            let (violations, _) = inspection.single(&[], asks).await?;
+            let (violations, _) = inspection.single(&asks).await?;
             found.extend(violations.into_iter().map(|violation| note(violation, table)));
         }
     }

@@ -82,17 +82,42 @@ pub(super) const KEY: &str = "\"crossfade key\"";
 impl RowSource {
     /// Its `SELECT`. `sample` is a percentage of the driving table's blocks.
     pub fn select(&self, span: Span, sample: Option<f64>) -> String {
-        let mut columns: Vec<String> =
-            self.columns.iter().map(|(name, expression)| format!("({expression}\n) AS {name}")).collect();
+        self.text(self.keyed(), span.condition(&self.alias), &self.sampled(sample))
+    }
+
+    /// The rows of its driving table at these places.
+    pub fn at(&self, places: &[String]) -> String {
+        self.text(self.keyed(), Some(at(&self.alias.to_string(), places)), &self.from)
+    }
+
+    /// All its rows, with the columns that `asked` names, and `more`.
+    pub fn only(&self, asked: &str, more: &[String]) -> String {
+        let columns = self.named_in(asked).map(column);
+        self.text(columns.chain(more.iter().cloned()).collect(), None, &self.from)
+    }
+
+    /// The columns whose names are in a text: all that it can be about, and perhaps more.
+    pub fn named_in(&self, text: &str) -> impl Iterator<Item = &(Ident, String)> {
+        let text = text.to_lowercase();
+        let named =
+            move |name: &Ident| text.contains(&name.to_string().to_lowercase()) || text.contains(&name.as_str().to_lowercase());
+        self.columns.iter().filter(move |(name, _)| named(name))
+    }
+
+    fn keyed(&self) -> Vec<String> {
         let key: Vec<String> = match self.key.is_empty() {
             true => vec![format!("{}.ctid::text", self.alias)],
             false => self.key.iter().map(|column| format!("{}.{column}::text", self.alias)).collect(),
         };
-        columns.push(format!("to_jsonb(ARRAY[{}])::text AS {KEY}", key.join(", ")));
+        let key = format!("to_jsonb(ARRAY[{}])::text AS {KEY}", key.join(", "));
+        self.columns.iter().map(column).chain([key]).collect()
+    }
+
+    fn text(&self, columns: Vec<String>, condition: Option<String>, from: &str) -> String {
         let filter = self.filter.as_ref().map(|filter| format!("({filter}\n)"));
-        let conditions: Vec<String> = filter.into_iter().chain(span.condition(&self.alias)).collect();
+        let conditions: Vec<String> = filter.into_iter().chain(condition).collect();
         let place = if conditions.is_empty() { String::new() } else { format!("\nWHERE {}", conditions.join(" AND ")) };
-        format!("SELECT {}\nFROM {}{place}", columns.join(",\n"), self.sampled(sample))
+        format!("SELECT {}\nFROM {from}{place}", columns.join(",\n"))
     }
 
     fn sampled(&self, sample: Option<f64>) -> String {
@@ -106,12 +131,33 @@ impl RowSource {
         }
     }
 
+    /// Whether it reads its driving table and nothing else.
+    pub fn is_table(&self) -> bool {
+        let end = anatomy(&self.from).relations.first().map(|relation| relation.end);
+        self.as_it_is() && end == Some(self.from.trim_end().len())
+    }
+
+    /// Whether it reads its driving table itself, and not its rows as they will be.
+    pub fn as_it_is(&self) -> bool {
+        let mut relations = anatomy(&self.from).relations.into_iter();
+        relations.any(|relation| relation.alias == self.alias.as_str() && relation.table.name() == self.drives.name())
+    }
+
     /// The column of the driving table that this column is, untouched.
     pub fn plain(&self, column: &Ident) -> Option<Ident> {
         let (_, expression) = self.columns.iter().find(|(name, _)| name == column)?;
         let (alias, name) = plain_column(expression)?;
         (alias == self.alias.as_str()).then(|| Ident::new(name))
     }
+}
+
+fn column((name, expression): &(Ident, String)) -> String {
+    format!("({expression}\n) AS {name}")
+}
+
+/// The condition of the rows that stand at these places.
+pub(super) fn at(alias: &str, places: &[String]) -> String {
+    format!("{alias}.ctid = ANY ('{{\"{}\"}}'::tid[])", places.join("\",\""))
 }
 
 impl Rows {
@@ -131,7 +177,7 @@ impl Rows {
         for source in self.sources.iter_mut().filter(|_| !changes.is_empty()) {
             let alias = &source.alias;
             let (columns, filter) = ahead(table, alias, changes);
-            let columns: Vec<String> = columns.iter().map(|(name, expression)| format!("({expression}\n) AS {name}")).collect();
+            let columns: Vec<String> = columns.iter().map(column).collect();
             source.from = format!(
                 "(SELECT {alias}.ctid, {} FROM {} AS {alias} WHERE {}) AS {alias}",
                 columns.join(", "),
@@ -175,8 +221,12 @@ impl Rows {
 
     /// A query over `hit`, which is `body`.
     pub fn with_hits(&self, body: &str, query: &str) -> String {
-        let start = if self.prelude.is_empty() { "WITH ".to_owned() } else { format!("{}, ", self.prelude.trim_end()) };
-        format!("{start}hit AS MATERIALIZED (\n{body}\n) {query}")
+        format!("{}hit AS MATERIALIZED (\n{body}\n) {query}", self.with())
+    }
+
+    /// `WITH` and the constants, for one more query.
+    pub fn with(&self) -> String {
+        if self.prelude.is_empty() { "WITH ".to_owned() } else { format!("{}, ", self.prelude.trim_end()) }
     }
 
     /// Whether the rows have keys that mean something.

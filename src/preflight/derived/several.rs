@@ -2,8 +2,9 @@
 
 use tokio_postgres::Row;
 
+use super::proof;
 use super::reader::{Answer, Reader};
-use super::rows::{KEY, Rows};
+use super::rows::{KEY, RowSource, Rows};
 use crate::sql::{Ident, Rule};
 use crate::terms::key_digest;
 
@@ -52,6 +53,12 @@ impl<'a> Keys<'a> {
         Some(Self { keys, predicate: predicate.as_deref(), nulls_same: *nulls_same })
     }
 
+    /// The condition of the rows that count.
+    pub fn counted(&self) -> String {
+        let conditions = self.conditions();
+        if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") }
+    }
+
     fn conditions(&self) -> Vec<String> {
         let filled = self.keys.iter().filter(|_| !self.nulls_same).map(|key| format!("({key}) IS NOT NULL"));
         self.predicate.map(|predicate| format!("({predicate}\n)")).into_iter().chain(filled).collect()
@@ -76,55 +83,37 @@ impl<'a> Child<'a> {
         let Rule::ForeignKey { columns, referenced, full, .. } = rule else { return None };
         Some(Self { rows, columns, referenced, full: *full })
     }
+
+    /// The key, where it is in the driving table of a source as it is, or a constant; a NULL in it makes it point nowhere else.
+    pub fn plain(&self, source: &RowSource) -> Option<Vec<String>> {
+        let of = |column: &Ident| {
+            let expression = || source.columns.iter().find(|(name, text)| name == column && proof::constant(text));
+            let own = source.plain(column).map(|name| format!("{}.{name}", source.alias));
+            own.or_else(|| expression().map(|(_, text)| text.clone()))
+        };
+        if self.full || !source.as_it_is() { None } else { self.columns.iter().map(of).collect() }
+    }
+
+    /// That every column of a row `p` has a value; that one has.
+    pub fn filled(&self) -> [String; 2] {
+        filled(self.columns)
+    }
 }
 
-/// Reads `rows` once, and says for each rule whether they keep to it: keys that must not repeat, then rows of others that point
-/// to them. `None` where the rows cannot be had in one query.
-pub(super) async fn kept(
-    reader: &Reader,
-    rows: &Rows,
-    keys: &[Keys<'_>],
-    children: &[Child<'_>],
-) -> anyhow::Result<Option<Vec<bool>>> {
-    if keys.len() + children.len() < 2 {
-        return Ok(None); // nothing is saved
+/// The rows of a child at these places of the driving tables of its sources: their keys are known to point nowhere.
+pub(super) async fn lost_at(reader: &Reader, child: &Child<'_>, places: &[&[String]]) -> anyhow::Result<Unanswered> {
+    let sources = child.rows.sources.iter().zip(places).filter(|(_, places)| !places.is_empty());
+    let parts: Vec<String> = sources.map(|(source, places)| source.at(places)).collect();
+    if parts.is_empty() {
+        return Ok(Ok(Several::default()));
     }
-    let (mut columns, mut questions) = (Vec::new(), Vec::new());
-    for (n, rule) in keys.iter().enumerate() {
-        let conditions = rule.conditions();
-        let counts = if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") };
-        columns.push(format!("({counts}) AS w{n}"));
-        columns.extend(rule.keys.iter().enumerate().map(|(k, key)| format!("({key}) AS u{n}_{k}")));
-        let names = (0..rule.keys.len()).map(|k| format!("u{n}_{k}")).collect::<Vec<_>>().join(", ");
-        questions.push(format!("NOT EXISTS (SELECT FROM own WHERE w{n} GROUP BY {names} HAVING count(*) > 1)"));
-    }
-    for (n, child) in children.iter().enumerate() {
-        columns.extend(child.referenced.iter().enumerate().map(|(k, column)| format!("p.{column} AS r{n}_{k}")));
-        let list = (0..child.referenced.len()).map(|k| format!("r{n}_{k}")).collect::<Vec<_>>().join(", ");
-        let [filled, some] = filled(child.columns);
-        let (all, names) = (child.rows.all(None), child.columns.iter().map(|column| format!("p.{column}")).collect::<Vec<_>>());
-        // EXCEPT hashes or sorts, however few rows the planner expects.
-        let mut question = format!(
-            "NOT EXISTS (SELECT {} FROM (\n{all}\n) AS p WHERE {filled} EXCEPT SELECT {list} FROM own)",
-            names.join(", ")
-        );
-        if child.full {
-            question += &format!(" AND NOT EXISTS (SELECT FROM (\n{all}\n) AS p WHERE ({some}) AND NOT ({filled}))");
-        }
-        questions.push(question);
-    }
-    let start = if rows.prelude.is_empty() { "WITH ".to_owned() } else { format!("{}, ", rows.prelude.trim_end()) };
-    let sql = format!(
-        "{start}own AS MATERIALIZED (\nSELECT {} FROM (\n{}\n) AS p\n) SELECT ARRAY[{}]",
-        columns.join(", "),
-        rows.all(None),
-        questions.join(",\n")
-    );
-    Ok(match reader.ask(&sql).await? {
-        Answer::Rows(found) => found.first().map(|row| row.get(0)),
-        Answer::BadRow(_) | Answer::Refused(_) => None,
-    })
+    let [filled, _] = child.filled();
+    let body = format!("SELECT p.{KEY} AS key FROM (\n{}\n) AS p WHERE {filled}", parts.join("\nUNION ALL\n"));
+    ask(reader, child.rows, &child.rows.with_hits(&body, HITS)).await
 }
+
+/// Rows found, and keys of some.
+const HITS: &str = "SELECT count(*), 0::int8, ARRAY(SELECT key FROM hit LIMIT 5) FROM hit";
 
 /// That every column of a row `p` has a value; that one has.
 fn filled(columns: &[Ident]) -> [String; 2] {
@@ -154,18 +143,38 @@ pub(super) async fn repeated(reader: &Reader, rows: &Rows, rule: &Keys<'_>) -> a
 }
 
 /// Rows whose key is not among `parents`, a `SELECT` of the columns `referenced`.
-pub(super) async fn orphans(
-    reader: &Reader,
-    rows: &Rows,
-    columns: &[Ident],
-    parents: &str,
-    referenced: &[Ident],
-    full: bool,
-) -> anyhow::Result<Unanswered> {
-    let condition = lost(columns, parents, referenced, full);
+pub(super) async fn orphans(reader: &Reader, child: &Child<'_>, parents: &str) -> anyhow::Result<Unanswered> {
+    let rows = child.rows;
+    if let [source] = &rows.sources[..]
+        && source.filter.is_none()
+        && source.is_table()
+        && let Some(key) = child.plain(source)
+    {
+        return ask(reader, rows, &orphans_of_table(child, source, &key, parents)).await;
+    }
+    let condition = lost(child.columns, parents, child.referenced, child.full);
     let body = format!("SELECT p.{KEY} AS key FROM (\n{}\n) AS p WHERE {condition}", rows.all(None));
-    let query = "SELECT count(*), 0::int8, ARRAY(SELECT key FROM hit LIMIT 5) FROM hit";
-    ask(reader, rows, &rows.with_hits(&body, query)).await
+    ask(reader, rows, &rows.with_hits(&body, HITS)).await
+}
+
+/// The same where the rows are a table's: nothing but the key is read, which an index may hold, until keys of rows are asked for.
+fn orphans_of_table(child: &Child<'_>, source: &RowSource, key: &[String], parents: &str) -> String {
+    let table = format!("{} AS {}", source.drives, source.alias);
+    let names = key.join(", ");
+    let numbered = key.iter().enumerate().map(|(n, column)| format!("{column} AS k{n}")).collect::<Vec<_>>().join(", ");
+    let filled = key.iter().map(|column| format!("{column} IS NOT NULL")).collect::<Vec<_>>().join(" AND ");
+    let same: Vec<String> = key.iter().zip(child.referenced).map(|(column, parent)| format!("q.{parent} = {column}")).collect();
+    let own = if source.key.is_empty() { vec!["ctid".to_owned()] } else { source.key.iter().map(Ident::to_string).collect() };
+    let own = own.iter().map(|column| format!("{}.{column}::text", source.alias)).collect::<Vec<_>>().join(", ");
+    let body = format!(
+        "SELECT {numbered} FROM {table} WHERE {filled} AND NOT EXISTS (SELECT FROM (\n{parents}\n) AS q WHERE {})",
+        same.join(" AND ")
+    );
+    let few = (0..key.len()).map(|n| format!("k{n}")).collect::<Vec<_>>().join(", ");
+    let query = format!(
+        "SELECT count(*), 0::int8, ARRAY(SELECT to_jsonb(ARRAY[{own}])::text FROM {table} WHERE ({names}) IN (SELECT {few} FROM hit LIMIT 5) LIMIT 5) FROM hit"
+    );
+    child.rows.with_hits(&body, &query)
 }
 
 /// Rows that stand against one before them.
@@ -183,6 +192,5 @@ pub(super) async fn excluded(
         "SELECT DISTINCT b.key FROM (\n{one}\n) AS a JOIN (\n{one}\n) AS b ON a.key < b.key AND {}",
         against.join(" AND ")
     );
-    let query = "SELECT count(*), 0::int8, ARRAY(SELECT key FROM hit LIMIT 5) FROM hit";
-    ask(reader, rows, &rows.with_hits(&body, query)).await
+    ask(reader, rows, &rows.with_hits(&body, HITS)).await
 }

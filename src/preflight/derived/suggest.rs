@@ -1,11 +1,28 @@
-//! `clean_rows` steps for what was found, to be reviewed. Pure.
+//! `clean_rows` steps, and changes of projections, for what was found, to be reviewed. Pure.
 
 use super::rows::Rows;
+use crate::sql::Ident;
+
+/// What ends a finding.
+#[derive(Debug, Clone)]
+pub(super) struct Fix {
+    /// The condition of the rows.
+    pub condition: String,
+    /// The column that gets another value, and the value; none: such rows have to go.
+    pub mend: Option<(Ident, String)>,
+}
+
+impl Fix {
+    /// Rows that have to go.
+    pub fn going(condition: impl Into<String>) -> Self {
+        Self { condition: condition.into(), mend: None }
+    }
+}
 
 /// A step as TOML. Without a condition that finds the rows it is a comment.
-pub(super) fn clean_rows(rows: &Rows, reason: &str, count: u64, fix: Option<(&str, Option<&str>)>) -> String {
+pub(super) fn clean_rows(rows: &Rows, reason: &str, count: u64, fix: Option<&Fix>) -> String {
     let table = rows.table.plain();
-    let Some((condition, mend)) = fix else {
+    let Some(Fix { condition, mend }) = fix else {
         return format!(
             "# {}: {reason}\n# No condition in SQL finds exactly these rows: look at them and write the step by hand.\n",
             rows.label
@@ -14,7 +31,7 @@ pub(super) fn clean_rows(rows: &Rows, reason: &str, count: u64, fix: Option<(&st
     let text = |value: &str| toml::Value::String(value.to_owned()).to_string();
     let condition = condition.replace('\n', "");
     let action = match mend {
-        Some(mend) => format!("set = {{ {mend} }}"),
+        Some((column, value)) => format!("set = {{ {} = {} }}", text(column.as_str()), text(value)),
         None => "delete = true".to_owned(),
     };
     let id = format!("clean-{}", crate::terms::key_digest(&format!("{table} {condition}")));
@@ -27,4 +44,34 @@ pub(super) fn clean_rows(rows: &Rows, reason: &str, count: u64, fix: Option<(&st
         text(&condition),
         text(reason)
     )
+}
+
+/// What to change in a projection's file so that the rows come along mended, or are left out; blue stays as it is, and a run
+/// accounts for what is left out. `fix` is about green's columns: each stands for its expression in a sub-select. Without one it is
+/// a comment.
+pub(super) fn projection(rows: &Rows, what: &str, fix: Option<&Fix>) -> String {
+    let Some(fix) = fix else {
+        return format!("# {}: {what}\n# Correct its expressions or its `where`; blue stays as it is.\n", rows.label);
+    };
+    let how = if fix.mend.is_some() { "They come along mended" } else { "They are left out; blue stays as it is" };
+    let mut out = format!("# {}: {what}\n# {how} when its file says, beside what it says already:\n", rows.label);
+    for source in &rows.sources {
+        let asked = format!("{} {}", fix.condition, fix.mend.as_ref().map_or("", |(_, value)| value));
+        let one = source.named_in(&asked).map(|(name, expression)| format!("({}) AS {name}", expression.trim()));
+        let one = format!("(SELECT {}) AS one", one.collect::<Vec<_>>().join(", "));
+        out += &format!("# [[source]] {}\n", source.alias.as_str());
+        let text = |text: String| toml::Value::String(text).to_string();
+        match &fix.mend {
+            Some((column, value)) => {
+                let value = format!("(SELECT CASE WHEN {} THEN {value} ELSE {column} END FROM {one})", fix.condition.trim());
+                out += &format!("[source.columns]\n{} = {}\n", column.as_str(), text(value));
+            }
+            None => {
+                let own = source.filter.as_ref().map_or(String::new(), |filter| format!("({}) AND ", filter.trim()));
+                let value = format!("{own}NOT EXISTS (SELECT FROM {one} WHERE {})", fix.condition.trim());
+                out += &format!("where = {}\n", text(value));
+            }
+        }
+    }
+    out
 }
