@@ -29,6 +29,7 @@ mod rows_ahead;
 mod run_hook;
 mod run_sql;
 mod set_not_null;
+mod slot;
 mod start_capture;
 mod stop;
 mod switch;

@@ -251,7 +251,7 @@ async fn copied(blue: &Blue) -> TestDb {
 /// What a batch does first, at a new snapshot of blue: how many revocations are new, and how many were taken away.
 async fn batch(blue: &Blue, green: &TestDb) -> (u64, u64) {
     let at = blue.snapshot().await;
-    ahead(at.session(), &mut green.session().await, &blue.run, &rules(), &blue.since, |_| ()).await.unwrap()
+    ahead(&at, &mut green.session().await, &blue.run, &rules(), &blue.since, |_| ()).await.unwrap()
 }
 
 /// Active refresh tokens, access tokens, flows and login sessions that green holds of a grant.
