@@ -552,7 +552,7 @@ async fn tables_that_triggers_would_not_see_whole_are_refused() {
     let one = [captured("plain", &["id"], None)];
     let _outbox = capture(&db, &one).await;
     assert!(obstacles(&session, &one, &run(), false).await.unwrap().is_empty());
-    let found = obstacles(&session, &one, &RunId::existing("another")).await.unwrap();
+    let found = obstacles(&session, &one, &RunId::existing("another"), false).await.unwrap();
     assert!(found[0].what.contains("captured for run the-run already"), "{found:?}");
 }
 

@@ -24,6 +24,7 @@ mod lint;
 mod lint_cli;
 mod lint_corpus;
 mod lint_truth;
+mod model;
 mod mutations;
 mod preflight;
 mod privileges;

@@ -57,7 +57,7 @@ impl Blue {
         let snapshot = self.snapshot().await;
         let rules = rules();
         let mut all = Vec::new();
-        let mut pages = pending(snapshot.session(), &self.run, &rules, &self.since).await.unwrap();
+        let mut pages = pending(&snapshot, &self.db.session().await, &self.run, &rules, &self.since).await.unwrap();
         while let Some(events) = pages.next().await.unwrap() {
             all.extend(events);
         }
@@ -379,7 +379,7 @@ async fn rules_that_do_not_fit_are_named() {
     blue.pass().await;
     blue.run = RunId::fresh();
     let at = blue.snapshot().await;
-    let error = pending(at.session(), &blue.run, &rules, &blue.since).await.err().unwrap().to_string();
+    let error = pending(&at, &green.session().await, &blue.run, &rules, &blue.since).await.err().unwrap().to_string();
     assert!(error.contains("hydra_oauth2_refresh is not captured") && error.contains("start_capture"), "{error}");
 }
 
