@@ -70,8 +70,11 @@ impl Fence {
                 None => vec!["is not captured any more".to_owned()],
                 Some(row) => {
                     let read = |value: Option<serde_json::Value>| value.map(serde_json::from_value::<Fence>).transpose();
-                    let then = read(row.get(1))?.context("crossfade.captured holds no state of a table")?;
-                    read(row.get(2))?.map_or_else(|| vec!["was dropped".to_owned()], |now| then.changes(&now))
+                    match (read(row.get(1))?, read(row.get(2))?) {
+                        (None, _) => vec!["is published, and its slot was not waited for".to_owned()],
+                        (_, None) => vec!["was dropped".to_owned()],
+                        (Some(then), Some(now)) => then.changes(&now),
+                    }
                 }
             };
             findings.extend(changes.into_iter().map(|what| Finding {

@@ -163,19 +163,32 @@ async fn settle(cx: &Cx, blue: &Session) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Takes the slot and the publication of the run away, where it has them: green serves.
+pub(in crate::step) async fn release(cx: &Cx) -> anyhow::Result<()> {
+    let blue = cx.connect(Side::Blue).await?;
+    take_away(cx, &blue).await
+}
+
 /// Takes the slot and the publication away, and what came from it.
 pub(super) async fn end(cx: &Cx, blue: &Session) -> anyhow::Result<()> {
+    take_away(cx, blue).await?;
+    let green = cx.connect(Side::Green).await?;
+    if control_present(&green).await? {
+        forget_inbox(&green, &cx.run).await?;
+    }
+    Ok(())
+}
+
+async fn take_away(cx: &Cx, blue: &Session) -> anyhow::Result<()> {
     let slot = slot_name(&cx.run);
-    drop_slot(blue, &slot).await?;
-    cx.crash_point("slot-dropped");
+    if slot_state(blue, &slot).await?.is_some() {
+        drop_slot(blue, &slot).await?;
+        cx.crash_point("slot-dropped");
+    }
     let publication = format!("SELECT FROM pg_publication WHERE pubname = {}", Literal::new(&slot));
     if !blue.query(publication.as_str(), &[]).await?.is_empty() {
         in_turn(cx, Side::Blue, &[drop_publication(&slot)]).await?;
         cx.crash_point("released");
-    }
-    let green = cx.connect(Side::Green).await?;
-    if control_present(&green).await? {
-        forget_inbox(&green, &cx.run).await?;
     }
     Ok(())
 }
