@@ -71,7 +71,8 @@ impl Inbox {
         if self.sink.is_none() {
             let session = self.session.as_ref().context("the inbox was not opened")?;
             session.batch_execute("BEGIN").await.context(WRITING)?;
-            let copy = "COPY crossfade.inbox (run, transaction, captured, operation, keys, written_at) FROM STDIN (FORMAT binary)";
+            let copy =
+                "COPY crossfade.inbox (run, transaction, captured, operation, keys, written_at) FROM STDIN (FORMAT binary)";
             self.sink = Some(Box::pin(session.copy_in(copy).await.context(WRITING)?));
             self.buffer.put_slice(b"PGCOPY\n\xff\r\n\0");
             self.buffer.put_i64(0); // flags, length of the header's extension

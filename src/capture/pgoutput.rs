@@ -203,10 +203,8 @@ pub(super) mod tests {
         let column = |identity: u8, name: &str| [&[identity][..], name.as_bytes(), b"\0\0\0\0\x17\xff\xff\xff\xff"].concat();
         let relation =
             message(&[b"R", &table, b"public\0t\0d", &2_u16.to_be_bytes(), &column(1, "id"), &column(0, "an odd one")]);
-        let columns = vec![
-            Column { name: "id".to_owned(), identity: true },
-            Column { name: "an odd one".to_owned(), identity: false },
-        ];
+        let columns =
+            vec![Column { name: "id".to_owned(), identity: true }, Column { name: "an odd one".to_owned(), identity: false }];
         assert_eq!(Message::parse(relation.clone()).unwrap(), Message::Relation(Relation { table: 7, columns }));
         assert_eq!(Message::parse(message(&[b"Y", &table])).unwrap(), Message::Other);
         for whole in [insert, relation] {

@@ -63,13 +63,7 @@ pub async fn slot_state(session: &Session, slot: &str) -> anyhow::Result<Option<
 ///
 /// # Errors
 /// When the session is gone.
-pub async fn publish(
-    session: &Session,
-    run: &RunId,
-    step: &StepId,
-    shapes: &[Shape],
-    alarm: u64,
-) -> anyhow::Result<Vec<String>> {
+pub async fn publish(session: &Session, run: &RunId, step: &StepId, shapes: &[Shape], alarm: u64) -> anyhow::Result<Vec<String>> {
     let name = slot_name(run);
     let tables: Vec<String> = shapes.iter().map(|shape| shape.table.to_string()).collect();
     let mut statements = vec![format!(
@@ -117,7 +111,8 @@ pub async fn ended(session: &Session, at: &str) -> anyhow::Result<bool> {
 /// When the role may not, or the reader does not end within ten seconds.
 pub async fn end_reader(session: &Session, slot: &str) -> anyhow::Result<()> {
     for _ in 0..200 {
-        let sql = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1 AND active_pid IS NOT NULL";
+        let sql =
+            "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1 AND active_pid IS NOT NULL";
         if session.query(sql, &[&slot]).await.context("ending the reader that a killed crossfade left")?.is_empty() {
             return Ok(());
         }
@@ -153,7 +148,8 @@ pub fn drop_publication(slot: &str) -> String {
 /// # Errors
 /// When the session is gone.
 pub async fn forget_inbox(green: &Session, run: &RunId) -> anyhow::Result<()> {
-    let delete = "DELETE FROM crossfade.inbox WHERE ctid = ANY (ARRAY(SELECT ctid FROM crossfade.inbox WHERE run = $1 LIMIT 50000))";
+    let delete =
+        "DELETE FROM crossfade.inbox WHERE ctid = ANY (ARRAY(SELECT ctid FROM crossfade.inbox WHERE run = $1 LIMIT 50000))";
     while green.execute(delete, &[&run.as_str()]).await? > 0 {}
     green.execute("DELETE FROM crossfade.inbox_position WHERE run = $1", &[&run.as_str()]).await?;
     Ok(())
@@ -269,7 +265,8 @@ pub async fn slot_obstacles(blue: &Session, tables: &[Captured], run: &RunId, al
     }
     let (keep, idle): (Option<i64>, Option<i64>) = (row.get(10), row.get(11));
     if let Some(keep) = keep.filter(|keep| *keep >= 0) {
-        let what = format!("is {keep} MB: when blue writes more log than that while nobody reads (during the copy), the slot is lost");
+        let what =
+            format!("is {keep} MB: when blue writes more log than that while nobody reads (during the copy), the slot is lost");
         let next = "raise it for the time of the run, as the disk allows; follow warns before it is reached";
         say(Severity::Warning, "max_slot_wal_keep_size on blue", what, next);
     }

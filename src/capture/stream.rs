@@ -115,8 +115,9 @@ impl Stream {
             severity: Severity::Blocks,
             object: format!("replication slot {} on blue", self.slot),
             what: format!("{what}; changes since then are not known"),
-            next: "`crossfade rollback PLAN --execute`, then run the plan again, so that a new slot and a new copy begin together"
-                .to_owned(),
+            next:
+                "`crossfade rollback PLAN --execute`, then run the plan again, so that a new slot and a new copy begin together"
+                    .to_owned(),
         };
         Err(Changed { findings: vec![finding] }.into())
     }

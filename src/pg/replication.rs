@@ -106,11 +106,7 @@ impl Replication {
             }
             Some(_) => Received::Alive,
             None => {
-                return Err(StreamEnded {
-                    slot: self.slot.clone(),
-                    what: "the server closed it".to_owned(),
-                    passes: true,
-                });
+                return Err(StreamEnded { slot: self.slot.clone(), what: "the server closed it".to_owned(), passes: true });
             }
         })
     }

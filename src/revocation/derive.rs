@@ -54,9 +54,14 @@ pub async fn pending<'a>(
     let places = places(at.session(), run, rules).await?;
     let slot = places.iter().any(|place| place.slot);
     let (holder, changes) = if slot { ("crossfade.inbox", unseen(since)) } else { ("crossfade.outbox", unseen(since)) };
-    let mut mine = format!("captured = ANY ('{{{}}}'::integer[])", places.iter().map(|p| p.id.to_string()).collect::<Vec<_>>().join(","));
+    let mut mine =
+        format!("captured = ANY ('{{{}}}'::integer[])", places.iter().map(|p| p.id.to_string()).collect::<Vec<_>>().join(","));
     if slot {
-        mine += &format!(" AND run = {} AND pg_visible_in_snapshot(transaction, {}::pg_snapshot)", Literal::new(run.as_str()), Literal::new(at.text().await?));
+        mine += &format!(
+            " AND run = {} AND pg_visible_in_snapshot(transaction, {}::pg_snapshot)",
+            Literal::new(run.as_str()),
+            Literal::new(at.text().await?)
+        );
     }
     let from = if slot { green } else { at.session() };
     // Statistics lag behind a table that fills and empties.
@@ -71,9 +76,9 @@ pub async fn pending<'a>(
     let (blue, relations): (Asked<'a>, Vec<String>) = match slot {
         false => (Asked::Snapshot(at.session()), places.iter().map(|place| place.changes(holder, &changes)).collect()),
         true => {
-            let queries = changes.each_ref().map(|unseen| {
-                format!("SELECT transaction, captured, operation, keys, written_at FROM {}", branch(unseen))
-            });
+            let queries = changes
+                .each_ref()
+                .map(|unseen| format!("SELECT transaction, captured, operation, keys, written_at FROM {}", branch(unseen)));
             let own = brought(at, green, &queries.join(" UNION ALL ")).await?;
             green.batch_execute("SET enable_seqscan = on").await?;
             (Asked::Own(own), places.iter().map(|place| place.changes(BROUGHT, &["true".to_owned()])).collect())
@@ -198,8 +203,7 @@ impl Place {
             true => format!("(keys[{at}]::{of_type})::text"),
             false => format!("keys[{at}]"),
         };
-        let read: String =
-            self.columns.iter().map(|(at, name, of_type)| format!(", {} AS {name}", value(at, of_type))).collect();
+        let read: String = self.columns.iter().map(|(at, name, of_type)| format!(", {} AS {name}", value(at, of_type))).collect();
         let branches = conditions.iter().map(|condition| {
             format!(
                 "SELECT transaction, CASE operation WHEN 'c' THEN 'u' ELSE operation::text END AS operation, written_at{read} \

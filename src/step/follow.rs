@@ -15,7 +15,9 @@ use crate::capture::{Changed, installed};
 use crate::copy::Sequence;
 use crate::follow::{Figures, Follower, Moment, Refused, Setup, obstacles, uncaptured};
 use crate::limits::{Size, Span};
-use crate::pg::{ConnectFailure, Session, StreamEnded, control_present, explain, is_connection_loss, mark, marked, sqlstate, unmark};
+use crate::pg::{
+    ConnectFailure, Session, StreamEnded, control_present, explain, is_connection_loss, mark, marked, sqlstate, unmark,
+};
 use crate::projection::{Binding, Bound, Target};
 use crate::sql::QualifiedName;
 use crate::step::Stop;

@@ -153,7 +153,9 @@ async fn settle(cx: &Cx, blue: &Session) -> anyhow::Result<()> {
     let mut told = false;
     while !ended(blue, &at).await? {
         if !std::mem::replace(&mut told, true) {
-            cx.remark("waits for the transactions that ran when the slot was made (pg_stat_activity.xact_start, pg_prepared_xacts)");
+            cx.remark(
+                "waits for the transactions that ran when the slot was made (pg_stat_activity.xact_start, pg_prepared_xacts)",
+            );
         }
         tokio::select! {
             () = cx.interrupt.soft.cancelled() => return Err(Stop::Interrupted.into()),

@@ -22,7 +22,8 @@ use crate::step::Stop;
 use crate::terms::{Before, Extent, Finding, Side};
 
 /// The table entry of this kind.
-pub(super) const KIND: Kind = Kind { name: "start_capture", about: "record which rows of blue change, by triggers or from a replication slot", parse };
+pub(super) const KIND: Kind =
+    Kind { name: "start_capture", about: "record which rows of blue change, by triggers or from a replication slot", parse };
 
 pub(super) const CAPTURED: &str = "captured";
 
@@ -68,7 +69,10 @@ struct StartCapture {
 fn parse(table: toml::Table, around: &Surroundings) -> KindResult {
     let keys: CaptureKeys = from_table(table)?;
     if keys.set_replica_identity && keys.source == Source::Trigger {
-        return Err(vec![Fault::key("set_replica_identity", "belongs to `source = \"slot\"`: triggers need no replica identity")]);
+        return Err(vec![Fault::key(
+            "set_replica_identity",
+            "belongs to `source = \"slot\"`: triggers need no replica identity",
+        )]);
     }
     let (source, alters) = (keys.source, keys.set_replica_identity);
     let read = Keys::new(keys.projections, keys.tables).read(around);

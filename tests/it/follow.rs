@@ -81,7 +81,8 @@ fn plan(source: Source, keys: &str, after: &[(&str, &str)]) -> String {
     let step = |id: &str, phase: &str, kind: &str, more: &str| {
         format!("[[step]]\nid = \"{id}\"\nphase = \"{phase}\"\nkind = \"{kind}\"\n{keys}\n{more}\n")
     };
-    let mut text = HEAD.to_owned() + &step("start", "capture", "start_capture", source.keys()) + &step("fill", "copy", "copy", "");
+    let mut text =
+        HEAD.to_owned() + &step("start", "capture", "start_capture", source.keys()) + &step("fill", "copy", "copy", "");
     for (kind, more) in after {
         text += &step(&format!("the-{kind}"), "follow", kind, more);
     }
@@ -112,7 +113,8 @@ impl Pair {
 
     /// Projections from a folder.
     pub async fn projected(source: Source, blue: TestDb, green: TestDb, folder: &Path, after: &[(&str, &str)]) -> Self {
-        let workspace = Workspace::new(&plan(source, &format!("projections = '{}'", folder.display()), after), &blue, Some(&green));
+        let workspace =
+            Workspace::new(&plan(source, &format!("projections = '{}'", folder.display()), after), &blue, Some(&green));
         let (set, _) = load(folder).unwrap();
         Self { workspace, blue, green, set, tables: Vec::new() }
     }
@@ -174,8 +176,8 @@ pub struct Writers {
 }
 
 impl Writers {
-    /// So many sessions with seeds from this one on; `statement` gives one at random.
-    pub fn start(db: &TestDb, count: u64, seed: u64, statement: fn(&mut fastrand::Rng) -> String) -> Self {
+    /// So many sessions with seeds from this one on, each pausing up to so many milliseconds; `statement` gives one at random.
+    pub fn start(db: &TestDb, count: u64, seed: u64, pause: u64, statement: fn(&mut fastrand::Rng) -> String) -> Self {
         let (stop, committed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let writer = |number| {
             let (stop, committed, database) = (Arc::clone(&stop), Arc::clone(&committed), db.database());
@@ -192,7 +194,7 @@ impl Writers {
                         committed.fetch_add(1, Ordering::Relaxed);
                     }
                     session = Some(open);
-                    tokio::time::sleep(Duration::from_millis(random.u64(0..10))).await;
+                    tokio::time::sleep(Duration::from_millis(random.u64(0..pause))).await;
                 }
             })
         };
@@ -253,7 +255,7 @@ async fn transaction(session: &Session, random: &mut fastrand::Rng, statement: f
 /// Writers against batches, each compared, until so many have changed something; then once more with blue at rest.
 async fn under_writers(pair: &Pair, batches: u32, statement: fn(&mut fastrand::Rng) -> String) {
     let (mut follower, bound) = pair.follower().await;
-    let writers = Writers::start(&pair.blue, 8, 0, statement);
+    let writers = Writers::start(&pair.blue, 8, 0, 10, statement);
     let (began, mut changed) = (Instant::now(), 0);
     while changed < batches {
         assert!(began.elapsed() < Duration::from_secs(300), "only {changed} batches changed something");
@@ -586,7 +588,7 @@ async fn a_crash_of_either_server_is_waited_for(source: Source) {
     let pair = Pair::projected(source, blue, green, folder.path(), &[]).await;
     pair.workspace.run(&["run", "--execute"]).exits(0);
     let follower = pair.spawn(&["follow"]);
-    let writers = Writers::start(&pair.blue, 4, 0, shop_write);
+    let writers = Writers::start(&pair.blue, 4, 0, 10, shop_write);
     for (turn, db) in [&pair.blue, &pair.green, &pair.green, &pair.blue].into_iter().enumerate() {
         let (before, moved) = (writers.committed(), moved_at(&pair.green).await);
         until("writers and follower go on", async || writers.committed() > before + 20 && moved_at(&pair.green).await != moved)
@@ -645,7 +647,8 @@ pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 /// One transaction of 300,000 rows, and one that changes them all, pass through a process of bounded memory.
 async fn a_huge_transaction_needs_little_memory(source: Source) {
     let pair =
-        Pair::same(source, "CREATE TABLE t (id int PRIMARY KEY, v text NOT NULL)", "INSERT INTO t VALUES (0, 'x')", &["t"], &[]).await;
+        Pair::same(source, "CREATE TABLE t (id int PRIMARY KEY, v text NOT NULL)", "INSERT INTO t VALUES (0, 'x')", &["t"], &[])
+            .await;
     pair.workspace.run(&["run", "--execute"]).exits(0);
     let many = "INSERT INTO t SELECT n, md5(n::text) FROM generate_series(1, 300000) n";
     for change in [many, "UPDATE t SET v = v || '.'"] {
@@ -675,7 +678,7 @@ async fn a_huge_transaction_needs_little_memory(source: Source) {
 async fn the_step_ends_close_behind_and_verify_is_exact_under_writers(source: Source) {
     let until = ("follow", "until = { lag = \"20s\", for = \"2s\" }");
     let (pair, _folder) = shop(source, &[until, ("verify", "")]).await;
-    let writers = Writers::start(&pair.blue, 4, 0, shop_write);
+    let writers = Writers::start(&pair.blue, 4, 0, 10, shop_write);
     let ran = pair.workspace.run(&["run", "--execute", "--format", "json"]).exits(0);
     writers.finish().await;
     let summary: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();

@@ -35,6 +35,7 @@ mod revocations;
 mod router;
 mod secrecy;
 mod shadow;
+mod slot;
 mod star_readers;
 mod support;
 mod tls;

@@ -13,7 +13,9 @@ use crossfade::shadow::Binaries;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::follow::{ACCOUNT, Pair, SALE, SHOP, SHOP_GREEN, SHOP_ROWS, Source, Writers, moved_at, settle_prepared, shop_write, until};
+use crate::follow::{
+    ACCOUNT, Pair, SALE, SHOP, SHOP_GREEN, SHOP_ROWS, Source, Writers, moved_at, settle_prepared, shop_write, until,
+};
 use crate::support::{TestDb, start};
 
 /// On blue, before its first row.
@@ -86,7 +88,7 @@ async fn every_batch_is_a_snapshot(source: Source) {
     blue.sql(SHOP_ROWS).await;
     green.sql(SHOP_GREEN).await;
     let pair = Pair::projected(source, blue, green, folder.path(), &[]).await;
-    let writers = Writers::start(&pair.blue, 8, seed, shop_write);
+    let writers = Writers::start(&pair.blue, 8, seed, 60, shop_write);
     pair.workspace.run(&["run", "--execute"]).exits(0);
     pair.green.sql(WITNESS).await;
 

@@ -11,8 +11,8 @@ use crate::cutover::beat::{Beat, NO_RETURN, Next, Progress, next};
 use crate::cutover::participant::{Scene, settle};
 use crate::cutover::readiness::{Allowed, Readiness, judge};
 use crate::pg::{Session, explain};
-use crate::step::{Cx, Stop};
 use crate::step::slot;
+use crate::step::{Cx, Stop};
 use crate::terms::Side;
 
 /// One way through the beats.
