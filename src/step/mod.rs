@@ -146,6 +146,12 @@ pub trait Step: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// What the servers lack for it, warnings too: for preflight, before there is a run. Changes nothing.
+    async fn lacks(&self, cx: &Cx) -> anyhow::Result<Vec<Finding>> {
+        let _ = cx;
+        Ok(Vec::new())
+    }
+
     /// What it demands of the rows that are already on its side.
     fn demands(&self) -> Vec<Demand> {
         Vec::new()

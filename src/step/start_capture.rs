@@ -177,7 +177,18 @@ impl Step for StartCapture {
                 },
             });
         }
+        lines.extend(self.lacks(cx).await?.into_iter().map(Forecast::of));
         Ok(lines)
+    }
+
+    async fn lacks(&self, cx: &Cx) -> anyhow::Result<Vec<Finding>> {
+        if self.source == Source::Trigger {
+            return Ok(Vec::new());
+        }
+        let (blue, green) = (cx.connect(Side::Blue).await?, cx.connect(Side::Green).await?);
+        // Green's tables may not be there yet: then which columns are needed is not known.
+        let (tables, _) = self.wanted(&blue, &green).await.unwrap_or_default();
+        slot_obstacles(&blue, &tables, &cx.run, self.alters).await
     }
 
     async fn preconditions(&self, cx: &Cx) -> anyhow::Result<Vec<Finding>> {

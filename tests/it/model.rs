@@ -96,14 +96,17 @@ async fn every_batch_is_a_snapshot(source: Source) {
     let mut done = BTreeSet::new();
     for round in 0..rounds {
         // Something has happened since the last blow, and something is under way now.
-        let (before, moved) = (writers.committed(), moved_at(&pair.green).await);
+        let (before, mut moved, mut moves) = (writers.committed(), moved_at(&pair.green).await, 0);
         let mut asked = Instant::now();
         until("writers and follower go on", async || {
             if asked.elapsed() > Duration::from_secs(1) {
                 settle_prepared(&pair.blue).await;
                 asked = Instant::now();
             }
-            writers.committed() > before + 10 && moved_at(&pair.green).await != moved
+            let now = moved_at(&pair.green).await;
+            moves += u32::from(now.is_some() && now != moved);
+            moved = now.or(moved.take());
+            writers.committed() > before + 10 && moves > 1
         })
         .await;
         tokio::time::sleep(Duration::from_millis(random.u64(0..150))).await; // not to wait for anything: to strike anywhere
