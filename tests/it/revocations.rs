@@ -11,7 +11,7 @@ use crossfade::revocation::{Event, Figures, Proof, Rules, Source, ahead, figures
 use crossfade::terms::{RunId, StepId, key_digest};
 
 use crate::hydra::{blue_1_11_10, logical_1_11_10, without_capture};
-use crate::support::{Ran, TestDb, Workspace, entries, eventually};
+use crate::support::{Ran, TestDb, Workspace, entries};
 
 fn rules() -> Rules {
     load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("plans/revocations/hydra-1x.toml")).unwrap()
@@ -608,7 +608,7 @@ async fn revoked_while_it_goes_on(blue: TestDb, capture: &str) {
     let session = blue.session().await;
     let begun =
         "SELECT to_regclass('crossfade.revocation_rules') IS NOT NULL AND EXISTS (SELECT FROM crossfade.revocation_rules)";
-    eventually("changes are captured", async || {
+    crate::follow::until("changes are captured", async || {
         session.query_one(begun, &[]).await.is_ok_and(|row| row.get(0)) || run.is_finished()
     })
     .await;

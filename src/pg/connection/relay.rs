@@ -52,8 +52,9 @@ impl Session {
                  sslmode=verify-full, or capture by triggers"
             );
         }
-        let far = within(target.connect_timeout, open(way, target)).await;
-        let far = far.context("no answer in time").flatten().with_context(|| format!("a replication connection to {name}"))?;
+        let late = || anyhow::Error::from(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time"));
+        let far = within(target.connect_timeout, open(way, target)).await.unwrap_or_else(|| Err(late()));
+        let far = far.with_context(|| format!("a replication connection to {name}"))?;
         let folder = Folder::make()?;
         let listener = UnixListener::bind(folder.0.join(format!(".s.PGSQL.{PORT}"))).context("a socket for replication")?;
         let path = folder.0.clone();
