@@ -23,6 +23,12 @@ pub(super) const STATE: &str = "(SELECT jsonb_build_object( \
                     FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), \
         'versions', (SELECT md5(string_agg(a.xmin::text, ' ' ORDER BY a.attnum)) \
                      FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0), \
+        'identity', CASE WHEN to_jsonb(k) ->> 'slot' IS NOT NULL THEN concat_ws(' ', c.relreplident, ( \
+                    SELECT string_agg(i.indkey::text, ',' ORDER BY i.indkey::text) FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid \
+                    AND (i.indisreplident OR c.relreplident = 'd' AND i.indisprimary))) END, \
+        'published', (SELECT concat_ws(' ', p.oid, p.xmin, r.oid, r.xmin) FROM pg_catalog.pg_publication_rel r \
+                      JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid \
+                      WHERE r.prrelid = c.oid AND p.pubname = to_jsonb(k) ->> 'slot'), \
         'triggers', (SELECT coalesce(jsonb_object_agg(t.tgname, concat_ws(' ', t.oid, t.xmin, t.tgenabled, p.oid, p.xmin)), '{}') \
                      FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid \
                      WHERE t.tgrelid = c.oid AND t.tgname LIKE 'crossfade\\_capture\\_%')) \
@@ -39,6 +45,12 @@ pub(super) struct Fence {
     file: String,
     columns: BTreeMap<String, String>,
     versions: String,
+    /// How old rows are named in the log; for a slot.
+    #[serde(default)]
+    identity: Option<String>,
+    /// Its place in the publication; for a slot.
+    #[serde(default)]
+    published: Option<String>,
     triggers: BTreeMap<String, String>,
 }
 
@@ -58,8 +70,11 @@ impl Fence {
                 None => vec!["is not captured any more".to_owned()],
                 Some(row) => {
                     let read = |value: Option<serde_json::Value>| value.map(serde_json::from_value::<Fence>).transpose();
-                    let then = read(row.get(1))?.context("crossfade.captured holds no state of a table")?;
-                    read(row.get(2))?.map_or_else(|| vec!["was dropped".to_owned()], |now| then.changes(&now))
+                    match (read(row.get(1))?, read(row.get(2))?) {
+                        (None, _) => vec!["is published, and its slot was not waited for".to_owned()],
+                        (_, None) => vec!["was dropped".to_owned()],
+                        (Some(then), Some(now)) => then.changes(&now),
+                    }
                 }
             };
             findings.extend(changes.into_iter().map(|what| Finding {
@@ -97,6 +112,12 @@ impl Fence {
         );
         if found.is_empty() && self.file != now.file && self.versions != now.versions {
             found.push("was rewritten by ALTER TABLE".to_owned());
+        }
+        if self.identity != now.identity {
+            found.push("has another replica identity".to_owned());
+        }
+        if self.published != now.published {
+            found.push("is not in the publication as it was".to_owned());
         }
         for (name, state) in &self.triggers {
             match now.triggers.get(name) {

@@ -6,13 +6,21 @@
 //! between them, whatever the order of commits was. So nothing is missed and nothing is counted twice, without a replication
 //! slot and at any `wal_level`.
 //!
+//! Where triggers cost writers too much, a logical replication slot tells the same: its stream gives each transaction with its
+//! id, and the keys land in an inbox on green, from where they are read as from the outbox.
+//!
 //! A table is captured from the moment its triggers are committed. `CREATE TRIGGER` waits for every transaction that wrote to
 //! the table, so a snapshot taken afterwards sees all that was not captured.
 
+mod change;
 mod fence;
+mod inbox;
 mod outbox;
+mod pgoutput;
 mod seen;
 mod shape;
+mod slot;
+mod stream;
 mod table;
 mod trigger;
 
@@ -20,6 +28,10 @@ use std::time::SystemTime;
 
 pub use outbox::{Backlog, Outbox, Reading};
 pub use shape::{Shape, obstacles};
+pub use slot::{
+    Identity, SlotState, captured_from_here, create_slot, drop_publication, drop_slot, ended, forget_inbox, identities, publish,
+    slot_name, slot_obstacles, slot_state,
+};
 pub use table::{CapturedTable, altered, forget_changes, install, installed, remove};
 
 use crate::terms::Finding;

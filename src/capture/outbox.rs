@@ -1,4 +1,6 @@
 //! The outbox of one run: read between two snapshots, and emptied behind the reader.
+//!
+//! Triggers fill that on blue. What a slot gives comes into one on green, the inbox, in the same form.
 
 use std::collections::HashSet;
 use std::time::SystemTime;
@@ -10,21 +12,35 @@ use tokio_postgres::types::ToSql;
 
 use super::fence::Fence;
 use super::seen::Seen;
+use super::slot::SlotState;
+use super::stream::Stream;
 use super::table::{CapturedTable, installed};
 use super::{Changed, Piece};
 use crate::pg::{Opener, Session, Snapshot, sqlstate};
+use crate::sql::Literal;
 use crate::terms::RunId;
 
 /// Rows of a [`Piece`], and rows that one statement of a purge removes.
 const MANY: usize = 20_000;
 
-/// What the triggers of one run have written and nobody purged yet.
+/// The changes of one run that are known and that nobody purged yet.
 pub struct Outbox {
-    opener: Opener,
+    blue: Opener,
     tables: Vec<CapturedTable>,
+    kept: Kept,
+    /// What fills it, where triggers do not.
+    stream: Option<Stream>,
     /// Reads pieces; one connection serves all batches.
     reader: Option<Session>,
     purge: Mutex<Purge>,
+}
+
+/// Where the changes are.
+struct Kept {
+    opener: Opener,
+    relation: &'static str,
+    /// The condition for those of the run.
+    mine: String,
 }
 
 /// Below this there is nothing left to purge.
@@ -45,6 +61,8 @@ pub struct Backlog {
     pub oldest: Option<SystemTime>,
     /// Bytes from which on somebody should look, as the plan says.
     pub alarm: u64,
+    /// The slot, where one tells the changes.
+    pub slot: Option<SlotState>,
 }
 
 /// Whether captured tables can be read as a snapshot sees them.
@@ -62,12 +80,32 @@ impl Outbox {
     /// The outbox of a run; `None` when nothing is captured for it.
     ///
     /// # Errors
-    /// When the server cannot be reached.
-    pub async fn open(opener: Opener, run: &RunId) -> anyhow::Result<Option<Self>> {
-        let session = opener.open().await?;
-        let tables = installed(&session, run).await?;
-        let purge = Mutex::new(Purge { session: Some(session), done: None });
-        Ok((!tables.is_empty()).then_some(Self { opener, tables, reader: None, purge }))
+    /// When a server cannot be reached.
+    pub async fn open(blue: Opener, green: Opener, run: &RunId) -> anyhow::Result<Option<Self>> {
+        let tables = installed(&blue.open().await?, run).await?;
+        let Some(first) = tables.first() else { return Ok(None) };
+        let stream = first.slot.as_deref().map(|slot| Stream::new(blue.clone(), green.clone(), run, slot));
+        let kept = match stream {
+            None => {
+                let ids: Vec<String> = tables.iter().map(|captured| captured.id.to_string()).collect();
+                let mine = format!("captured = ANY ('{{{}}}'::integer[])", ids.join(","));
+                Kept { opener: blue.clone(), relation: "crossfade.outbox", mine }
+            }
+            Some(_) => Kept { opener: green, relation: "crossfade.inbox", mine: format!("run = {}", Literal::new(run.as_str())) },
+        };
+        Ok(Some(Self { blue, tables, kept, stream, reader: None, purge: Mutex::default() }))
+    }
+
+    /// Sees to it that every change is here that `at` sees. Belongs after [`Outbox::check`] and before anything that reads
+    /// the changes.
+    ///
+    /// # Errors
+    /// [`Changed`] when changes are not to be had any more; otherwise when a server is away.
+    pub async fn arrive(&mut self, at: &Snapshot) -> anyhow::Result<()> {
+        match &mut self.stream {
+            Some(stream) => stream.arrive(&self.tables, &at.text().await?).await,
+            None => Ok(()),
+        }
     }
 
     /// The captured tables, in the order [`Piece`] counts them.
@@ -112,19 +150,29 @@ impl Outbox {
     ) -> anyhow::Result<u64> {
         let session = match self.reader.take().filter(|session| !session.is_closed()) {
             Some(session) => session,
-            None => self.opener.open().await?,
+            None => self.kept.opener.open().await?,
         };
-        at.ticket().enter(&session).await?;
+        let mut seen = "true".to_owned();
+        match self.stream {
+            // What the snapshot sees of the outbox is what it should give.
+            None => at.ticket().enter(&session).await?,
+            Some(_) => {
+                session.batch_execute("BEGIN READ ONLY").await?;
+                seen = Seen::parse(&at.text().await?)?.seen();
+            }
+        }
         session.batch_execute("SET LOCAL enable_seqscan = off").await?; // statistics lag behind a table that fills and empties
+        let Kept { relation, mine, .. } = &self.kept;
         let branch = |unseen: &String| {
-            format!("SELECT captured, operation, keys, written_at FROM crossfade.outbox WHERE captured = ANY ($1) AND {unseen}")
+            format!("SELECT captured, operation, keys, written_at FROM {relation} WHERE {mine} AND {unseen} AND {seen}")
         };
         let query = Seen::parse(since)?.unseen().iter().map(branch).collect::<Vec<_>>().join(" UNION ALL ");
         let ids = self.ids();
-        let rows = session.query_raw(&query, [&ids as &(dyn ToSql + Sync)]).await.context("reading the outbox on blue")?;
+        let none: [&(dyn ToSql + Sync); 0] = [];
+        let rows = session.query_raw(&query, none).await.with_context(|| format!("reading {relation}"))?;
         futures_util::pin_mut!(rows);
         let (mut gathered, mut held, mut count) = (Gathered::new(self.tables.len()), 0, 0);
-        while let Some(row) = rows.try_next().await.context("reading the outbox on blue")? {
+        while let Some(row) = rows.try_next().await.with_context(|| format!("reading {relation}"))? {
             let (id, operation): (i32, i8) = (row.get(0), row.get(1));
             let moved = operation != i8::try_from(b'u')?;
             let table = ids.iter().position(|known| *known == id).context("the outbox gave a table that was not asked for")?;
@@ -132,7 +180,7 @@ impl Outbox {
             match row.get::<_, Option<Vec<Option<String>>>>(2) {
                 Some(keys) => gathered.add(table * 2 + usize::from(moved), keys, row.get(3)),
                 None if operation == i8::try_from(b't')? => gathered.truncated[table] = true,
-                None => anyhow::bail!("crossfade.outbox holds a row without keys; next: roll the run back and capture anew"),
+                None => anyhow::bail!("{relation} holds a row without keys; next: roll the run back and capture anew"),
             }
             held += 1;
             if held == MANY {
@@ -156,25 +204,25 @@ impl Outbox {
         let mut purge = self.purge.lock().await;
         let session = match purge.session.take().filter(|session| !session.is_closed()) {
             Some(session) => session,
-            None => self.opener.open().await?,
+            None => self.kept.opener.open().await?,
         };
+        let Kept { relation, mine, .. } = &self.kept;
         session.batch_execute("SET enable_seqscan = off").await?;
         // What an earlier call removed may still be there as dead rows: they are not walked over again.
         let mut ranges = match &purge.done {
             Some(done) => done.unseen().map(|unseen| format!("{unseen} AND {}", to.seen())).to_vec(),
             None => vec![to.seen()],
         };
-        let (ids, mut removed) = (self.ids(), 0);
+        let mut removed = 0;
         while let Some(range) = ranges.pop() {
             let mut from = String::new();
             loop {
                 let statement = format!(
-                    "WITH old AS (SELECT ctid FROM crossfade.outbox WHERE captured = ANY ($1) AND {range}{from} \
-                                  ORDER BY transaction LIMIT {MANY}), \
-                          gone AS (DELETE FROM crossfade.outbox WHERE ctid = ANY (ARRAY(SELECT ctid FROM old)) RETURNING transaction) \
+                    "WITH old AS (SELECT ctid FROM {relation} WHERE {mine} AND {range}{from} ORDER BY transaction LIMIT {MANY}), \
+                          gone AS (DELETE FROM {relation} WHERE ctid = ANY (ARRAY(SELECT ctid FROM old)) RETURNING transaction) \
                      SELECT count(*), (SELECT transaction::text FROM gone ORDER BY gone.transaction DESC LIMIT 1) FROM gone"
                 );
-                let row = session.query_one(&statement, &[&ids]).await.context("purging the outbox on blue")?;
+                let row = session.query_one(&statement, &[]).await.with_context(|| format!("purging {relation}"))?;
                 let (count, last): (i64, Option<String>) = (row.get(0), row.get(1));
                 removed += count.unsigned_abs();
                 match last {
@@ -190,24 +238,28 @@ impl Outbox {
     /// How much waits. The age is that of the lowest transaction that was not purged.
     ///
     /// # Errors
-    /// When the server cannot be reached.
+    /// When a server cannot be reached.
     pub async fn backlog(&self) -> anyhow::Result<Backlog> {
-        let session = self.opener.open().await?;
+        let session = self.kept.opener.open().await?;
+        let Kept { relation, mine, .. } = &self.kept;
         session.batch_execute("SET enable_seqscan = off").await?;
-        let row = session
-            .query_one(
-                "SELECT pg_stat_get_live_tuples(c.oid), pg_total_relation_size(c.oid), \
-                        (SELECT written_at FROM crossfade.outbox WHERE captured = ANY ($1) ORDER BY transaction LIMIT 1) \
-                 FROM pg_class c WHERE c.oid = 'crossfade.outbox'::regclass",
-                &[&self.ids()],
-            )
-            .await?;
-        Ok(Backlog {
+        let sql = format!(
+            "SELECT pg_stat_get_live_tuples(c.oid), pg_total_relation_size(c.oid), \
+                    (SELECT written_at FROM {relation} WHERE {mine} ORDER BY transaction LIMIT 1) \
+             FROM pg_class c WHERE c.oid = '{relation}'::regclass"
+        );
+        let row = session.query_one(&sql, &[]).await?;
+        let backlog = Backlog {
             rows: row.get::<_, i64>(0).unsigned_abs(),
             bytes: row.get::<_, i64>(1).unsigned_abs(),
             oldest: row.get(2),
             alarm: self.tables.iter().map(|captured| captured.alarm).min().unwrap_or(u64::MAX),
-        })
+            slot: None,
+        };
+        match &self.stream {
+            Some(stream) => stream.backlog(&self.blue.open().await?, backlog).await,
+            None => Ok(backlog),
+        }
     }
 
     fn ids(&self) -> Vec<i32> {

@@ -6,7 +6,7 @@ use anyhow::Context;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Seen {
     /// The first transaction id that was not assigned yet.
-    xmax: u64,
+    pub xmax: u64,
     /// Those below it that were still running.
     running: Vec<u64>,
 }
@@ -37,6 +37,20 @@ impl Seen {
         format!("transaction < '{}' AND transaction <> ALL ({})", self.xmax, self.list())
     }
 
+    /// The whole id of a transaction of which the log tells the lower half: the one within two thousand million of this
+    /// snapshot, since no transaction that is told is older or younger (PostgreSQL manual 25.1.5).
+    pub fn whole(&self, lower: u32) -> u64 {
+        let near = (self.xmax & !u64::from(u32::MAX)) | u64::from(lower);
+        let half = 1_u64 << 31;
+        if near > self.xmax + half && near > u64::from(u32::MAX) {
+            near - (half << 1)
+        } else if near + half < self.xmax {
+            near + (half << 1)
+        } else {
+            near
+        }
+    }
+
     fn list(&self) -> String {
         let ids: Vec<String> = self.running.iter().map(u64::to_string).collect();
         format!("'{{{}}}'::xid8[]", ids.join(","))
@@ -46,6 +60,18 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn half_an_id_becomes_a_whole_one() {
+        let whole = |xmax: u64, lower: u32| Seen { xmax, running: Vec::new() }.whole(lower);
+        let epoch = 1_u64 << 32;
+        assert_eq!((whole(700, 690), whole(700, 710)), (690, 710));
+        assert_eq!(whole(5 * epoch + 700, 690), 5 * epoch + 690);
+        // Just before and just after the half runs over.
+        assert_eq!(whole(5 * epoch + 3, u32::MAX - 1), 5 * epoch - 2);
+        assert_eq!(whole(5 * epoch - 3, 4), 5 * epoch + 4);
+        assert_eq!(whole(700, u32::MAX - 1), u64::from(u32::MAX) - 1, "there is no epoch before the first");
+    }
 
     #[test]
     fn a_snapshot_becomes_conditions() {

@@ -135,11 +135,11 @@ impl Shape {
     }
 }
 
-/// What forbids to capture these tables, all at once. Changes nothing.
+/// What forbids to capture these tables, by triggers or from a slot, all at once. Changes nothing.
 ///
 /// # Errors
 /// When the session is gone.
-pub async fn obstacles(blue: &Session, tables: &[Captured], run: &RunId) -> anyhow::Result<Vec<Finding>> {
+pub async fn obstacles(blue: &Session, tables: &[Captured], run: &RunId, slot: bool) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for captured in tables {
         let object = format!("table {} on blue", captured.table.plain());
@@ -156,13 +156,15 @@ pub async fn obstacles(blue: &Session, tables: &[Captured], run: &RunId) -> anyh
             (row.get(0), row.get(1), row.get(2), row.get(3));
         if let Some(form) = form {
             let next = "leave it out of `projections` and `tables`, or follow it through an ordinary table";
-            blocks(format!("{form}: triggers would not see all its changes"), next.to_owned());
+            let who = if slot { "a slot would not tell" } else { "triggers would not see" };
+            blocks(format!("{form}: {who} all its changes"), next.to_owned());
         }
         if !owned {
             let next = format!("run as the owner of {}, or GRANT the owner's role to this one", state.name);
-            blocks("belongs to a role this one is not a member of: it may set no triggers".to_owned(), next);
+            let what = if slot { "it may not publish it" } else { "it may set no triggers" };
+            blocks(format!("belongs to a role this one is not a member of: {what}"), next);
         }
-        if subscribed {
+        if subscribed && !slot {
             let what = "is filled by a subscription, whose changes fire no statement triggers";
             blocks(what.to_owned(), "capture on the publisher, or drop the subscription first".to_owned());
         }

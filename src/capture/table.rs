@@ -24,8 +24,10 @@ pub struct CapturedTable {
     pub columns: Vec<Ident>,
     /// The columns whose change counts beside these; `None`: any.
     pub watch: Option<Vec<Ident>>,
-    /// Bytes of the outbox from which on somebody should look.
+    /// Bytes of the outbox, or of the log that the slot keeps, from which on somebody should look.
     pub alarm: u64,
+    /// The slot and publication that tell its changes; `None`: triggers do.
+    pub slot: Option<String>,
 }
 
 impl CapturedTable {
@@ -69,8 +71,8 @@ pub async fn installed(session: &Session, run: &RunId) -> anyhow::Result<Vec<Cap
     if !present {
         return Ok(Vec::new());
     }
-    let query =
-        "SELECT id, step, table_name, table_oid, columns, watch, alarm FROM crossfade.captured WHERE run = $1 ORDER BY id";
+    let query = "SELECT id, step, table_name, table_oid, columns, watch, alarm, to_jsonb(k) ->> 'slot' \
+                 FROM crossfade.captured AS k WHERE run = $1 ORDER BY id";
     let names = |names: Vec<String>| names.into_iter().map(Ident::new).collect();
     let mut tables = Vec::new();
     for row in session.query(query, &[&run.as_str()]).await? {
@@ -83,6 +85,7 @@ pub async fn installed(session: &Session, run: &RunId) -> anyhow::Result<Vec<Cap
             columns: names(row.get(4)),
             watch: row.get::<_, Option<Vec<String>>>(5).map(names),
             alarm: row.get::<_, i64>(6).unsigned_abs(),
+            slot: row.get(7),
         });
     }
     Ok(tables)
@@ -94,26 +97,50 @@ pub async fn installed(session: &Session, run: &RunId) -> anyhow::Result<Vec<Cap
 /// # Errors
 /// When the session is gone.
 pub async fn install(session: &Session, run: &RunId, step: &StepId, shape: &Shape, alarm: u64) -> anyhow::Result<Vec<String>> {
+    let (id, register) = register(session, run, step, shape, alarm, None).await?;
+    let mut statements = vec![register];
+    statements.extend(trigger::functions(id, shape));
+    statements.extend(trigger::triggers(shape));
+    statements.push(fenced(&format!("k.id = {id}")));
+    Ok(statements)
+}
+
+/// The statement that puts a table on the list, and its number there. The table's state is not kept yet.
+///
+/// # Errors
+/// When the session is gone.
+pub(super) async fn register(
+    session: &Session,
+    run: &RunId,
+    step: &StepId,
+    shape: &Shape,
+    alarm: u64,
+    slot: Option<&str>,
+) -> anyhow::Result<(i32, String)> {
     let next = "SELECT nextval(pg_get_serial_sequence('crossfade.captured', 'id'))::int";
     let id: i32 = session.query_one(next, &[]).await?.get(0);
     let list = |columns: &[Ident]| {
         let names: Vec<String> = columns.iter().map(|column| Literal::new(column.as_str()).to_string()).collect();
         format!("ARRAY[{}]::text[]", names.join(", "))
     };
-    let mut statements = vec![format!(
-        "INSERT INTO crossfade.captured (id, run, step, table_name, table_oid, columns, watch, alarm) VALUES ({id}, {}, {}, {}, {}, {}, {}, {})",
+    let statement = format!(
+        "INSERT INTO crossfade.captured (id, run, step, table_name, table_oid, columns, watch, alarm, slot) \
+         VALUES ({id}, {}, {}, {}, {}, {}, {}, {}, {})",
         Literal::new(run.as_str()),
         Literal::new(step.as_str()),
         Literal::new(shape.table.plain()),
         shape.oid,
         list(&shape.columns),
         shape.watch.as_deref().map_or("NULL".to_owned(), list),
-        i64::try_from(alarm).unwrap_or(i64::MAX)
-    )];
-    statements.extend(trigger::functions(id, shape));
-    statements.extend(trigger::triggers(shape));
-    statements.push(format!("UPDATE crossfade.captured AS k SET fence = {STATE} WHERE k.id = {id}"));
-    Ok(statements)
+        i64::try_from(alarm).unwrap_or(i64::MAX),
+        slot.map_or("NULL".to_owned(), |slot| Literal::new(slot).to_string())
+    );
+    Ok((id, statement))
+}
+
+/// The statement that keeps the state of the captured tables `k` of which `which` holds.
+pub(super) fn fenced(which: &str) -> String {
+    format!("UPDATE crossfade.captured AS k SET fence = {STATE} WHERE {which}")
 }
 
 /// The statements that end the capture of a table, for one transaction: whatever it is called now, and if it is gone. Its rows

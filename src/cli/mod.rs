@@ -157,7 +157,7 @@ pub fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("CROSSFADE_LOG")
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,refinery_core=error")),
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,refinery_core=error,pgwire_replication=off")),
         )
         .init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

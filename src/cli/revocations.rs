@@ -156,13 +156,13 @@ pub(super) async fn revocations(args: &RevocationsArgs, format: Format) -> anyho
         return print_json(&document).map(|()| Exit::Done);
     }
     text::print(&format!(
-        "run {run}: {} captured, {} replayed on green, {} proved there; {} only in the outbox on blue\n",
+        "run {run}: {} captured, {} replayed on green, {} proved there; {} only among the captured changes\n",
         figures.captured, figures.replayed, figures.proved, printer.waiting
     ))?;
     Ok(Exit::Done)
 }
 
-/// Those that only the outbox on blue holds.
+/// Those that are only among the captured changes: in the outbox on blue, or in the inbox on green.
 async fn waiting(blue: &Opener, green: &Session, run: &RunId, filter: &Filter, printer: &mut Printer) -> anyhow::Result<()> {
     let at = Snapshot::export(blue.clone()).await?;
     let Some(rules) = stored_rules(at.session(), run).await? else { return Ok(()) };
@@ -172,7 +172,7 @@ async fn waiting(blue: &Opener, green: &Session, run: &RunId, filter: &Filter, p
         false => None,
     };
     // Without a watermark everything is unseen.
-    let mut pages = pending(at.session(), run, &rules, watermark.as_deref().unwrap_or("1:1:")).await?;
+    let mut pages = pending(&at, green, run, &rules, watermark.as_deref().unwrap_or("1:1:")).await?;
     while let Some(events) = pages.next().await? {
         for event in unknown(green, run, events).await? {
             printer.waiting += 1;

@@ -38,7 +38,7 @@ pub(super) struct Path {
 /// # Errors
 /// [`Refused`] when something needed is not captured.
 pub(super) fn paths(bound: &[Bound], outbox: &Outbox) -> anyhow::Result<Vec<Vec<Path>>> {
-    let findings = uncaptured(bound, outbox);
+    let findings = uncaptured(bound, outbox.tables());
     if !findings.is_empty() {
         return Err(Refused { findings }.into());
     }

@@ -11,7 +11,7 @@ use super::Refused;
 use super::apply::Apply;
 use super::green::Green;
 use super::pending::{Pending, paths};
-use crate::capture::{Outbox, Piece, Reading};
+use crate::capture::{CapturedTable, Outbox, Piece, Reading};
 use crate::pg::{Opener, Session, Snapshot};
 use crate::projection::{Bound, Target, captured};
 use crate::revocation::{self, Rules, ahead, stored_rules};
@@ -21,6 +21,8 @@ use crate::terms::{Finding, Fingerprint, RunId, Severity};
 /// Where a batch is; for the tests' crash points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
+    /// Every change that the batch's snapshot sees is known.
+    Arrived,
     /// Revocations are being dealt with, ahead of everything else.
     Revocations(revocation::Moment),
     /// Rows are staged on green.
@@ -35,6 +37,7 @@ impl Moment {
     /// What the crash point there is called.
     pub fn place(self) -> &'static str {
         match self {
+            Moment::Arrived => "arrived",
             Moment::Revocations(moment) => moment.place(),
             Moment::Staged => "staged",
             Moment::Applied => "changed",
@@ -107,7 +110,7 @@ impl Worker {
     /// [`Refused`] with every reason; otherwise when a server cannot be reached or another follower of the run is at work.
     pub async fn open(setup: Setup) -> anyhow::Result<Self> {
         let bound: Vec<Bound> = setup.bound.iter().map(|(bound, _)| bound.clone()).collect();
-        let Some(outbox) = Outbox::open(setup.blue.clone(), &setup.run).await? else {
+        let Some(outbox) = Outbox::open(setup.blue.clone(), setup.green.clone(), &setup.run).await? else {
             return Err(refused("blue", "captures nothing for this run", "put a `start_capture` step before the copy").into());
         };
         let paths = paths(&bound, &outbox)?;
@@ -163,6 +166,8 @@ impl Worker {
     async fn work(&mut self, green: &mut OnGreen, extent: Extent) -> anyhow::Result<Batch> {
         let began = Instant::now();
         let at = self.snapshot().await?;
+        self.outbox.arrive(&at).await?;
+        (self.setup.told)(Moment::Arrived);
         let row = at.session().query_one("SELECT pg_current_snapshot()::text, clock_timestamp()", &[]).await?;
         let (to, now): (String, SystemTime) = (row.get(0), row.get(1));
         let walker = match self.walker.take().filter(|session| !session.is_closed()) {
@@ -175,7 +180,7 @@ impl Worker {
         let OnGreen { session, described, since, staged } = green;
         if let Some(rules) = &self.rules {
             let told = |moment| (self.setup.told)(Moment::Revocations(moment));
-            ahead(at.session(), session, &self.setup.run, rules, since, told).await?;
+            ahead(&at, session, &self.setup.run, rules, since, told).await?;
         }
         let mut pending = Pending::new(&self.bound, &self.paths, at.session(), &walker, session, described, staged);
         if extent == Extent::Everything {
@@ -332,11 +337,11 @@ async fn captured_before(blue: &Session, run: &RunId, watermark: &str) -> anyhow
     Ok(row.get(0))
 }
 
-/// What the projections need and the outbox does not give. Changes nothing.
-pub fn uncaptured(bound: &[Bound], outbox: &Outbox) -> Vec<Finding> {
+/// What the projections need and these captured tables do not give. Changes nothing.
+pub fn uncaptured(bound: &[Bound], tables: &[CapturedTable]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for wanted in captured(bound) {
-        let has = outbox.tables().iter().find(|table| table.table == wanted.table);
+        let has = tables.iter().find(|table| table.table == wanted.table);
         let what = match has {
             None => "is not captured for this run".to_owned(),
             Some(table) => {

@@ -8,6 +8,7 @@ mod fault;
 mod identity;
 mod orphan;
 mod patience;
+mod replication;
 mod snapshot;
 mod threads;
 mod timeouts;
@@ -15,13 +16,14 @@ mod timeouts;
 pub use catalog::{
     ColumnState, ConstraintState, IndexState, Reference, TableState, column_state, constraint_state, index_state, table_state,
 };
-pub use connection::{ConnectFailure, Console, Database, Environment, Opener, Session};
+pub use connection::{ConnectFailure, Console, Database, Environment, Opener, Relay, Session};
 pub use control::{check_control, control_present, ensure_control, mark, marked, unmark};
 pub use counters::Counters;
 pub use fault::{explain, is_connection_loss, sqlstate};
 pub use identity::{DriverLock, Identity, check_server, check_version, identify};
 pub use orphan::end_orphans;
 pub use patience::{Blocker, Patience, blockers_of};
+pub use replication::{Received, Replication, StreamEnded};
 pub use snapshot::{Snapshot, Ticket};
 pub use threads::{Tasks, on_threads};
 pub use timeouts::{Class, set_class};

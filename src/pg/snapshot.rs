@@ -31,6 +31,14 @@ impl Snapshot {
         Ok(Self { name: row.get(0), session, opener })
     }
 
+    /// Its text as a `pg_snapshot`.
+    ///
+    /// # Errors
+    /// When the session is gone.
+    pub async fn text(&self) -> anyhow::Result<String> {
+        Ok(self.session.query_one("SELECT pg_current_snapshot()::text", &[]).await?.get(0))
+    }
+
     /// The session that holds the snapshot; it reads what the others read.
     pub fn session(&self) -> &Session {
         &self.session
@@ -59,6 +67,14 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    /// Opens a session that does not see the snapshot yet; see [`Ticket::enter`].
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub async fn outside(&self) -> anyhow::Result<Session> {
+        self.opener.open().await
+    }
+
     /// Opens a session that sees the snapshot.
     ///
     /// # Errors

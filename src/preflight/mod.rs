@@ -58,6 +58,12 @@ pub async fn run(plan: &Plan, cx: &Cx) -> anyhow::Result<Vec<Violation>> {
     }
     found.sort_by_key(|(number, _)| *number);
     let mut violations: Vec<Violation> = found.into_iter().flat_map(|(_, violations)| violations).collect();
+    for step in plan.steps() {
+        match step.step.lacks(cx).await {
+            Ok(findings) => violations.extend(findings.into_iter().map(Violation::from)),
+            Err(error) => violations.push(failed(&format!("step {}", step.id), &error)),
+        }
+    }
     violations.sort_by_key(|violation| std::cmp::Reverse(violation.finding.severity));
     Ok(violations)
 }

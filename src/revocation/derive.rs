@@ -5,11 +5,11 @@ use std::time::SystemTime;
 
 use anyhow::Context;
 use futures_util::stream::Fuse;
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{SinkExt, StreamExt, TryStreamExt};
 use tokio_postgres::{Row, RowStream};
 
 use super::{Event, Rules, Wanted};
-use crate::pg::Session;
+use crate::pg::{Session, Snapshot};
 use crate::sql::{Ident, Literal};
 use crate::terms::RunId;
 
@@ -18,30 +18,101 @@ const PAGE: usize = 5_000;
 
 /// Revocations as blue tells them, a page at a time.
 pub struct Pending<'a> {
-    blue: &'a Session,
+    blue: Asked<'a>,
     rows: Option<Pin<Box<Fuse<RowStream>>>>,
 }
 
-/// The revocations among the changes that the session's snapshot sees and `since` (the text of a `pg_snapshot`) does not.
+/// The session of blue that answers.
+enum Asked<'a> {
+    /// That of the snapshot.
+    Snapshot(&'a Session),
+    /// One in the same snapshot, with the changes in temporary tables.
+    Own(Session),
+}
+
+impl Asked<'_> {
+    fn session(&self) -> &Session {
+        match self {
+            Self::Snapshot(session) => session,
+            Self::Own(session) => session,
+        }
+    }
+}
+
+/// The revocations among the changes that the snapshot `at` of blue sees and `since` (the text of a `pg_snapshot`) does not:
+/// from the outbox on blue, or from the inbox on green where a slot tells the changes.
 ///
 /// # Errors
 /// When the rules do not fit what is captured for the run; says what is missing, and what to do.
-pub async fn pending<'a>(blue: &'a Session, run: &RunId, rules: &Rules, since: &str) -> anyhow::Result<Pending<'a>> {
-    let places = places(blue, run, rules).await?;
+pub async fn pending<'a>(
+    at: &'a Snapshot,
+    green: &Session,
+    run: &RunId,
+    rules: &Rules,
+    since: &str,
+) -> anyhow::Result<Pending<'a>> {
+    let places = places(at.session(), run, rules).await?;
+    let slot = places.iter().any(|place| place.slot);
+    let (holder, changes) = if slot { ("crossfade.inbox", unseen(since)) } else { ("crossfade.outbox", unseen(since)) };
+    let mut mine =
+        format!("captured = ANY ('{{{}}}'::integer[])", places.iter().map(|p| p.id.to_string()).collect::<Vec<_>>().join(","));
+    if slot {
+        mine += &format!(
+            " AND run = {} AND pg_visible_in_snapshot(transaction, {}::pg_snapshot)",
+            Literal::new(run.as_str()),
+            Literal::new(at.text().await?)
+        );
+    }
+    let from = if slot { green } else { at.session() };
     // Statistics lag behind a table that fills and empties.
-    blue.batch_execute("SET enable_seqscan = off").await?;
-    let ids: Vec<i32> = places.iter().map(|(id, _)| *id).collect();
-    let any = unseen(since).map(|unseen| format!("EXISTS (SELECT FROM crossfade.outbox WHERE captured = ANY ($1) AND {unseen})"));
-    let any: bool = blue.query_one(format!("SELECT {}", any.join(" OR ")).as_str(), &[&ids]).await?.get(0);
-    let rows = match any {
+    from.batch_execute("SET enable_seqscan = off").await?;
+    let branch = |unseen: &String| format!("{holder} WHERE {mine} AND {unseen}");
+    let any = changes.each_ref().map(|unseen| format!("EXISTS (SELECT FROM {})", branch(unseen)));
+    let any: bool = from.query_one(format!("SELECT {}", any.join(" OR ")).as_str(), &[]).await?.get(0);
+    if !any {
+        from.batch_execute("SET enable_seqscan = on").await?;
+        return Ok(Pending { blue: Asked::Snapshot(at.session()), rows: None });
+    }
+    let (blue, relations): (Asked<'a>, Vec<String>) = match slot {
+        false => (Asked::Snapshot(at.session()), places.iter().map(|place| place.changes(holder, &changes)).collect()),
         true => {
-            let changes: Vec<String> = places.iter().map(|(id, columns)| changes(*id, columns, since)).collect();
-            let none: [&str; 0] = [];
-            Some(Box::pin(blue.query_raw(rules.statement(&changes).as_str(), none).await.context(FAILED)?.fuse()))
+            let queries = changes
+                .each_ref()
+                .map(|unseen| format!("SELECT transaction, captured, operation, keys, written_at FROM {}", branch(unseen)));
+            let own = brought(at, green, &queries.join(" UNION ALL ")).await?;
+            green.batch_execute("SET enable_seqscan = on").await?;
+            (Asked::Own(own), places.iter().map(|place| place.changes(BROUGHT, &["true".to_owned()])).collect())
         }
-        false => None,
     };
-    Ok(Pending { blue, rows })
+    let none: [&str; 0] = [];
+    let rows = blue.session().query_raw(rules.statement(&relations).as_str(), none).await.context(FAILED)?.fuse();
+    Ok(Pending { blue, rows: Some(Box::pin(rows)) })
+}
+
+/// The temporary table of changes on blue.
+const BROUGHT: &str = "pg_temp.crossfade_changes";
+
+/// A session of blue in the snapshot, with what a query on green gives in [`BROUGHT`]: a transaction that only reads may write
+/// to temporary tables, which no other session sees.
+async fn brought(at: &Snapshot, green: &Session, query: &str) -> anyhow::Result<Session> {
+    let ticket = at.ticket();
+    let session = ticket.outside().await?;
+    let create = format!(
+        "CREATE TEMPORARY TABLE {} (transaction xid8, captured integer, operation \"char\", keys text[], written_at timestamptz)",
+        BROUGHT.trim_start_matches("pg_temp.")
+    );
+    session.batch_execute(&create).await.context("a temporary table for the changes on blue")?;
+    ticket.enter(&session).await?;
+    {
+        let changes = green.copy_out(&format!("COPY ({query}) TO STDOUT (FORMAT binary)")).await.context("reading the inbox")?;
+        let sink = session.copy_in::<_, bytes::Bytes>(&format!("COPY {BROUGHT} FROM STDIN (FORMAT binary)")).await?;
+        futures_util::pin_mut!(changes, sink);
+        while let Some(piece) = changes.try_next().await.context("reading the inbox")? {
+            sink.feed(piece).await?;
+        }
+        sink.finish().await.context("bringing changes to blue")?;
+    }
+    Ok(session)
 }
 
 const FAILED: &str = "the revocation rules fail on blue";
@@ -60,7 +131,7 @@ impl Pending<'_> {
             }
         }
         if page.is_empty() {
-            self.blue.batch_execute("SET enable_seqscan = on").await?;
+            self.blue.session().batch_execute("SET enable_seqscan = on").await?;
             return Ok(None);
         }
         Ok(Some(page))
@@ -79,11 +150,22 @@ fn event(row: &Row) -> anyhow::Result<Event> {
     })
 }
 
-/// Per table that the rules read: its number in the outbox, and where its columns stand among the captured ones.
-type Place = (i32, Vec<(usize, Ident)>);
+/// A table that the rules read: where its changes are.
+struct Place {
+    /// Its number among the captured tables.
+    id: i32,
+    /// Whether a slot tells its changes.
+    slot: bool,
+    /// Per column that the rules read: where it stands among the captured ones, its name and its type. The text that a slot
+    /// gives is the type's own: what `::text` gives may be another.
+    columns: Vec<(usize, Ident, String)>,
+}
 
 async fn places(blue: &Session, run: &RunId, rules: &Rules) -> anyhow::Result<Vec<Place>> {
-    let sql = "SELECT wanted.nr, captured.id, captured.columns FROM unnest($2::text[]) WITH ORDINALITY AS wanted (name, nr) \
+    let sql = "SELECT wanted.nr, captured.id, captured.columns, to_jsonb(captured) ->> 'slot' IS NOT NULL, \
+                      ARRAY(SELECT format_type(a.atttypid, NULL) FROM unnest(captured.columns) WITH ORDINALITY AS c (name, nr) \
+                            JOIN pg_attribute a ON a.attrelid = captured.table_oid AND a.attname = c.name ORDER BY c.nr) \
+               FROM unnest($2::text[]) WITH ORDINALITY AS wanted (name, nr) \
                JOIN crossfade.captured ON captured.run = $1 AND captured.table_oid = to_regclass(wanted.name)::oid ORDER BY captured.id";
     let names: Vec<String> = rules.wanted.iter().map(|wanted| wanted.table.to_string()).collect();
     let captured = blue.query(sql, &[&run.as_str(), &names]).await?;
@@ -92,10 +174,12 @@ async fn places(blue: &Session, run: &RunId, rules: &Rules) -> anyhow::Result<Ve
         let mut of_table = captured.iter().filter(|row| row.get::<_, i64>(0) == nr).peekable();
         let not_at_all = of_table.peek().is_none();
         let place = of_table.find_map(|row| {
-            let columns: Vec<&str> = row.get(2);
-            let place =
-                |name: &Ident| columns.iter().position(|column| *column == name.as_str()).map(|at| (at + 1, name.clone()));
-            Some((row.get(1), wanted.columns.iter().map(place).collect::<Option<_>>()?))
+            let (columns, types): (Vec<&str>, Vec<&str>) = (row.get(2), row.get(4));
+            let place = |name: &Ident| {
+                let at = columns.iter().position(|column| *column == name.as_str())?;
+                Some((at + 1, name.clone(), (*types.get(at)?).to_owned()))
+            };
+            Some(Place { id: row.get(1), slot: row.get(3), columns: wanted.columns.iter().map(place).collect::<Option<_>>()? })
         });
         places.push(place.ok_or_else(|| anyhow::anyhow!(missing(wanted, not_at_all)))?);
     }
@@ -111,16 +195,24 @@ fn unseen(since: &str) -> [String; 2] {
     ]
 }
 
-/// The query that gives the changes of a table.
-fn changes(id: i32, columns: &[(usize, Ident)], since: &str) -> String {
-    let read: String = columns.iter().map(|(at, name)| format!(", keys[{at}] AS {name}")).collect();
-    let branches = unseen(since).map(|unseen| {
-        format!(
-            "SELECT transaction, CASE operation WHEN 'c' THEN 'u' ELSE operation::text END AS operation, written_at{read} FROM crossfade.outbox \
-             WHERE captured = {id} AND operation <> 't' AND {unseen}"
-        )
-    });
-    branches.join(" UNION ALL ")
+impl Place {
+    /// The query that gives the changes of the table, from a relation of all changes and under conditions that exclude each
+    /// other.
+    fn changes(&self, relation: &str, conditions: &[String]) -> String {
+        let value = |at: &usize, of_type: &String| match self.slot {
+            true => format!("(keys[{at}]::{of_type})::text"),
+            false => format!("keys[{at}]"),
+        };
+        let read: String = self.columns.iter().map(|(at, name, of_type)| format!(", {} AS {name}", value(at, of_type))).collect();
+        let branches = conditions.iter().map(|condition| {
+            format!(
+                "SELECT transaction, CASE operation WHEN 'c' THEN 'u' ELSE operation::text END AS operation, written_at{read} \
+                 FROM {relation} WHERE captured = {} AND operation <> 't' AND {condition}",
+                self.id
+            )
+        });
+        branches.collect::<Vec<_>>().join(" UNION ALL ")
+    }
 }
 
 fn missing(wanted: &Wanted, not_at_all: bool) -> String {

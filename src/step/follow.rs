@@ -11,11 +11,13 @@ use super::projected::{Keys, Projected};
 use super::registry::{Fault, Kind, KindResult, Surroundings};
 use super::rows::throttle::Throttle;
 use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
-use crate::capture::{Changed, Outbox};
+use crate::capture::{Changed, installed};
 use crate::copy::Sequence;
 use crate::follow::{Figures, Follower, Moment, Refused, Setup, obstacles, uncaptured};
-use crate::limits::Span;
-use crate::pg::{ConnectFailure, Session, control_present, explain, is_connection_loss, mark, marked, sqlstate, unmark};
+use crate::limits::{Size, Span};
+use crate::pg::{
+    ConnectFailure, Session, StreamEnded, control_present, explain, is_connection_loss, mark, marked, sqlstate, unmark,
+};
 use crate::projection::{Binding, Bound, Target};
 use crate::sql::QualifiedName;
 use crate::step::Stop;
@@ -152,9 +154,9 @@ pub(super) async fn follow_conditions(cx: &Cx, projected: &Projected) -> anyhow:
     findings.extend(following);
     findings.extend(obstacles(&green, &bound).await?);
     let bound: Vec<Bound> = bound.into_iter().map(|(bound, _)| bound).collect();
-    match Outbox::open(cx.opener(Side::Blue)?, &cx.run).await? {
-        Some(outbox) => findings.extend(uncaptured(&bound, &outbox)),
-        None => findings.push(Finding {
+    match installed(&blue, &cx.run).await? {
+        tables if !tables.is_empty() => findings.extend(uncaptured(&bound, &tables)),
+        _ => findings.push(Finding {
             severity: Severity::Blocks,
             object: "capture on blue".to_owned(),
             what: "nothing is captured for this run".to_owned(),
@@ -332,6 +334,17 @@ impl Following<'_> {
             "{} rows applied in {} batches; green was at most {lag:.1} s behind, {} changed keys wait ({} bytes of outbox)",
             self.figures.applied, self.figures.batches, backlog.rows, backlog.bytes
         ));
+        if let Some(slot) = &backlog.slot {
+            let bytes = |bytes: u64| String::from(Size(bytes));
+            let room = slot.room.map_or_else(String::new, |room| format!(", lost after {} more", bytes(room)));
+            self.cx.remark(format!("the slot on blue keeps {} of log for this run{room}", bytes(slot.behind)));
+            if slot.alarming(backlog.alarm) {
+                self.cx.remark(
+                    "warning: the slot keeps more of blue's log than outbox_alarm, or comes near max_slot_wal_keep_size, after which \
+                     it is lost: green cannot keep up; raise that setting (a reload is enough), or find out what holds green up",
+                );
+            }
+        }
         if backlog.bytes > backlog.alarm {
             self.cx.remark(format!(
                 "warning: the outbox on blue takes {} bytes, more than outbox_alarm ({}): green cannot keep up, or vacuum cannot",
@@ -346,6 +359,8 @@ impl Following<'_> {
 fn passes(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause.is::<ConnectFailure>()
+            || cause.is::<std::io::Error>()
+            || cause.downcast_ref::<StreamEnded>().is_some_and(|ended| ended.passes)
             || cause
                 .downcast_ref::<tokio_postgres::Error>()
                 .is_some_and(|error| is_connection_loss(error) || matches!(sqlstate(error), "40P01" | "40001"))

@@ -29,6 +29,7 @@ mod rows_ahead;
 mod run_hook;
 mod run_sql;
 mod set_not_null;
+mod slot;
 mod start_capture;
 mod stop;
 mod switch;
@@ -142,6 +143,12 @@ pub trait Step: Send + Sync {
 
     /// Everything that must be true before `apply`. Changes nothing; a finding that blocks stops the run with exit code 10.
     async fn preconditions(&self, cx: &Cx) -> anyhow::Result<Vec<Finding>> {
+        let _ = cx;
+        Ok(Vec::new())
+    }
+
+    /// What the servers lack for it, warnings too: for preflight, before there is a run. Changes nothing.
+    async fn lacks(&self, cx: &Cx) -> anyhow::Result<Vec<Finding>> {
         let _ = cx;
         Ok(Vec::new())
     }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::follow::as_stop;
 use super::registry::{Kind, KindResult, Surroundings};
 use super::{Cx, Fault, Forecast, Reversal, Step, Stop, Summary, Touched, from_table};
+use crate::capture::Outbox;
 use crate::follow::lock;
 use crate::pg::{Session, Snapshot};
 use crate::revocation::{Proof, Restored, Rules, ahead, load, prove, stored_rules};
@@ -124,7 +125,10 @@ impl Step for ProveRevocations {
         lock(&green, &cx.run).await.map_err(as_stop)?;
         let watermark = watermark(&green, cx).await?.ok_or_else(|| anyhow::anyhow!("green lost its watermark"))?;
         let at = Snapshot::export(cx.opener(Side::Blue)?).await?;
-        ahead(at.session(), &mut green, &cx.run, &self.rules, &watermark, |moment| cx.crash_point(moment.place())).await?;
+        if let Some(mut outbox) = Outbox::open(cx.opener(Side::Blue)?, cx.opener(Side::Green)?, &cx.run).await? {
+            outbox.arrive(&at).await.map_err(as_stop)?;
+        }
+        ahead(&at, &mut green, &cx.run, &self.rules, &watermark, |moment| cx.crash_point(moment.place())).await?;
         let proof = prove(at.session(), &green, &cx.run, &self.rules).await?;
         cx.crash_point("proved");
         for (name, count) in [

@@ -1,7 +1,7 @@
 //! `start_capture`: from now on the transactions of blue record which rows they change.
 //!
-//! Where it stands is told by blue: a row of `crossfade.captured` for each table that has its triggers, and marker `captured`
-//! when all have.
+//! Where it stands is told by blue: a row of `crossfade.captured` for each table that has its triggers, or that is published for
+//! a slot, and marker `captured` when all have, and the slot tells their changes.
 
 use async_trait::async_trait;
 use serde::Deserialize;
@@ -10,8 +10,9 @@ use super::ddl::patient::in_turn;
 use super::projected::{Keys, Projected};
 use super::prove_revocations;
 use super::registry::{Fault, Kind, KindResult, Surroundings};
+use super::slot;
 use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
-use crate::capture::{self, CapturedTable, Shape, installed, obstacles};
+use crate::capture::{self, CapturedTable, Shape, installed, obstacles, slot_obstacles};
 use crate::limits::Size;
 use crate::pg::{Session, control_present, mark, marked, table_state, unmark};
 use crate::projection::{Captured, captured};
@@ -21,9 +22,10 @@ use crate::step::Stop;
 use crate::terms::{Before, Extent, Finding, Side};
 
 /// The table entry of this kind.
-pub(super) const KIND: Kind = Kind { name: "start_capture", about: "record which rows of blue change, by triggers", parse };
+pub(super) const KIND: Kind =
+    Kind { name: "start_capture", about: "record which rows of blue change, by triggers or from a replication slot", parse };
 
-const CAPTURED: &str = "captured";
+pub(super) const CAPTURED: &str = "captured";
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,11 +35,26 @@ struct CaptureKeys {
     tables: Vec<QualifiedName>,
     #[serde(default = "one_gigabyte")]
     outbox_alarm: Size,
+    #[serde(default)]
+    source: Source,
+    #[serde(default)]
+    set_replica_identity: bool,
     /// A file of rules that tell revocations among the changes.
     revocations: Option<String>,
     /// Green's tables get the form that the projections fill only later.
     #[serde(default)]
     taken_over_later: bool,
+}
+
+/// How changes become known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Source {
+    /// The writers' own transactions note them.
+    #[default]
+    Trigger,
+    /// Blue's log tells them.
+    Slot,
 }
 
 fn one_gigabyte() -> Size {
@@ -50,6 +67,8 @@ struct StartCapture {
     rules: Option<Rules>,
     /// Then green is not asked: see [`super::take_over`].
     later: bool,
+    source: Source,
+    alters: bool,
 }
 
 fn parse(table: toml::Table, around: &Surroundings) -> KindResult {
@@ -58,13 +77,20 @@ fn parse(table: toml::Table, around: &Surroundings) -> KindResult {
         let what = "`taken_over_later` goes with projections: tables that are the same on both sides need no taking over";
         return Err(vec![Fault::key("taken_over_later", what)]);
     }
+    if keys.set_replica_identity && keys.source == Source::Trigger {
+        return Err(vec![Fault::key(
+            "set_replica_identity",
+            "belongs to `source = \"slot\"`: triggers need no replica identity",
+        )]);
+    }
+    let (source, alters) = (keys.source, keys.set_replica_identity);
     let read = Keys::new(keys.projections, keys.tables).read(around);
     let rules = keys.revocations.map(|name| prove_revocations::rules(&name, around)).transpose();
     match (read, rules) {
         (Ok((projected, mut files)), Ok(rules)) => {
             files.extend(rules.iter().map(|rules| rules.text.clone().into_bytes()));
-            let later = keys.taken_over_later;
-            Ok((Box::new(StartCapture { projected, alarm: keys.outbox_alarm, rules, later }), files))
+            let (later, alarm) = (keys.taken_over_later, keys.outbox_alarm);
+            Ok((Box::new(StartCapture { projected, alarm, rules, later, source, alters }), files))
         }
         (read, rules) => Err([read.err().unwrap_or_default(), rules.err().unwrap_or_default()].concat()),
     }
@@ -108,6 +134,16 @@ impl StartCapture {
 impl Step for StartCapture {
     fn describe(&self) -> Summary {
         let count = self.tables().len();
+        if self.source == Source::Slot {
+            let altered = "; ACCESS EXCLUSIVE for an instant where the replica identity is set";
+            return Summary {
+                effect: format!("read the keys of rows that change in {count} tables of blue from a logical replication slot"),
+                lock: format!(
+                    "SHARE UPDATE EXCLUSIVE for an instant, lock_timeout with retries: readers and writers go on{}",
+                    if self.alters { altered } else { "" }
+                ),
+            };
+        }
         Summary {
             effect: format!("record the keys of rows that change in {count} tables of blue, by triggers on statements"),
             lock: "SHARE ROW EXCLUSIVE for an instant, table by table, lock_timeout with retries: readers go on".to_owned(),
@@ -119,7 +155,10 @@ impl Step for StartCapture {
     }
 
     fn notes(&self) -> Vec<Side> {
-        vec![Side::Blue]
+        match self.source {
+            Source::Trigger => vec![Side::Blue],
+            Source::Slot => vec![Side::Blue, Side::Green], // the inbox is there
+        }
     }
 
     fn touches(&self) -> Vec<Touched> {
@@ -137,6 +176,7 @@ impl Step for StartCapture {
         for table in self.tables() {
             let state = table_state(&blue, &table).await?;
             let what = match state {
+                Some(_) if self.source == Source::Slot => "published: its changes go into a replication slot",
                 Some(_) => "four triggers per table: INSERT, UPDATE, DELETE, TRUNCATE, once per statement",
                 None => "blue has no such table",
             };
@@ -144,16 +184,34 @@ impl Step for StartCapture {
                 object: state.map_or_else(|| table.plain(), |state| state.name.plain()),
                 what: what.to_owned(),
                 rows: None,
-                lock: "SHARE ROW EXCLUSIVE for an instant: writers wait, readers do not".to_owned(),
+                lock: match self.source {
+                    Source::Trigger => "SHARE ROW EXCLUSIVE for an instant: writers wait, readers do not".to_owned(),
+                    Source::Slot => "SHARE UPDATE EXCLUSIVE for an instant: readers and writers go on".to_owned(),
+                },
             });
         }
+        lines.extend(self.lacks(cx).await?.into_iter().map(Forecast::of));
         Ok(lines)
+    }
+
+    async fn lacks(&self, cx: &Cx) -> anyhow::Result<Vec<Finding>> {
+        if self.source == Source::Trigger {
+            return Ok(Vec::new());
+        }
+        let (blue, green) = (cx.connect(Side::Blue).await?, cx.connect(Side::Green).await?);
+        // Green's tables may not be there yet: then which columns are needed is not known.
+        let (tables, _) = self.wanted(&blue, &green).await.unwrap_or_default();
+        slot_obstacles(&blue, &tables, &cx.run, self.alters).await
     }
 
     async fn preconditions(&self, cx: &Cx) -> anyhow::Result<Vec<Finding>> {
         let (blue, green) = (cx.connect(Side::Blue).await?, cx.connect(Side::Green).await?);
         let (tables, mut findings) = self.wanted(&blue, &green).await?;
-        findings.extend(obstacles(&blue, &tables, &cx.run).await?);
+        findings.extend(obstacles(&blue, &tables, &cx.run, self.source == Source::Slot).await?);
+        if self.source == Source::Slot {
+            findings.extend(slot_obstacles(&blue, &tables, &cx.run, self.alters).await?);
+        }
+        findings.extend(slot::alone(cx, &blue, self.source == Source::Slot).await?);
         if let Some(rules) = &self.rules {
             findings.extend(rules.check(Some(&blue), (!self.later).then_some(&green)).await?);
         }
@@ -166,26 +224,41 @@ impl Step for StartCapture {
             return Ok(Extent::Absent);
         }
         let there = self.there(cx, &blue).await?;
+        if let Some(missing) = slot::missing(cx, &blue, &there).await? {
+            return Ok(Extent::Partial(missing));
+        }
         let altered = capture::altered(&blue, &there).await?.len();
         Ok(match (there.len(), marked(&blue, &cx.run, &cx.step, CAPTURED).await?) {
             (0, false) => Extent::Absent,
             (_, true) if altered == 0 => Extent::Complete,
             (count, true) => Extent::Partial(format!("{altered} of {count} captured tables changed since")),
-            (count, false) => Extent::Partial(format!("{count} tables have their triggers, not all")),
+            (count, false) => Extent::Partial(format!("{count} tables are captured, not all of them for good")),
         })
     }
 
-    async fn before(&self, _: &Cx) -> anyhow::Result<Before> {
-        Ok(Before::default()) // the triggers and functions are known by the rows that are written with them
+    async fn before(&self, cx: &Cx) -> anyhow::Result<Before> {
+        if !self.alters {
+            return Ok(Before::default()); // the triggers and functions are known by the rows that are written with them
+        }
+        let (blue, green) = (cx.connect(Side::Blue).await?, cx.connect(Side::Green).await?);
+        let (tables, _) = self.wanted(&blue, &green).await?;
+        Before::of(&slot::Identities::to_set(&blue, &tables).await?)
     }
 
-    async fn apply(&self, cx: &Cx, _: &Extent, _: &Before) -> anyhow::Result<()> {
+    async fn apply(&self, cx: &Cx, _: &Extent, before: &Before) -> anyhow::Result<()> {
         let (blue, green) = (cx.connect(Side::Blue).await?, cx.connect(Side::Green).await?);
         let (tables, findings) = self.wanted(&blue, &green).await?;
         if !findings.is_empty() {
             return Err(Stop::Findings(findings).into());
         }
         let there = self.there(cx, &blue).await?;
+        let keep: Vec<String> = self.rules.iter().map(|rules| keep_rules(&cx.run, rules)).collect();
+        if self.source == Source::Slot {
+            if self.alters {
+                before.read::<slot::Identities>()?.set(cx, &blue).await?;
+            }
+            return slot::begin(cx, &blue, &tables, &there, self.alarm.0, keep).await;
+        }
         for wanted in &tables {
             let shape = Shape::read(&blue, wanted).await?;
             let shape =
@@ -205,21 +278,27 @@ impl Step for StartCapture {
                 return Err(Stop::Interrupted.into());
             }
         }
-        let keep = self.rules.iter().map(|rules| keep_rules(&cx.run, rules));
-        in_turn(cx, Side::Blue, &keep.chain([mark(&cx.run, &cx.step, CAPTURED)]).collect::<Vec<_>>()).await
+        in_turn(cx, Side::Blue, &[keep, vec![mark(&cx.run, &cx.step, CAPTURED)]].concat()).await
     }
 
-    async fn undo(&self, cx: &Cx, _: &Before) -> anyhow::Result<()> {
+    async fn undo(&self, cx: &Cx, before: &Before) -> anyhow::Result<()> {
         let blue = cx.connect(Side::Blue).await?;
         if !control_present(&blue).await? {
             return Ok(());
         }
         let there = self.there(cx, &blue).await?;
-        for old in &there {
-            in_turn(cx, Side::Blue, &capture::remove(&blue, old).await?).await?;
-            cx.crash_point("released");
+        if self.source == Source::Slot {
+            slot::end(cx, &blue).await?;
+            if self.alters {
+                before.read::<slot::Identities>()?.put_back(cx, &blue).await?;
+            }
+        } else {
+            for old in &there {
+                in_turn(cx, Side::Blue, &capture::remove(&blue, old).await?).await?;
+                cx.crash_point("released");
+            }
+            capture::forget_changes(&blue, &there).await?;
         }
-        capture::forget_changes(&blue, &there).await?;
         cx.crash_point("emptied");
         let forget = there.iter().map(CapturedTable::forget).chain([unmark(&cx.run, &cx.step)]);
         let forget = forget.chain(self.rules.iter().map(|_| forget_rules(&cx.run)));

@@ -6,7 +6,7 @@ use super::follow::{as_stop, open};
 use super::projected::{Keys, Projected};
 use super::registry::{Kind, KindResult, Surroundings};
 use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
-use crate::capture::Outbox;
+use crate::capture::installed;
 use crate::follow::{Follower, uncovered};
 use crate::pg::{Session, Snapshot};
 use crate::projection::Bound;
@@ -156,7 +156,7 @@ pub(super) async fn at_one_snapshot(cx: &Cx, projected: &Projected) -> anyhow::R
 
 /// The follower that brings green to blue's snapshot first, when the run captures changes. While it lives no other one moves green.
 async fn follower(cx: &Cx, green: &Session, projected: &Projected, bound: &[Bound]) -> anyhow::Result<Option<Follower>> {
-    if Outbox::open(cx.opener(Side::Blue)?, &cx.run).await?.is_none() {
+    if installed(&cx.connect(Side::Blue).await?, &cx.run).await?.is_empty() {
         return Ok(None);
     }
     let begun = "SELECT EXISTS (SELECT FROM crossfade.watermark WHERE run = $1)";

@@ -35,7 +35,7 @@ fn opener(db: &TestDb) -> Opener {
 async fn capture(db: &TestDb, tables: &[Captured]) -> Outbox {
     let mut session = db.session().await;
     ensure_control(&mut session).await.unwrap();
-    let found = obstacles(&session, tables, &run()).await.unwrap();
+    let found = obstacles(&session, tables, &run(), false).await.unwrap();
     assert!(found.is_empty(), "{found:?}");
     for table in tables {
         let shape = Shape::read(&session, table).await.unwrap().unwrap();
@@ -44,7 +44,7 @@ async fn capture(db: &TestDb, tables: &[Captured]) -> Outbox {
             session.batch_execute(&statement).await.unwrap_or_else(|error| panic!("{error:?}: {statement}"));
         }
     }
-    Outbox::open(opener(db), &run()).await.unwrap().unwrap()
+    Outbox::open(opener(db), opener(db), &run()).await.unwrap().unwrap()
 }
 
 async fn snapshot(db: &TestDb) -> (Snapshot, String) {
@@ -538,21 +538,21 @@ async fn tables_that_triggers_would_not_see_whole_are_refused() {
         ("nowhere", "id", "does not exist"),
     ];
     let tables: Vec<Captured> = refused.iter().map(|(table, column, _)| captured(table, &[column], None)).collect();
-    let found = obstacles(&session, &tables, &run()).await.unwrap();
+    let found = obstacles(&session, &tables, &run(), false).await.unwrap();
     for (table, _, words) in refused {
         let object = format!("table public.{table} on blue");
         assert!(found.iter().any(|f| f.object == object && f.what.contains(words)), "{table}: `{words}` is not in {found:?}");
     }
     assert_eq!(found.len(), refused.len(), "{found:?}");
     session.batch_execute(&format!("GRANT ALL ON ALL TABLES IN SCHEMA crossfade, public TO {role}; GRANT USAGE ON SCHEMA crossfade TO {role}; SET ROLE {role}")).await.unwrap();
-    let found = obstacles(&session, &[captured("theirs", &["id"], None)], &run()).await.unwrap();
+    let found = obstacles(&session, &[captured("theirs", &["id"], None)], &run(), false).await.unwrap();
     assert!(found[0].what.contains("belongs to a role") && found[0].next.contains("GRANT the owner"), "{found:?}");
     session.batch_execute("RESET ROLE").await.unwrap();
     db.sql(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
     let one = [captured("plain", &["id"], None)];
     let _outbox = capture(&db, &one).await;
-    assert!(obstacles(&session, &one, &run()).await.unwrap().is_empty());
-    let found = obstacles(&session, &one, &RunId::existing("another")).await.unwrap();
+    assert!(obstacles(&session, &one, &run(), false).await.unwrap().is_empty());
+    let found = obstacles(&session, &one, &RunId::existing("another"), false).await.unwrap();
     assert!(found[0].what.contains("captured for run the-run already"), "{found:?}");
 }
 

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use crate::fingerprint::{assert_same, fingerprints};
-use crate::support::{TestDb, Workspace};
+use crate::support::{TestDb, Workspace, logical_cluster};
 
 /// One step (or a few) on small databases.
 pub struct Case {
@@ -28,12 +28,14 @@ pub struct Case {
     words: &'static [&'static str],
     /// Whether the databases change at all.
     changes: bool,
+    /// Whether blue is read through a replication slot.
+    slot: bool,
 }
 
 impl Case {
     /// A case on blue alone.
     pub const fn new(kind: &'static str, steps: &'static str) -> Self {
-        Self { kind, steps, blue: ORDERS, green: None, adopted: None, files: &[], words: &[], changes: true }
+        Self { kind, steps, blue: ORDERS, green: None, adopted: None, files: &[], words: &[], changes: true, slot: false }
     }
 
     const fn adopted(mut self, sql: &'static str) -> Self {
@@ -88,6 +90,60 @@ const CLONED_EMPTY: &str = r#"
     CREATE INDEX parent_lower ON parent (lower(code)) WHERE up IS NOT NULL;
     CREATE TABLE "Odd.Schema"."Odd ""T" (a int, "B b" varchar(20), parent bigint REFERENCES parent ON DELETE CASCADE, m mood,
         twice int GENERATED ALWAYS AS (a * 2) STORED, PRIMARY KEY (a, "B b"), CHECK (a > 0))"#;
+
+/// A parent that leans on a column of its children which their primary key does not hold.
+const LEANING_PARENT: &str = r#"
+table = "parent"
+key = ["id"]
+[[source]]
+name = "all"
+drives = { table = "parent", alias = "p" }
+from = "parent AS p"
+[source.columns]
+id = "p.id"
+code = "(SELECT max(o.\"B b\") FROM \"Odd.Schema\".\"Odd \"\"T\" AS o WHERE o.parent = p.id)"
+up = "p.up"
+list = "p.list"
+doc = "p.doc"
+at = "p.at"
+[[source.dirty]]
+table = '"Odd.Schema"."Odd ""T"'
+by = ["parent"]
+"#;
+
+/// Capture, copy, changes, follow, verify; with more keys of the capture.
+macro_rules! follow_steps {
+    ($keys:literal) => {
+        concat!(r#"
+            kind = "start_capture"
+            "#, $keys, r#"
+            tables = ["parent", '"Odd.Schema"."Odd ""T"']
+            [[step]]
+            id = "the-copy"
+            phase = "expand"
+            kind = "copy"
+            tables = ["parent", '"Odd.Schema"."Odd ""T"']
+            [[step]]
+            id = "changes-meanwhile"
+            phase = "expand"
+            kind = "run_sql"
+            side = "blue"
+            sql = ["UPDATE parent SET code = 'x' || code, list = NULL WHERE id % 7 = 0", "DELETE FROM parent WHERE id > 2990"]
+            undo_sql = ["UPDATE parent SET code = substr(code, 2), list = ARRAY['x', NULL, 'y' || id] WHERE id % 7 = 0", "INSERT INTO parent (id, code, up, list, doc, at) SELECT n, 'c' || n, n / 2, ARRAY['x', NULL, 'y' || n], jsonb_build_object('n', n), '2024-02-29'::timestamptz + n * interval '1 s' FROM generate_series(2991, 3000) AS n"]
+            [[step]]
+            id = "the-follow"
+            phase = "expand"
+            kind = "follow"
+            tables = ["parent", '"Odd.Schema"."Odd ""T"']
+            until = { lag = "30s", for = "1ms" }
+            [[step]]
+            id = "the-verify"
+            phase = "expand"
+            kind = "verify"
+            tables = ["parent", '"Odd.Schema"."Odd ""T"']
+        "#)
+    };
+}
 
 /// Kinds without a case, each with the reason.
 const WITHOUT_CASE: &[(&str, &str)] =
@@ -315,36 +371,29 @@ cases! {
             tables = ["parent", '"Odd.Schema"."Odd ""T"']
         "#)
     };
+    start_capture_slot: Case {
+        blue: CLONED,
+        green: Some(CLONED_EMPTY),
+        slot: true,
+        files: &[("projections/parent.toml", LEANING_PARENT)],
+        ..Case::new("start_capture", r#"
+            kind = "start_capture"
+            source = "slot"
+            set_replica_identity = true
+            projections = "projections"
+            tables = ['"Odd.Schema"."Odd ""T"']
+        "#)
+    };
     follow: Case {
         blue: CLONED,
         green: Some(CLONED_EMPTY),
-        ..Case::new("follow", r#"
-            kind = "start_capture"
-            tables = ["parent", '"Odd.Schema"."Odd ""T"']
-            [[step]]
-            id = "the-copy"
-            phase = "expand"
-            kind = "copy"
-            tables = ["parent", '"Odd.Schema"."Odd ""T"']
-            [[step]]
-            id = "changes-meanwhile"
-            phase = "expand"
-            kind = "run_sql"
-            side = "blue"
-            sql = ["UPDATE parent SET code = 'x' || code, list = NULL WHERE id % 7 = 0", "DELETE FROM parent WHERE id > 2990"]
-            undo_sql = ["UPDATE parent SET code = substr(code, 2), list = ARRAY['x', NULL, 'y' || id] WHERE id % 7 = 0", "INSERT INTO parent (id, code, up, list, doc, at) SELECT n, 'c' || n, n / 2, ARRAY['x', NULL, 'y' || n], jsonb_build_object('n', n), '2024-02-29'::timestamptz + n * interval '1 s' FROM generate_series(2991, 3000) AS n"]
-            [[step]]
-            id = "the-follow"
-            phase = "expand"
-            kind = "follow"
-            tables = ["parent", '"Odd.Schema"."Odd ""T"']
-            until = { lag = "30s", for = "1ms" }
-            [[step]]
-            id = "the-verify"
-            phase = "expand"
-            kind = "verify"
-            tables = ["parent", '"Odd.Schema"."Odd ""T"']
-        "#)
+        ..Case::new("follow", follow_steps!(""))
+    };
+    follow_slot: Case {
+        blue: CLONED,
+        green: Some(CLONED_EMPTY),
+        slot: true,
+        ..Case::new("follow", follow_steps!("source = \"slot\""))
     };
     take_over: Case {
         blue: CLONED,
@@ -581,7 +630,7 @@ struct Stage {
 
 impl Stage {
     async fn of(case: &Case) -> Self {
-        let blue = TestDb::empty().await;
+        let blue = if case.slot { TestDb::empty_on(logical_cluster()).await } else { TestDb::empty().await };
         blue.sql(case.blue).await;
         let green = match case.green {
             Some(sql) => {

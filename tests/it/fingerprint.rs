@@ -51,7 +51,13 @@ WITH ours AS (
 SELECT format('schema %s', nspname) FROM pg_namespace
  WHERE nspname <> 'crossfade' AND nspname <> 'information_schema' AND nspname !~ '^pg_'
 UNION ALL
-SELECT format('relation %s %s', c.oid::regclass, c.relkind) FROM ours c
+SELECT format('relation %s %s replica identity %s', c.oid::regclass, c.relkind, c.relreplident) FROM ours c
+UNION ALL
+SELECT format('publication %s %s', regexp_replace(p.pubname, '^crossfade_.*', 'of a run'), r.prrelid::regclass)
+  FROM pg_publication p LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid
+UNION ALL
+SELECT format('replication slot %s', regexp_replace(slot_name, '^crossfade_.*', 'of a run'))
+  FROM pg_replication_slots WHERE database = current_database()
 UNION ALL
 SELECT format('column %s %s. %s %s%s default %s identity %s generated %s', c.oid::regclass,
               row_number() OVER (PARTITION BY c.oid ORDER BY a.attnum), a.attname, format_type(a.atttypid, a.atttypmod),

@@ -9,24 +9,80 @@ use crossfade::engine::latest_run;
 use crossfade::follow::{Batch, Follower, Setup};
 use crossfade::pg::{Opener, Session, Snapshot};
 use crossfade::projection::{Bound, ProjectionSet, Target, bind, identity, load};
-use crossfade::shadow::Binaries;
+use crossfade::shadow::{Binaries, Cluster};
 use crossfade::sql::QualifiedName;
 use crossfade::verify::compare;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::hydra::{blue_1_11_10, plan as shipped};
-use crate::support::{Process, Ran, TestDb, Workspace, start};
+use crate::hydra::{blue_1_11_10, logical_1_11_10, plan as shipped};
+use crate::support::{Process, Ran, TestDb, Workspace, cluster, logical_cluster, start, start_logical};
 
 const HEAD: &str =
     "format = 1\nname = \"follows\"\nblue = { url_env = \"BLUE_DATABASE_URL\" }\ngreen = { url_env = \"GREEN_DATABASE_URL\" }\n";
 
+/// How changes become known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    Triggers,
+    Slot,
+}
+
+impl Source {
+    /// More keys of `start_capture`.
+    fn keys(self) -> &'static str {
+        match self {
+            Source::Triggers => "",
+            Source::Slot => "source = \"slot\"\nset_replica_identity = true",
+        }
+    }
+
+    fn cluster(self) -> &'static Arc<Cluster> {
+        match self {
+            Source::Triggers => cluster(),
+            Source::Slot => logical_cluster(),
+        }
+    }
+
+    pub async fn start(self, binaries: &Binaries) -> Arc<Cluster> {
+        match self {
+            Source::Triggers => start(binaries).await,
+            Source::Slot => start_logical(binaries).await,
+        }
+    }
+}
+
+/// Each of these for both sources.
+macro_rules! for_both {
+    ($($name:ident)*) => {
+        mod by_triggers {
+            $(#[tokio::test(flavor = "multi_thread")] async fn $name() { super::$name(super::Source::Triggers).await; })*
+        }
+        mod from_a_slot {
+            $(#[tokio::test(flavor = "multi_thread")] async fn $name() { super::$name(super::Source::Slot).await; })*
+        }
+    };
+}
+
+for_both! {
+    joined_tables_follow_eight_writers
+    hydra_follows_eight_writers
+    values_that_move_between_rows_follow
+    a_truncated_table_follows
+    ddl_on_blue_stops_with_the_table_and_the_next_command
+    a_kill_at_any_place_of_a_batch_loses_nothing
+    a_crash_of_either_server_is_waited_for
+    a_huge_transaction_needs_little_memory
+    the_step_ends_close_behind_and_verify_is_exact_under_writers
+}
+
 /// `[[step]]` tables: capture, copy, and what comes after.
-fn plan(keys: &str, after: &[(&str, &str)]) -> String {
+fn plan(source: Source, keys: &str, after: &[(&str, &str)]) -> String {
     let step = |id: &str, phase: &str, kind: &str, more: &str| {
         format!("[[step]]\nid = \"{id}\"\nphase = \"{phase}\"\nkind = \"{kind}\"\n{keys}\n{more}\n")
     };
-    let mut text = HEAD.to_owned() + &step("start", "capture", "start_capture", "") + &step("fill", "copy", "copy", "");
+    let mut text =
+        HEAD.to_owned() + &step("start", "capture", "start_capture", source.keys()) + &step("fill", "copy", "copy", "");
     for (kind, more) in after {
         text += &step(&format!("the-{kind}"), "follow", kind, more);
     }
@@ -34,30 +90,31 @@ fn plan(keys: &str, after: &[(&str, &str)]) -> String {
 }
 
 /// A run that has copied, on databases of its own.
-struct Pair {
-    workspace: Workspace,
-    blue: TestDb,
-    green: TestDb,
+pub struct Pair {
+    pub workspace: Workspace,
+    pub blue: TestDb,
+    pub green: TestDb,
     set: ProjectionSet,
     tables: Vec<QualifiedName>,
 }
 
 impl Pair {
     /// Tables that are the same on both sides.
-    async fn same(sql: &str, rows: &str, tables: &[&str], after: &[(&str, &str)]) -> Self {
-        let (blue, green) = (TestDb::empty().await, TestDb::empty().await);
+    async fn same(source: Source, sql: &str, rows: &str, tables: &[&str], after: &[(&str, &str)]) -> Self {
+        let (blue, green) = (TestDb::empty_on(source.cluster()).await, TestDb::empty().await);
         blue.sql(sql).await;
         green.sql(sql).await;
         blue.sql(rows).await;
         let names: Vec<String> = tables.iter().map(|name| format!("\"{name}\"")).collect();
-        let workspace = Workspace::new(&plan(&format!("tables = [{}]", names.join(", ")), after), &blue, Some(&green));
+        let workspace = Workspace::new(&plan(source, &format!("tables = [{}]", names.join(", ")), after), &blue, Some(&green));
         let tables = tables.iter().map(|name| QualifiedName::bare(*name)).collect();
         Self { workspace, blue, green, set: ProjectionSet::default(), tables }
     }
 
     /// Projections from a folder.
-    async fn projected(blue: TestDb, green: TestDb, folder: &Path, after: &[(&str, &str)]) -> Self {
-        let workspace = Workspace::new(&plan(&format!("projections = '{}'", folder.display()), after), &blue, Some(&green));
+    pub async fn projected(source: Source, blue: TestDb, green: TestDb, folder: &Path, after: &[(&str, &str)]) -> Self {
+        let workspace =
+            Workspace::new(&plan(source, &format!("projections = '{}'", folder.display()), after), &blue, Some(&green));
         let (set, _) = load(folder).unwrap();
         Self { workspace, blue, green, set, tables: Vec::new() }
     }
@@ -85,7 +142,7 @@ impl Pair {
     }
 
     /// The step that follows, in a process of its own.
-    fn spawn(&self, words: &[&str]) -> Process {
+    pub fn spawn(&self, words: &[&str]) -> Process {
         Process::spawn(&mut self.workspace.command(words))
     }
 
@@ -96,7 +153,7 @@ impl Pair {
         ran
     }
 
-    async fn equal_now(&self) {
+    pub async fn equal_now(&self) {
         let bound: Vec<Bound> = self.bound().await.into_iter().map(|(bound, _)| bound).collect();
         let at = Snapshot::export(Opener::new(self.blue.database(), "test".to_owned())).await.unwrap();
         equal(&bound, &at, &self.green).await;
@@ -112,20 +169,20 @@ async fn equal(bound: &[Bound], at: &Snapshot, green: &TestDb) {
 }
 
 /// Sessions that write at random until they are stopped.
-struct Writers {
+pub struct Writers {
     stop: Arc<AtomicBool>,
     committed: Arc<AtomicU64>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl Writers {
-    /// So many sessions; `statement` gives one at random.
-    fn start(db: &TestDb, count: u64, statement: fn(&mut fastrand::Rng) -> String) -> Self {
+    /// So many sessions with seeds from this one on, each pausing up to so many milliseconds; `statement` gives one at random.
+    pub fn start(db: &TestDb, count: u64, seed: u64, pause: u64, statement: fn(&mut fastrand::Rng) -> String) -> Self {
         let (stop, committed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let writer = |number| {
             let (stop, committed, database) = (Arc::clone(&stop), Arc::clone(&committed), db.database());
             tokio::spawn(async move {
-                let mut random = fastrand::Rng::with_seed(number);
+                let mut random = fastrand::Rng::with_seed(seed + number);
                 let mut session: Option<Session> = None;
                 while !stop.load(Ordering::Relaxed) {
                     let Some(open) = session.take().filter(|session| !session.is_closed()) else {
@@ -137,7 +194,7 @@ impl Writers {
                         committed.fetch_add(1, Ordering::Relaxed);
                     }
                     session = Some(open);
-                    tokio::time::sleep(Duration::from_millis(random.u64(0..10))).await;
+                    tokio::time::sleep(Duration::from_millis(random.u64(0..pause))).await;
                 }
             })
         };
@@ -145,12 +202,12 @@ impl Writers {
         Self { stop, committed, tasks }
     }
 
-    fn committed(&self) -> u64 {
+    pub fn committed(&self) -> u64 {
         self.committed.load(Ordering::Relaxed)
     }
 
     /// The number of committed transactions.
-    async fn finish(self) -> u64 {
+    pub async fn finish(self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
         for task in self.tasks {
             task.await.unwrap();
@@ -198,7 +255,7 @@ async fn transaction(session: &Session, random: &mut fastrand::Rng, statement: f
 /// Writers against batches, each compared, until so many have changed something; then once more with blue at rest.
 async fn under_writers(pair: &Pair, batches: u32, statement: fn(&mut fastrand::Rng) -> String) {
     let (mut follower, bound) = pair.follower().await;
-    let writers = Writers::start(&pair.blue, 8, statement);
+    let writers = Writers::start(&pair.blue, 8, 0, 10, statement);
     let (began, mut changed) = (Instant::now(), 0);
     while changed < batches {
         assert!(began.elapsed() < Duration::from_secs(300), "only {changed} batches changed something");
@@ -214,23 +271,23 @@ async fn under_writers(pair: &Pair, batches: u32, statement: fn(&mut fastrand::R
     assert!(committed > u64::from(batches) * 5, "only {committed} transactions were committed");
 }
 
-const SHOP: &str = "
+pub const SHOP: &str = "
     CREATE TABLE region (id int PRIMARY KEY, name text NOT NULL);
     CREATE TABLE customer (id int PRIMARY KEY, region int REFERENCES region ON UPDATE CASCADE ON DELETE SET NULL, mail text UNIQUE, active boolean NOT NULL);
     CREATE INDEX ON customer (region);
     CREATE TABLE item (id int PRIMARY KEY, customer int NOT NULL REFERENCES customer ON UPDATE CASCADE ON DELETE CASCADE, code text UNIQUE, amount numeric NOT NULL, made timestamptz);
     CREATE INDEX ON item (customer);";
 
-const SHOP_ROWS: &str = "
+pub const SHOP_ROWS: &str = "
     INSERT INTO region SELECT n, 'region ' || n FROM generate_series(1, 5) n;
     INSERT INTO customer SELECT n, 1 + n % 5, 'mail' || n, n % 3 > 0 FROM generate_series(1, 60) n;
     INSERT INTO item SELECT n, 1 + n % 60, 'code' || n, n % 50, '2024-01-01'::timestamptz + n * interval '1 s' FROM generate_series(1, 300) n;";
 
-const SHOP_GREEN: &str = "
+pub const SHOP_GREEN: &str = "
     CREATE TABLE account (id bigint PRIMARY KEY, mail varchar(80) UNIQUE, region text, spent numeric NOT NULL);
     CREATE TABLE sale (id text PRIMARY KEY, account bigint NOT NULL REFERENCES account, code text UNIQUE, mail text, amount numeric, made timestamptz, doc json);";
 
-const ACCOUNT: &str = r#"
+pub const ACCOUNT: &str = r#"
 table = "account"
 key = ["id"]
 [[source]]
@@ -254,7 +311,7 @@ watch = ["amount"]
 "#;
 
 /// Rows move between the two sources as amounts change; both lean on the customer.
-const SALE: &str = r#"
+pub const SALE: &str = r#"
 table = "sale"
 key = ["id"]
 [[source]]
@@ -290,7 +347,7 @@ made = "i.made"
 doc = "'{}'::json"
 "#;
 
-fn shop_write(random: &mut fastrand::Rng) -> String {
+pub fn shop_write(random: &mut fastrand::Rng) -> String {
     let mut n = |to: u32| random.u32(1..=to);
     let (a, b, c, what) = (n(80), n(80), n(400), n(16));
     match what {
@@ -323,20 +380,19 @@ fn shop_write(random: &mut fastrand::Rng) -> String {
 }
 
 /// The shop, copied, with its folder of projections.
-async fn shop(after: &[(&str, &str)]) -> (Pair, tempfile::TempDir) {
+async fn shop(source: Source, after: &[(&str, &str)]) -> (Pair, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("account.toml"), ACCOUNT).unwrap();
     std::fs::write(folder.path().join("sale.toml"), SALE).unwrap();
-    let (blue, green) = (TestDb::empty().await, TestDb::empty().await);
+    let (blue, green) = (TestDb::empty_on(source.cluster()).await, TestDb::empty().await);
     blue.sql(SHOP).await;
     blue.sql(SHOP_ROWS).await;
     green.sql(SHOP_GREEN).await;
-    (Pair::projected(blue, green, folder.path(), after).await, folder)
+    (Pair::projected(source, blue, green, folder.path(), after).await, folder)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn joined_tables_follow_eight_writers() {
-    let (pair, _folder) = shop(&[]).await;
+async fn joined_tables_follow_eight_writers(source: Source) {
+    let (pair, _folder) = shop(source, &[]).await;
     pair.workspace.run(&["run", "--execute"]).exits(0);
     under_writers(&pair, 12, shop_write).await;
 }
@@ -416,27 +472,29 @@ fn hydra_write(random: &mut fastrand::Rng) -> String {
 }
 
 /// Blue at 1.11.10 and green with the 2.3.0 schema.
-async fn hydra() -> Pair {
-    let (blue, green) = (blue_1_11_10().await, TestDb::empty().await);
+async fn hydra(source: Source) -> Pair {
+    let blue = match source {
+        Source::Triggers => blue_1_11_10().await,
+        Source::Slot => logical_1_11_10().await,
+    };
+    let green = TestDb::empty().await;
     let schema = format!(
         "{HEAD}[[step]]\nid = \"schema\"\nphase = \"expand\"\nkind = \"migrate\"\nside = \"green\"\ndirectory = '{}'\n\
          history = {{ table = \"schema_migration\", column = \"version\", constants = {{ version_self = 0 }} }}\n",
         shipped("../migrations/hydra-2x").display()
     );
     Workspace::new(&schema, &blue, Some(&green)).run(&["run", "--execute"]).exits(0);
-    Pair::projected(blue, green, &shipped("projections/hydra-2x"), &[]).await
+    Pair::projected(source, blue, green, &shipped("projections/hydra-2x"), &[]).await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn hydra_follows_eight_writers() {
-    let pair = hydra().await;
+async fn hydra_follows_eight_writers(source: Source) {
+    let pair = hydra(source).await;
     pair.workspace.run(&["run", "--execute"]).exits(0);
     under_writers(&pair, 10, hydra_write).await;
 }
 
 /// Values that move between rows, rows that point at each other, and types without an equality.
-#[tokio::test(flavor = "multi_thread")]
-async fn values_that_move_between_rows_follow() {
+async fn values_that_move_between_rows_follow(source: Source) {
     let sql = "CREATE TYPE mood AS ENUM ('good', 'bad');
         CREATE TABLE self (id int PRIMARY KEY, up int REFERENCES self, code text UNIQUE, note int UNIQUE DEFERRABLE);
         CREATE TABLE child (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, code text REFERENCES self (code) ON UPDATE CASCADE ON DELETE RESTRICT,
@@ -444,7 +502,7 @@ async fn values_that_move_between_rows_follow() {
         CREATE UNIQUE INDEX ON child (lower(list[1])) WHERE n > 0";
     let rows = "INSERT INTO self SELECT n, nullif(n / 2, 0), 'c' || n, n FROM generate_series(1, 20) n;
         INSERT INTO child (code, m, doc, at, n, list) SELECT 'c' || n, '{good,bad}', '{\"a\": 1}', point(n, n), n, ARRAY['x' || n, E'tab\\t\\\\'] FROM generate_series(1, 20) n";
-    let pair = Pair::same(sql, rows, &["self", "child"], &[]).await;
+    let pair = Pair::same(source, sql, rows, &["self", "child"], &[]).await;
     pair.workspace.run(&["run", "--execute"]).exits(0);
     let (mut follower, bound) = pair.follower().await;
     for change in [
@@ -471,9 +529,8 @@ async fn values_that_move_between_rows_follow() {
     assert_eq!(pair.green.value("SELECT count(*) FROM child").await, "0");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_truncated_table_follows() {
-    let (pair, _folder) = shop(&[]).await;
+async fn a_truncated_table_follows(source: Source) {
+    let (pair, _folder) = shop(source, &[]).await;
     pair.workspace.run(&["run", "--execute"]).exits(0);
     let (mut follower, bound) = pair.follower().await;
     for change in [
@@ -488,9 +545,8 @@ async fn a_truncated_table_follows() {
     assert_eq!(pair.green.value("(SELECT count(*) FROM account) + (SELECT count(*) FROM sale)").await, "0");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn ddl_on_blue_stops_with_the_table_and_the_next_command() {
-    let (pair, _folder) = shop(&[]).await;
+async fn ddl_on_blue_stops_with_the_table_and_the_next_command(source: Source) {
+    let (pair, _folder) = shop(source, &[]).await;
     pair.workspace.run(&["run", "--execute"]).exits(0);
     pair.caught_up().await;
     pair.blue.sql("ALTER TABLE item ADD COLUMN colour text").await;
@@ -501,12 +557,11 @@ async fn ddl_on_blue_stops_with_the_table_and_the_next_command() {
 }
 
 /// A process that dies anywhere in a batch leaves nothing to mend: the next one goes on.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_kill_at_any_place_of_a_batch_loses_nothing() {
-    let (pair, _folder) = shop(&[]).await;
+async fn a_kill_at_any_place_of_a_batch_loses_nothing(source: Source) {
+    let (pair, _folder) = shop(source, &[]).await;
     pair.workspace.run(&["run", "--execute"]).exits(0);
     let mut random = fastrand::Rng::with_seed(5);
-    for place in ["follow/staged", "follow/changed", "follow/committed"] {
+    for place in ["follow/arrived", "follow/staged", "follow/changed", "follow/committed"] {
         let session = pair.blue.session().await;
         for _ in 0..40 {
             let _ = session.batch_execute(&shop_write(&mut random)).await; // a value may be taken
@@ -520,10 +575,9 @@ async fn a_kill_at_any_place_of_a_batch_loses_nothing() {
 }
 
 /// Both servers crash in turn while one process follows: it waits for them and goes on.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_crash_of_either_server_is_waited_for() {
+async fn a_crash_of_either_server_is_waited_for(source: Source) {
     let binaries = Binaries::find().unwrap();
-    let (one, other) = (start(&binaries).await, start(&binaries).await);
+    let (one, other) = (source.start(&binaries).await, start(&binaries).await);
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("account.toml"), ACCOUNT).unwrap();
     std::fs::write(folder.path().join("sale.toml"), SALE).unwrap();
@@ -531,10 +585,10 @@ async fn a_crash_of_either_server_is_waited_for() {
     blue.sql(SHOP).await;
     blue.sql(SHOP_ROWS).await;
     green.sql(SHOP_GREEN).await;
-    let pair = Pair::projected(blue, green, folder.path(), &[]).await;
+    let pair = Pair::projected(source, blue, green, folder.path(), &[]).await;
     pair.workspace.run(&["run", "--execute"]).exits(0);
     let follower = pair.spawn(&["follow"]);
-    let writers = Writers::start(&pair.blue, 4, shop_write);
+    let writers = Writers::start(&pair.blue, 4, 0, 10, shop_write);
     for (turn, db) in [&pair.blue, &pair.green, &pair.green, &pair.blue].into_iter().enumerate() {
         let (before, moved) = (writers.committed(), moved_at(&pair.green).await);
         until("writers and follower go on", async || writers.committed() > before + 20 && moved_at(&pair.green).await != moved)
@@ -561,7 +615,7 @@ async fn a_crash_of_either_server_is_waited_for() {
     pair.caught_up().await;
 }
 
-async fn moved_at(green: &TestDb) -> Option<String> {
+pub async fn moved_at(green: &TestDb) -> Option<String> {
     let session = green.database().connect("test").await.ok()?;
     let row = session.query_one("SELECT moved_at::text FROM crossfade.watermark", &[]).await.ok()?;
     Some(row.get(0))
@@ -569,7 +623,7 @@ async fn moved_at(green: &TestDb) -> Option<String> {
 
 /// A transaction that was prepared outlives a crash and keeps its locks: whoever prepared it has to come back and end it. Here
 /// writers that are gone do not, so half of theirs are committed and half are rolled back.
-async fn settle_prepared(db: &TestDb) {
+pub async fn settle_prepared(db: &TestDb) {
     let session = db.session().await;
     let orphaned = "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()
                     AND split_part(gid, '-', 2)::int NOT IN (SELECT pid FROM pg_stat_activity) ORDER BY prepared";
@@ -580,7 +634,7 @@ async fn settle_prepared(db: &TestDb) {
 }
 
 /// Asks until it holds, at most a minute.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     for _ in 0..1200 {
         if holds().await {
             return;
@@ -591,10 +645,10 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 }
 
 /// One transaction of 300,000 rows, and one that changes them all, pass through a process of bounded memory.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_huge_transaction_needs_little_memory() {
+async fn a_huge_transaction_needs_little_memory(source: Source) {
     let pair =
-        Pair::same("CREATE TABLE t (id int PRIMARY KEY, v text NOT NULL)", "INSERT INTO t VALUES (0, 'x')", &["t"], &[]).await;
+        Pair::same(source, "CREATE TABLE t (id int PRIMARY KEY, v text NOT NULL)", "INSERT INTO t VALUES (0, 'x')", &["t"], &[])
+            .await;
     pair.workspace.run(&["run", "--execute"]).exits(0);
     let many = "INSERT INTO t SELECT n, md5(n::text) FROM generate_series(1, 300000) n";
     for change in [many, "UPDATE t SET v = v || '.'"] {
@@ -618,13 +672,13 @@ async fn a_huge_transaction_needs_little_memory() {
     pair.equal_now().await;
     // What is on green is gone from the outbox.
     assert_eq!(pair.blue.value("SELECT count(*) FROM crossfade.outbox").await, "0");
+    assert_eq!(pair.green.value("SELECT count(*) FROM crossfade.inbox").await, "0");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_step_ends_close_behind_and_verify_is_exact_under_writers() {
+async fn the_step_ends_close_behind_and_verify_is_exact_under_writers(source: Source) {
     let until = ("follow", "until = { lag = \"20s\", for = \"2s\" }");
-    let (pair, _folder) = shop(&[until, ("verify", "")]).await;
-    let writers = Writers::start(&pair.blue, 4, shop_write);
+    let (pair, _folder) = shop(source, &[until, ("verify", "")]).await;
+    let writers = Writers::start(&pair.blue, 4, 0, 10, shop_write);
     let ran = pair.workspace.run(&["run", "--execute", "--format", "json"]).exits(0);
     writers.finish().await;
     let summary: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
@@ -643,7 +697,7 @@ async fn the_step_ends_close_behind_and_verify_is_exact_under_writers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_keeps_green_from_following_is_said_at_once() {
-    let (pair, _folder) = shop(&[("follow", "")]).await;
+    let (pair, _folder) = shop(Source::Triggers, &[("follow", "")]).await;
     pair.green.sql("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'").await;
     pair.green.sql("CREATE TRIGGER loud BEFORE INSERT ON account FOR EACH ROW EXECUTE FUNCTION f()").await;
     let stopped = pair.workspace.run(&["run", "--execute"]).exits(10);
@@ -665,7 +719,7 @@ async fn a_missing_rule_is_said_with_the_table() {
     let (blue, green) = (TestDb::empty().await, TestDb::empty().await);
     blue.sql(SHOP).await;
     green.sql(SHOP_GREEN).await;
-    let pair = Pair::projected(blue, green, folder.path(), &[]).await;
+    let pair = Pair::projected(Source::Triggers, blue, green, folder.path(), &[]).await;
     let stopped = pair.workspace.run(&["run", "--execute"]).exits(10);
     for words in [
         "reads table public.region, and does not say which rows",

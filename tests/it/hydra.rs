@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::OnceCell;
 
-use crate::support::{Ran, TestDb, Workspace};
+use crate::support::{Ran, TestDb, Workspace, logical_cluster};
 
 /// Sessions of the generated data.
 const SESSIONS: u32 = 300;
@@ -52,6 +52,19 @@ pub async fn blue_1_11_10() -> TestDb {
         })
         .await;
     TestDb::from_template(template.name()).await
+}
+
+/// The same on the cluster of the tests with slots.
+pub async fn logical_1_11_10() -> TestDb {
+    static TEMPLATE: OnceCell<TestDb> = OnceCell::const_new();
+    let template = TEMPLATE
+        .get_or_init(|| async {
+            let db = TestDb::empty_on(logical_cluster()).await;
+            make_1_11_10(&db).await;
+            db
+        })
+        .await;
+    TestDb::copy_of(template).await
 }
 
 /// Makes an empty database a 1.11.10 one with generated data, brought there by the in-place plan.

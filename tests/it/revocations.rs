@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Stdio;
 
-use crossfade::capture::{Shape, install};
+use crossfade::capture::{Outbox, Shape, captured_from_here, create_slot, install, publish, slot_name};
 use crossfade::pg::{Opener, Snapshot, ensure_control};
 use crossfade::projection::Captured;
 use crossfade::revocation::{Event, Figures, Proof, Rules, Source, ahead, figures, load, pending, prove, record};
 use crossfade::terms::{RunId, StepId, key_digest};
 
-use crate::hydra::{blue_1_11_10, without_capture};
-use crate::support::{Ran, TestDb, Workspace, entries, eventually};
+use crate::hydra::{blue_1_11_10, logical_1_11_10, without_capture};
+use crate::support::{Ran, TestDb, Workspace, entries};
 
 fn rules() -> Rules {
     load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("plans/revocations/hydra-1x.toml")).unwrap()
@@ -22,24 +22,46 @@ struct Blue {
     db: TestDb,
     run: RunId,
     since: String,
+    slot: bool,
 }
 
 impl Blue {
     async fn new() -> Self {
-        let db = blue_1_11_10().await;
+        Self::of(blue_1_11_10().await, false).await
+    }
+
+    /// The same, read from a slot; the inbox is in the same database.
+    async fn slot() -> Self {
+        Self::of(logical_1_11_10().await, true).await
+    }
+
+    async fn of(db: TestDb, slot: bool) -> Self {
         let run = RunId::fresh();
         let mut session = db.session().await;
         ensure_control(&mut session).await.unwrap();
         session.batch_execute(GRANT).await.unwrap();
+        let step = StepId::new("capture").unwrap();
+        let mut shapes = Vec::new();
         for wanted in rules().wanted {
             let mut columns = wanted.columns.clone();
             columns.sort();
             let captured = Captured { table: wanted.table.clone(), columns, watch: None };
             let shape = Shape::read(&session, &captured).await.unwrap().unwrap();
-            let statements = install(&session, &run, &StepId::new("capture").unwrap(), &shape, 1_000_000).await.unwrap();
+            if slot {
+                session.batch_execute(&format!("ALTER TABLE {} REPLICA IDENTITY FULL", shape.table)).await.unwrap();
+                shapes.push(shape);
+                continue;
+            }
+            let statements = install(&session, &run, &step, &shape, 1_000_000).await.unwrap();
             session.batch_execute(&format!("BEGIN; {}; COMMIT", statements.join(";"))).await.unwrap();
         }
-        let mut blue = Self { db, run, since: String::new() };
+        if slot {
+            let statements = publish(&session, &run, &step, &shapes, 1_000_000).await.unwrap();
+            session.batch_execute(&format!("BEGIN; {}; COMMIT", statements.join(";"))).await.unwrap();
+            create_slot(&session, &slot_name(&run)).await.unwrap();
+            session.batch_execute(&captured_from_here(&run, &step)).await.unwrap();
+        }
+        let mut blue = Self { db, run, since: String::new(), slot };
         blue.pass().await;
         blue
     }
@@ -56,8 +78,13 @@ impl Blue {
     async fn events(&self) -> Vec<Event> {
         let snapshot = self.snapshot().await;
         let rules = rules();
+        if self.slot {
+            let opener = || Opener::new(self.db.database(), "test".to_owned());
+            let mut outbox = Outbox::open(opener(), opener(), &self.run).await.unwrap().unwrap();
+            outbox.arrive(&snapshot).await.unwrap();
+        }
         let mut all = Vec::new();
-        let mut pages = pending(snapshot.session(), &self.run, &rules, &self.since).await.unwrap();
+        let mut pages = pending(&snapshot, &self.db.session().await, &self.run, &rules, &self.since).await.unwrap();
         while let Some(events) = pages.next().await.unwrap() {
             all.extend(events);
         }
@@ -123,7 +150,15 @@ const ROTATE: &str = "DELETE FROM hydra_oauth2_access WHERE request_id = 'c-x'; 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_operation_of_each_version_gives_its_events_and_no_other() {
-    let mut blue = Blue::new().await;
+    each_operation(Blue::new().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_operation_gives_the_same_events_from_a_slot() {
+    each_operation(Blue::slot().await).await;
+}
+
+async fn each_operation(mut blue: Blue) {
     let none: [&str; 0] = [];
     let grant = "SELECT granted('x')";
     // Every case begins with a new grant and is cleared away unseen afterwards.
@@ -251,7 +286,7 @@ async fn copied(blue: &Blue) -> TestDb {
 /// What a batch does first, at a new snapshot of blue: how many revocations are new, and how many were taken away.
 async fn batch(blue: &Blue, green: &TestDb) -> (u64, u64) {
     let at = blue.snapshot().await;
-    ahead(at.session(), &mut green.session().await, &blue.run, &rules(), &blue.since, |_| ()).await.unwrap()
+    ahead(&at, &mut green.session().await, &blue.run, &rules(), &blue.since, |_| ()).await.unwrap()
 }
 
 /// Active refresh tokens, access tokens, flows and login sessions that green holds of a grant.
@@ -379,12 +414,12 @@ async fn rules_that_do_not_fit_are_named() {
     blue.pass().await;
     blue.run = RunId::fresh();
     let at = blue.snapshot().await;
-    let error = pending(at.session(), &blue.run, &rules, &blue.since).await.err().unwrap().to_string();
+    let error = pending(&at, &green.session().await, &blue.run, &rules, &blue.since).await.err().unwrap().to_string();
     assert!(error.contains("hydra_oauth2_refresh is not captured") && error.contains("start_capture"), "{error}");
 }
 
 /// A plan that captures, copies, waits, follows, compares, waits, proves; paths are those of this repository.
-fn journey() -> String {
+fn journey(capture: &str) -> String {
     let plans = Path::new(env!("CARGO_MANIFEST_DIR")).join("plans");
     let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/hydra-2x");
     let (plans, migrations) = (plans.display(), migrations.display());
@@ -407,6 +442,7 @@ phase = "capture"
 kind = "start_capture"
 projections = "{plans}/projections/hydra-2x"
 revocations = "{plans}/revocations/hydra-1x.toml"
+{capture}
 [[step]]
 id = "copy"
 phase = "copy"
@@ -447,24 +483,41 @@ fn listed(workspace: &Workspace, words: &[&str]) -> serde_json::Value {
     serde_json::from_str(&workspace.run(&words).exits(0).stdout).unwrap()
 }
 
-/// Runs on from a confirmation, killed once at each of these places, and ends with this exit code.
-fn killed(workspace: &Workspace, approve: &str, places: &[&str], code: i32) {
+/// Runs on from a confirmation, killed once at each of these places.
+fn killed_at(workspace: &Workspace, approve: &str, places: &[&str]) {
     for place in places {
         let mut command = workspace.command(&["run", "--execute", "--approve", approve]);
         let ran = Ran::of(command.env("CROSSFADE_CRASH_AT", place).output().unwrap());
         assert_eq!(ran.code, None, "{place} was not reached\n{}\n{}", ran.stdout, ran.stderr);
     }
+}
+
+/// The same, and then to its end with this exit code.
+fn killed(workspace: &Workspace, approve: &str, places: &[&str], code: i32) {
+    killed_at(workspace, approve, places);
     workspace.run(&["run", "--execute"]).exits(code);
 }
 
+/// More keys of a capture from a slot.
+const SLOT: &str = "source = \"slot\"\nset_replica_identity = true";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_is_killed_on_the_way_counts_each_revocation_once() {
-    let (blue, green) = (blue_1_11_10().await, TestDb::empty().await);
+    each_revocation_once(blue_1_11_10().await, "").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_with_a_slot_that_is_killed_on_the_way_counts_each_revocation_once() {
+    each_revocation_once(logical_1_11_10().await, SLOT).await;
+}
+
+async fn each_revocation_once(blue: TestDb, capture: &str) {
+    let green = TestDb::empty().await;
     blue.sql(GRANT).await;
     for name in ["x", "consent", "session", "access", "late"] {
         blue.sql(&format!("SELECT granted('{name}')")).await;
     }
-    let workspace = Workspace::new(&journey(), &blue, Some(&green));
+    let workspace = Workspace::new(&journey(capture), &blue, Some(&green));
     workspace.run(&["run", "--execute"]).exits(12);
 
     // The outbox holds them until a batch comes.
@@ -473,6 +526,12 @@ async fn a_run_that_is_killed_on_the_way_counts_each_revocation_once() {
     }
     blue.sql("DELETE FROM hydra_oauth2_authentication_session WHERE id = 's-session'").await;
     blue.sql("DELETE FROM hydra_oauth2_access WHERE signature = 'a-access1'").await;
+    let places = ["follow/arrived", "follow/recorded", "follow/replayed", "follow/staged", "follow/changed", "follow/committed"];
+    if capture == SLOT {
+        // In the slot they are not known yet; in the inbox they are.
+        assert_eq!(listed(&workspace, &[])["pending"], 0);
+        killed_at(&workspace, "copied", &places[..1]);
+    }
     let pending = listed(&workspace, &[]);
     assert_eq!([&pending["captured"], &pending["pending"]], [0, 4]);
     assert_eq!(listed(&workspace, &["--what", "token"])["revocations"].as_array().unwrap().len(), 1);
@@ -483,7 +542,6 @@ async fn a_run_that_is_killed_on_the_way_counts_each_revocation_once() {
     assert!(workspace.run(&["revocations", "--show-ids"]).exits(0).stdout.contains("  c-x "));
     assert!(workspace.run(&["revocations", "--since", "tomorrow"]).exits(2).stderr.contains("duration"));
 
-    let places = ["follow/recorded", "follow/replayed", "follow/staged", "follow/changed", "follow/committed"];
     killed(&workspace, "copied", &places, 12);
     let replayed = listed(&workspace, &["--show-ids"]);
     assert_eq!([&replayed["captured"], &replayed["replayed"], &replayed["proved"], &replayed["pending"]], [4, 4, 0, 0]);
@@ -528,10 +586,19 @@ async fn a_run_that_is_killed_on_the_way_counts_each_revocation_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_revoked_while_the_run_goes_on_has_no_access_afterwards() {
-    let (blue, green) = (blue_1_11_10().await, TestDb::empty().await);
+    revoked_while_it_goes_on(blue_1_11_10().await, "").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_revoked_while_a_run_with_a_slot_goes_on_has_no_access_afterwards() {
+    revoked_while_it_goes_on(logical_1_11_10().await, SLOT).await;
+}
+
+async fn revoked_while_it_goes_on(blue: TestDb, capture: &str) {
+    let green = TestDb::empty().await;
     blue.sql(GRANT).await;
     blue.sql("SELECT granted('n' || n) FROM generate_series(1, 3000) AS n").await;
-    let workspace = Workspace::new(&journey(), &blue, Some(&green));
+    let workspace = Workspace::new(&journey(capture), &blue, Some(&green));
     let mut first = workspace.command(&["run", "--execute", "--approve", "copied"]);
     let child = first.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let run = tokio::task::spawn_blocking(move || Ran::of(child.wait_with_output().unwrap()));
@@ -541,7 +608,7 @@ async fn what_is_revoked_while_the_run_goes_on_has_no_access_afterwards() {
     let session = blue.session().await;
     let begun =
         "SELECT to_regclass('crossfade.revocation_rules') IS NOT NULL AND EXISTS (SELECT FROM crossfade.revocation_rules)";
-    eventually("changes are captured", async || {
+    crate::follow::until("changes are captured", async || {
         session.query_one(begun, &[]).await.is_ok_and(|row| row.get(0)) || run.is_finished()
     })
     .await;

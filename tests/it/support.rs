@@ -24,6 +24,27 @@ pub fn cluster() -> &'static Arc<Cluster> {
     })
 }
 
+static LOGICAL: OnceLock<Arc<Cluster>> = OnceLock::new();
+
+/// The cluster that tests of replication slots share. Its own: a slot that is made waits for the transactions of all databases.
+pub fn logical_cluster() -> &'static Arc<Cluster> {
+    LOGICAL.get_or_init(|| {
+        std::thread::spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(start_logical(&Binaries::find().unwrap()))
+        })
+        .join()
+        .unwrap()
+    })
+}
+
+/// A cluster of its own from whose log slots can be read.
+pub async fn start_logical(binaries: &Binaries) -> Arc<Cluster> {
+    let settings = [("max_replication_slots", "50"), ("max_wal_senders", "50")];
+    let settings = settings.map(|(name, value)| (name, value.to_owned()));
+    Arc::new(Cluster::start(binaries, [vec![("shared_buffers", "128MB".to_owned())], settings.to_vec()].concat()).await.unwrap())
+}
+
 /// A cluster of its own.
 pub async fn start(binaries: &Binaries) -> Arc<Cluster> {
     Arc::new(Cluster::start(binaries, vec![("shared_buffers", "128MB".to_owned())]).await.unwrap())
@@ -63,6 +84,11 @@ impl TestDb {
     /// A copy of another database of the shared cluster, to which nobody may be connected.
     pub async fn from_template(template: &str) -> Self {
         Self::made(cluster(), template).await
+    }
+
+    /// A copy of a database, to which nobody may be connected, on its own cluster.
+    pub async fn copy_of(template: &Self) -> Self {
+        Self::made(&template.cluster, template.name()).await
     }
 
     async fn made(cluster: &Arc<Cluster>, template: &str) -> Self {

@@ -4,7 +4,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crossfade::pg::{Database, Environment, Session};
+use crossfade::pg::{Database, Environment, Received, Replication, Session, StreamEnded};
 use crossfade::shadow::{Binaries, Cluster};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, IsCa, KeyIdMethod, KeyPair,
@@ -329,4 +329,48 @@ async fn lists_of_servers_and_kinds_of_servers() {
     assert!(text.contains("there is no such socket") && text.contains("next: ls -la"), "{text}");
     let text = refusal(connect("host=no-such-host.invalid user=u".to_owned()).await);
     assert!(text.contains("cannot be resolved"), "{text}");
+}
+
+/// The stream of a slot takes the way of a session: TLS with the same checks, the same password; and a socket.
+#[tokio::test]
+async fn replication_takes_the_way_of_a_session() {
+    let ours = authority("ours");
+    let server = Server::start(&signed(&ours, "unused", &["db.example"]), &ours.pem()).await;
+    let root = server.give("root.pem", &ours.pem());
+    let admin = server._cluster.database("admin", "tests").unwrap().connect("test").await.unwrap();
+    for sql in [
+        "ALTER ROLE secured REPLICATION",
+        "CREATE TABLE t (id int PRIMARY KEY)",
+        "CREATE PUBLICATION p FOR TABLE t",
+        "SELECT pg_create_logical_replication_slot('s', 'pgoutput')",
+    ] {
+        admin.batch_execute(sql).await.unwrap();
+    }
+    let sockets = server._cluster.database("socket", "tests").unwrap().connect("test").await.unwrap();
+    let full = format!("host=db.example user=secured password=right sslmode=verify-full sslrootcert={root}");
+    let encrypted = server.connect(&full).await.unwrap();
+    for (session, tls) in [(&encrypted, true), (&sockets, false)] {
+        let mut stream = Replication::start(session, "s", "p", 0, "crossfade/test/slot").await.unwrap();
+        let ssl = "SELECT count(*) FROM pg_stat_replication JOIN pg_stat_ssl USING (pid) WHERE application_name = 'crossfade/test/slot' AND ssl";
+        assert_eq!(admin.query_one(ssl, &[]).await.unwrap().get::<_, i64>(0), i64::from(tls));
+        admin.batch_execute("SELECT pg_logical_emit_message(false, 'test', 'words'), pg_current_xact_id()").await.unwrap();
+        loop {
+            if let Received::Said { prefix, words, at } = stream.next().await.unwrap() {
+                assert_eq!((prefix.as_str(), &words[..]), ("test", &b"words"[..]));
+                stream.confirm(at);
+                break;
+            }
+        }
+        drop(stream);
+        crate::support::eventually("the server lets go of the slot", async || {
+            let active = "SELECT count(*) FROM pg_replication_slots WHERE active";
+            admin.query_one(active, &[]).await.unwrap().get::<_, i64>(0) == 0
+        })
+        .await;
+    }
+    let bound = server.connect(&format!("{full} channel_binding=require")).await.unwrap();
+    let refused = Replication::start(&bound, "s", "p", 0, "test").await.err().unwrap().to_string();
+    assert!(refused.contains("cannot bind its login") && !refused.contains("right"), "{refused}");
+    let missing = Replication::start(&encrypted, "nothing", "p", 0, "test").await.err().unwrap();
+    assert!(missing.to_string().contains("SQLSTATE 42704") && !missing.downcast::<StreamEnded>().unwrap().passes);
 }

@@ -70,7 +70,7 @@ impl Database {
     /// # Errors
     /// A [`ConnectFailure`]: the database, each server tried, why it failed, and the next command.
     pub async fn connect(&self, application_name: &str) -> anyhow::Result<Session> {
-        let client = self.open(application_name).await?;
+        let (client, way) = self.open(application_name).await?;
         client
             .batch_execute(
                 "SET datestyle = 'ISO, MDY'; SET intervalstyle = 'postgres'; SET timezone = 'UTC'; \
@@ -84,7 +84,7 @@ impl Database {
             .await
             .with_context(|| format!("cannot set up a session on {}", self.name))?;
         let pid = client.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
-        Ok(Session { client, pid, database: self.clone() })
+        Ok(Session { client, pid, database: self.clone(), way })
     }
 
     /// Opens a session of a server that only speaks the protocol, such as PgBouncer's admin console: nothing is set up, and
@@ -93,10 +93,14 @@ impl Database {
     /// # Errors
     /// As [`Database::connect`].
     pub async fn console(&self, application_name: &str) -> anyhow::Result<Console> {
-        Ok(self.open(application_name).await?)
+        Ok(self.open(application_name).await?.0)
     }
 
-    async fn open(&self, application_name: &str) -> Result<Client, ConnectFailure> {
+    pub(super) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    async fn open(&self, application_name: &str) -> Result<(Client, Way), ConnectFailure> {
         let target = &*self.target;
         let mut order: Vec<&Server> = target.servers.iter().collect();
         if target.shuffle {
@@ -105,8 +109,8 @@ impl Database {
         let mut tries = Vec::new();
         'rounds: for wanted in target.session.rounds() {
             for server in &order {
-                if let Some(client) = self.open_server(server, *wanted, application_name, &mut tries).await {
-                    return Ok(client);
+                if let Some(open) = self.open_server(server, *wanted, application_name, &mut tries).await {
+                    return Ok(open);
                 }
                 if tries.last().is_some_and(|last| !last.reason.invites_next_host()) {
                     break 'rounds;
@@ -123,7 +127,7 @@ impl Database {
         wanted: SessionAttrs,
         application_name: &str,
         tries: &mut Vec<Try>,
-    ) -> Option<Client> {
+    ) -> Option<(Client, Way)> {
         let endpoint = &server.endpoint;
         let limit = self.target.connect_timeout;
         let mut failed = |reason: Reason, encrypted: bool| {
@@ -151,7 +155,9 @@ impl Database {
             for encrypted in attempts {
                 let config = config(&self.target, server, address, *encrypted, application_name);
                 reason = match within(limit, self.open_once(&config, wanted)).await {
-                    Some(Ok(client)) => return Some(client),
+                    Some(Ok(client)) => {
+                        return Some((client, Way { server: server.clone(), address, encrypted: *encrypted }));
+                    }
                     Some(Err(reason)) => reason,
                     None => Reason::Timeout(limit.unwrap_or_default()),
                 };
@@ -200,7 +206,7 @@ impl Database {
 }
 
 /// `work`, unless it takes longer than `limit`.
-async fn within<T>(limit: Option<Duration>, work: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn within<T>(limit: Option<Duration>, work: impl Future<Output = T>) -> Option<T> {
     match limit {
         Some(limit) => tokio::time::timeout(limit, work).await.ok(),
         None => Some(work.await),
@@ -247,6 +253,17 @@ fn config(target: &Target, server: &Server, address: Option<IpAddr>, encrypted: 
     config
 }
 
+/// How a session came to its server.
+#[derive(Debug, Clone)]
+pub(super) struct Way {
+    /// The server, with the password for it.
+    pub server: Server,
+    /// The address; `None` for a Unix socket.
+    pub address: Option<IpAddr>,
+    /// Whether it is encrypted.
+    pub encrypted: bool,
+}
+
 /// A session without any settings, see [`Database::console`].
 pub type Console = Client;
 
@@ -255,9 +272,14 @@ pub struct Session {
     client: Client,
     pid: i32,
     database: Database,
+    way: Way,
 }
 
 impl Session {
+    pub(super) fn way(&self) -> &Way {
+        &self.way
+    }
+
     /// The server process that serves this session.
     pub fn pid(&self) -> i32 {
         self.pid

@@ -28,6 +28,11 @@ impl Opener {
         self.database.name()
     }
 
+    /// The application name of the sessions.
+    pub fn application(&self) -> &str {
+        &self.application
+    }
+
     /// Opens a session.
     ///
     /// # Errors

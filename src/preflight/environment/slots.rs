@@ -29,7 +29,13 @@ impl Topic for Slots {
                     "nobody reads it, and the server keeps {} of log for it: what the plan writes adds to that",
                     size(row.get(1))
                 );
-                let next = format!("start its reader, or when nobody needs it: SELECT pg_drop_replication_slot('{}')", name);
+                let next = match name.strip_prefix("crossfade_") {
+                    Some(_) => format!(
+                        "follow or roll back the crossfade run it is named after; when that is gone: SELECT pg_drop_replication_slot('{name}'); \
+                         DROP PUBLICATION {name}"
+                    ),
+                    None => format!("start its reader, or when nobody needs it: SELECT pg_drop_replication_slot('{name}')"),
+                };
                 ground.finding(Severity::Warning, &format!("replication slot {name}"), what, next)
             })
             .collect())

@@ -1,6 +1,6 @@
 //! Whether blue's changes during a repair reach green by themselves.
 
-use crate::capture::Outbox;
+use crate::capture::installed;
 use crate::follow::{lock, uncaptured};
 use crate::pg::{Session, control_present};
 use crate::projection::{Bound, ProjectionSet, bind};
@@ -34,9 +34,8 @@ impl Standing {
         let mut captured = false;
         for run in runs.iter().map(|row| RunId::existing(row.get(0))) {
             lock(&green, &run).await.map_err(as_stop)?;
-            if let Some(outbox) = Outbox::open(cx.opener(Side::Blue)?, &run).await? {
-                captured |= uncaptured(&bound, &outbox).is_empty();
-            }
+            let tables = installed(&blue, &run).await?;
+            captured |= !tables.is_empty() && uncaptured(&bound, &tables).is_empty();
         }
         Ok(Self { _held: Some(green), captured })
     }

@@ -21,7 +21,7 @@ impl Switch {
         let wanted = captured(&bound);
         let there = installed(&green, &cx.run).await?;
         if there.is_empty() {
-            let blocking: Vec<Finding> = obstacles(&green, &wanted, &cx.run)
+            let blocking: Vec<Finding> = obstacles(&green, &wanted, &cx.run, false)
                 .await?
                 .into_iter()
                 .filter(|finding| finding.severity == Severity::Blocks)

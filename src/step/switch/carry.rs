@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use super::{Switch, other};
-use crate::capture::Outbox;
+use crate::capture::installed;
 use crate::copy::Sequence;
 use crate::follow::{Follower, Moment, Setup};
 use crate::pg::Snapshot;
@@ -85,7 +85,7 @@ impl Switch {
 
     /// Who carries to this side.
     pub(super) async fn carrier(&self, cx: &Cx, to: Side) -> anyhow::Result<Carrier> {
-        if self.way(to).is_none() || Outbox::open(cx.opener(other(to))?, &cx.run).await?.is_none() {
+        if self.way(to).is_none() || installed(&cx.connect(other(to)).await?, &cx.run).await?.is_empty() {
             return Ok(Carrier::Compares);
         }
         let Some(Binding { bound, .. }) = self.bound(cx, to).await? else { return Ok(Carrier::Compares) };

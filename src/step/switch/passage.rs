@@ -13,6 +13,7 @@ use crate::cutover::beat::{Beat, NO_RETURN, Next, Progress, next};
 use crate::cutover::participant::{Scene, settle};
 use crate::cutover::readiness::{Allowed, Readiness, judge};
 use crate::pg::{Session, explain};
+use crate::step::slot;
 use crate::step::{Cx, Stop};
 use crate::terms::Side;
 
@@ -359,6 +360,9 @@ impl<'a> Passage<'a> {
         }
         self.carrier = None;
         self.remove(self.to).await?;
+        if self.to == Side::Green {
+            slot::release(self.cx).await?; // nobody reads it any more, and blue would keep its log for ever
+        }
         if self.to == Side::Blue {
             self.step.end_back(self.cx).await?;
             self.step.count_again(self.cx, &self.cx.connect(Side::Green).await?).await?;
