@@ -27,7 +27,7 @@ enum Asked<'a> {
     /// That of the snapshot.
     Snapshot(&'a Session),
     /// One in the same snapshot, with the changes in temporary tables.
-    Own(Session),
+    Own(Box<Session>),
 }
 
 impl Asked<'_> {
@@ -81,7 +81,7 @@ pub async fn pending<'a>(
                 .map(|unseen| format!("SELECT transaction, captured, operation, keys, written_at FROM {}", branch(unseen)));
             let own = brought(at, green, &queries.join(" UNION ALL ")).await?;
             green.batch_execute("SET enable_seqscan = on").await?;
-            (Asked::Own(own), places.iter().map(|place| place.changes(BROUGHT, &["true".to_owned()])).collect())
+            (Asked::Own(Box::new(own)), places.iter().map(|place| place.changes(BROUGHT, &["true".to_owned()])).collect())
         }
     };
     let none: [&str; 0] = [];
