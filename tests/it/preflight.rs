@@ -113,7 +113,7 @@ const SUGGESTED: &[Kind] = &[
     ("UPDATE t SET s = id; UPDATE t SET s = 'x' WHERE id % 500 = 0; UPDATE t SET s = '3000000000' WHERE id = 7", "ALTER TABLE t ALTER s TYPE int USING s::int", "ALTER TABLE t ALTER s TYPE text", "cast", Some("s"), 5),
     ("UPDATE t SET a = 40000 WHERE id IN (3, 1999)", "ALTER TABLE t ALTER a TYPE smallint", "ALTER TABLE t ALTER a TYPE int", "cast", Some("a"), 2),
     ("UPDATE t SET s = md5(s)::uuid; UPDATE t SET s = '{' || md5(s) || '-}' WHERE id = 3; UPDATE t SET s = 'none' WHERE id IN (5, 6)", "ALTER TABLE t ALTER s TYPE uuid USING s::uuid", "ALTER TABLE t ALTER s TYPE text", "cast", Some("s"), 3),
-    ("UPDATE t SET a = id WHERE id % 100 <> 7; UPDATE t SET a = 5 WHERE id IN (6, 8); ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t ADD CONSTRAINT k UNIQUE (id)", "ALTER TABLE t ADD CONSTRAINT pk PRIMARY KEY (a)", "ALTER TABLE t DROP CONSTRAINT pk, ALTER a DROP NOT NULL", "unique", None, 2),
+    ("UPDATE t SET a = id WHERE id % 100 <> 7; UPDATE t SET a = 5 WHERE id IN (6, 8)", "ALTER TABLE t DROP CONSTRAINT t_pkey, ADD CONSTRAINT pk PRIMARY KEY (a)", "ALTER TABLE t DROP CONSTRAINT pk, ALTER a DROP NOT NULL, ADD CONSTRAINT t_pkey PRIMARY KEY (id)", "unique", None, 2),
     (r#"UPDATE t SET s = '{}'; UPDATE t SET s = ' ' WHERE id < 4; UPDATE t SET s = '{"a": "\u0000"}' WHERE id = 9"#, "ALTER TABLE t ALTER s TYPE jsonb USING s::jsonb", "ALTER TABLE t ALTER s TYPE text", "cast", Some("s"), 4),
 ];
 

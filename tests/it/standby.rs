@@ -23,7 +23,9 @@ impl Standby {
         let owner = primary.folder().metadata().unwrap();
         chown(folder.path(), Some(owner.uid()), Some(owner.gid())).unwrap();
         let data = folder.path().join("data");
-        let mut copy = owned(&binaries.program("pg_basebackup"), &owner);
+        // Beside the server itself: PATH may know only links to some of its programs.
+        let program = binaries.program("postgres").canonicalize().unwrap().with_file_name("pg_basebackup");
+        let mut copy = owned(&program, &owner);
         let copied =
             copy.args(["-U", "postgres", "-R", "-X", "stream", "-c", "fast", "-h"]).arg(primary.folder()).arg("-D").arg(&data);
         let copied = copied.output().unwrap();
