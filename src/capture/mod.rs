@@ -15,12 +15,14 @@ mod seen;
 mod shape;
 mod table;
 mod trigger;
+mod waiting;
 
 use std::time::SystemTime;
 
 pub use outbox::{Backlog, Outbox, Reading};
 pub use shape::{Shape, obstacles};
 pub use table::{CapturedTable, altered, forget_changes, install, installed, remove};
+pub use waiting::{Alarm, Waiting, waiting};
 
 use crate::terms::Finding;
 

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::worker::{Batch, Setup, Worker};
 use crate::capture::Backlog;
+use crate::pg::Snapshot;
 
 /// Keeps green equal to what the projections give at a snapshot of blue. There is one at a time per run.
 pub struct Follower {
@@ -18,6 +19,7 @@ pub struct Follower {
 enum Order {
     Batch(oneshot::Sender<anyhow::Result<Batch>>),
     Backlog(oneshot::Sender<anyhow::Result<Backlog>>),
+    Release(Snapshot),
 }
 
 impl Follower {
@@ -51,6 +53,11 @@ impl Follower {
         self.ask(Order::Batch).await
     }
 
+    /// Takes a batch's snapshot back: the next batch reads in its session, which knows the catalog already.
+    pub fn release(&mut self, at: Snapshot) {
+        let _ = self.orders.send(Order::Release(at)); // an error: the thread ended, and the session with it
+    }
+
     /// How much waits in the outbox.
     ///
     /// # Errors
@@ -82,6 +89,7 @@ async fn serve(setup: Setup, opened: oneshot::Sender<anyhow::Result<()>>, mut in
         match order {
             Order::Batch(answer) => drop(answer.send(worker.batch().await)),
             Order::Backlog(answer) => drop(answer.send(worker.outbox().backlog().await)),
+            Order::Release(at) => worker.release(at).await,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a follower does, on its own thread.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,7 +10,8 @@ use tokio_postgres::SimpleQueryMessage;
 use super::Refused;
 use super::apply::Apply;
 use super::green::Green;
-use super::pending::{Pending, paths};
+use super::path::Paths;
+use super::pending::{Pending, Staged};
 use crate::capture::{Outbox, Piece, Reading};
 use crate::pg::{Opener, Session, Snapshot};
 use crate::projection::{Bound, Target, captured};
@@ -64,9 +65,11 @@ pub(super) struct Worker {
     outbox: Outbox,
     /// How revocations are told, when the run captures them.
     rules: Option<Rules>,
-    paths: Vec<Vec<super::pending::Path>>,
+    paths: Paths,
     green: Option<OnGreen>,
     walker: Option<Session>,
+    /// That of an earlier batch's snapshot.
+    spare: Option<Session>,
 }
 
 /// The session that changes green. It holds the lock that keeps other followers of the run away.
@@ -74,7 +77,7 @@ struct OnGreen {
     session: Session,
     described: Green,
     since: String,
-    staged: BTreeSet<usize>,
+    staged: Staged,
 }
 
 /// One step of green.
@@ -101,10 +104,10 @@ impl Worker {
         let Some(outbox) = Outbox::open(setup.blue.clone(), &setup.run).await? else {
             return Err(refused("blue", "captures nothing for this run", "put a `start_capture` step before the copy").into());
         };
-        let paths = paths(&bound, &outbox)?;
+        let paths = Paths::new(&bound, &outbox)?;
         let blue = setup.blue.open().await?;
         let rules = stored_rules(&blue, &setup.run).await?;
-        let mut follower = Self { setup, bound, outbox, rules, paths, green: None, walker: None };
+        let mut follower = Self { setup, bound, outbox, rules, paths, green: None, walker: None, spare: None };
         let green = follower.connect().await?;
         let before = captured_before(&blue, &follower.setup.run, &green.since).await?;
         let left_out = uncovered(&green.session, &follower.setup.run, &follower.bound).await?;
@@ -139,6 +142,11 @@ impl Worker {
         Ok(batch)
     }
 
+    /// Takes a snapshot's session back.
+    pub async fn release(&mut self, at: Snapshot) {
+        self.spare = at.release().await.ok(); // one that is gone is opened anew
+    }
+
     async fn connect(&self) -> anyhow::Result<OnGreen> {
         let session = self.setup.green.open().await?;
         session.batch_execute("SET jit = off; SET row_security = off; SET statement_timeout = 0; SET lock_timeout = 0").await?;
@@ -148,7 +156,7 @@ impl Worker {
             return Err(refused("green", "has no watermark: no copy of this run is complete", "run the copy first").into());
         };
         let described = Green::read(&session, &self.setup.bound).await?;
-        Ok(OnGreen { session, described, since: row.get(0), staged: BTreeSet::new() })
+        Ok(OnGreen { session, described, since: row.get(0), staged: Staged::new() })
     }
 
     async fn work(&mut self, green: &mut OnGreen) -> anyhow::Result<Batch> {
@@ -204,9 +212,12 @@ impl Worker {
     }
 
     /// A snapshot in which captured tables can be read.
-    async fn snapshot(&self) -> anyhow::Result<Snapshot> {
+    async fn snapshot(&mut self) -> anyhow::Result<Snapshot> {
         for _ in 0..50 {
-            let at = Snapshot::export(self.setup.blue.clone()).await?;
+            let at = match self.spare.take().filter(|session| !session.is_closed()) {
+                Some(session) => Snapshot::export_in(session, self.setup.blue.clone()).await?,
+                None => Snapshot::export(self.setup.blue.clone()).await?,
+            };
             at.session().batch_execute("SET LOCAL plan_cache_mode = force_custom_plan").await?;
             if self.outbox.check(&at).await? == Reading::Faithful {
                 return Ok(at);
