@@ -7,11 +7,10 @@ use clap::Args;
 
 use super::databases::DatabaseArgs;
 use super::{Format, PlanArgs, print_json, text};
-use crate::capture::{Alarm, Waiting};
 use crate::engine;
-use crate::follow::distance;
 use crate::journal::{Direction, Journal, State};
 use crate::plan::{self, Plan};
+use crate::step::{Alarm, Behind, distance};
 use crate::terms::{Exit, RunId, Side};
 
 #[derive(Debug, Args)]
@@ -88,7 +87,7 @@ pub(super) async fn status(args: &StatusArgs, format: Format) -> anyhow::Result<
 }
 
 /// How far green is behind; `None` when nothing is captured.
-async fn following(args: &StatusArgs, plan: &Plan, run: &RunId) -> anyhow::Result<Option<Waiting>> {
+async fn following(args: &StatusArgs, plan: &Plan, run: &RunId) -> anyhow::Result<Option<Behind>> {
     if !plan.steps().iter().any(|step| step.kind == "start_capture") {
         return Ok(None);
     }
@@ -101,7 +100,7 @@ async fn following(args: &StatusArgs, plan: &Plan, run: &RunId) -> anyhow::Resul
     tokio::time::timeout(PATIENCE, asked).await.with_context(|| format!("no answer within {} s", PATIENCE.as_secs()))?
 }
 
-fn document(following: &anyhow::Result<Option<Waiting>>) -> serde_json::Value {
+fn document(following: &anyhow::Result<Option<Behind>>) -> serde_json::Value {
     match following {
         Ok(None) => serde_json::Value::Null,
         Ok(Some(waiting)) => serde_json::json!({
@@ -113,7 +112,7 @@ fn document(following: &anyhow::Result<Option<Waiting>>) -> serde_json::Value {
     }
 }
 
-fn line(following: &anyhow::Result<Option<Waiting>>) -> String {
+fn line(following: &anyhow::Result<Option<Behind>>) -> String {
     let waiting = match following {
         Ok(None) => return String::new(),
         Ok(Some(waiting)) => waiting,

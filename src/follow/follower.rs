@@ -19,7 +19,7 @@ pub struct Follower {
 enum Order {
     Batch(oneshot::Sender<anyhow::Result<Batch>>),
     Backlog(oneshot::Sender<anyhow::Result<Backlog>>),
-    Release(Snapshot),
+    Release(Box<Snapshot>),
 }
 
 impl Follower {
@@ -55,7 +55,7 @@ impl Follower {
 
     /// Takes a batch's snapshot back: the next batch reads in its session, which knows the catalog already.
     pub fn release(&mut self, at: Snapshot) {
-        let _ = self.orders.send(Order::Release(at)); // an error: the thread ended, and the session with it
+        let _ = self.orders.send(Order::Release(Box::new(at))); // an error: the thread ended, and the session with it
     }
 
     /// How much waits in the outbox.
@@ -89,7 +89,7 @@ async fn serve(setup: Setup, opened: oneshot::Sender<anyhow::Result<()>>, mut in
         match order {
             Order::Batch(answer) => drop(answer.send(worker.batch().await)),
             Order::Backlog(answer) => drop(answer.send(worker.outbox().backlog().await)),
-            Order::Release(at) => worker.release(at).await,
+            Order::Release(at) => worker.release(*at).await,
         }
     }
 }
