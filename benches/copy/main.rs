@@ -5,6 +5,7 @@
 //! schema by `pg_dump`. Ratios are medians: above 1 crossfade took less time.
 
 mod data;
+mod family;
 mod measure;
 mod ways;
 

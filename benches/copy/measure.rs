@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::family::family_rss;
+
 /// What one clone cost its client programs.
 #[derive(Debug, Clone, Copy)]
 pub struct Cost {
@@ -59,20 +61,6 @@ fn children_cpu() -> f64 {
     let after = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     let fields: Vec<f64> = after.split_whitespace().skip(13).take(2).filter_map(|field| field.parse().ok()).collect();
     fields.iter().sum::<f64>() / 100.0
-}
-
-/// The resident memory of a process and everything below it, in bytes.
-fn family_rss(root: u32) -> u64 {
-    let mut family = vec![root];
-    let mut sum = 0;
-    while let Some(pid) = family.pop() {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        sum += rss.and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024;
-        let below = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        family.extend(below.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
-    }
-    sum
 }
 
 /// The middle value; of an even number the upper one.

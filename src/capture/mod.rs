@@ -23,6 +23,7 @@ mod slot;
 mod stream;
 mod table;
 mod trigger;
+mod waiting;
 
 use std::time::SystemTime;
 
@@ -33,6 +34,7 @@ pub use slot::{
     slot_name, slot_obstacles, slot_state,
 };
 pub use table::{CapturedTable, altered, forget_changes, install, installed, remove};
+pub use waiting::{Alarm, Waiting, waiting};
 
 use crate::terms::Finding;
 

@@ -23,6 +23,12 @@ use crate::terms::RunId;
 /// Rows of a [`Piece`], and rows that one statement of a purge removes.
 const MANY: usize = 20_000;
 
+/// Rows that a purge takes along the index; beyond them it goes block by block.
+const WALL: u64 = 2 * MANY as u64;
+
+/// Blocks of the outbox that one statement of such a purge reads: some ten thousand rows.
+const BLOCKS: i64 = 256;
+
 /// The changes of one run that are known and that nobody purged yet.
 pub struct Outbox {
     blue: Opener,
@@ -229,9 +235,35 @@ impl Outbox {
                     Some(last) if count.unsigned_abs() == MANY as u64 => from = format!(" AND transaction >= '{last}'"),
                     _ => break,
                 }
+                if removed >= WALL {
+                    removed += self.purge_by_blocks(&session, &range).await?;
+                    break;
+                }
             }
         }
         *purge = Purge { session: Some(session), done: Some(to) };
+        Ok(removed)
+    }
+
+    /// Removes the rest of a range block by block: a walk along the index would pass again and again over rows that are dead and
+    /// that a snapshot still keeps.
+    async fn purge_by_blocks(&self, session: &Session, range: &str) -> anyhow::Result<u64> {
+        let size = "SELECT pg_relation_size('crossfade.outbox') / current_setting('block_size')::bigint, \
+                           current_setting('server_version_num')::int >= 140000";
+        let row = session.query_one(size, &[]).await?;
+        let (blocks, by_range): (i64, bool) = (row.get(0), row.get(1));
+        // Before PostgreSQL 14 a range of blocks is read by reading the whole table: one statement does it then.
+        let step = if by_range { BLOCKS } else { blocks.max(1) };
+        let (ids, mut removed, mut first) = (self.ids(), 0, 0);
+        while first < blocks {
+            let statement = format!(
+                "DELETE FROM crossfade.outbox WHERE ctid >= '({first},0)'::tid AND ctid < '({},0)'::tid \
+                 AND captured = ANY ($1) AND {range}",
+                first + step
+            );
+            removed += session.execute(&statement, &[&ids]).await.context("purging the outbox on blue")?;
+            first += step;
+        }
         Ok(removed)
     }
 

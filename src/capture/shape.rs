@@ -17,6 +17,8 @@ pub struct Shape {
     pub columns: Vec<Ident>,
     /// The columns whose change counts beside these; `None`: any.
     pub watch: Option<Vec<Ident>>,
+    /// Whether a TRUNCATE records the keys of every row that it removes, as a DELETE would: for those who must know each.
+    pub rows_of_truncate: bool,
     /// The columns of a unique index over NOT NULL columns.
     identity: Option<Vec<Ident>>,
     /// Every column of the table.
@@ -91,6 +93,7 @@ impl Shape {
             oid: target.oid,
             columns: captured.columns.clone(),
             watch: captured.watch.clone(),
+            rows_of_truncate: false,
             identity: identity.map(|columns| columns.iter().map(Ident::new).collect()),
             all,
         };

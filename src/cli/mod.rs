@@ -99,7 +99,7 @@ enum Command {
         after_help = "Examples:\n  crossfade follow PLAN                       beside a run that waits, until Ctrl-C\n  crossfade follow PLAN --until-caught-up     once: what is committed now is on green then"
     )]
     Follow(follow::FollowArgs),
-    /// Say where a run stands
+    /// Say where a run stands, and how far green is behind blue while it follows
     #[command(after_help = "Examples:\n  crossfade status PLAN\n  crossfade status PLAN --format json")]
     Status(status::StatusArgs),
     /// Say what a run did
@@ -193,7 +193,7 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Run(args) => run::run(args, cli.format, cli.quiet).await,
         Command::Cutover(args) => cutover::cutover(args, cli.format, cli.quiet).await,
         Command::Follow(args) => follow::follow(args, cli.format, cli.quiet).await,
-        Command::Status(args) => status::status(args, cli.format),
+        Command::Status(args) => status::status(args, cli.format).await,
         Command::Report(args) => report::report(args, cli.format),
         Command::Rollback(args) => rollback::rollback(args, cli.format, cli.quiet).await,
         Command::Revocations(args) => revocations::revocations(args, cli.format).await,

@@ -1,20 +1,30 @@
 //! `crossfade status PLAN`.
 
+use std::time::Duration;
+
+use anyhow::Context;
 use clap::Args;
 
+use super::databases::DatabaseArgs;
 use super::{Format, PlanArgs, print_json, text};
 use crate::engine;
 use crate::journal::{Direction, Journal, State};
-use crate::plan;
-use crate::terms::Exit;
+use crate::plan::{self, Plan};
+use crate::step::{Alarm, Behind, distance};
+use crate::terms::{Exit, RunId, Side};
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
     #[command(flatten)]
     plan: PlanArgs,
+    #[command(flatten)]
+    databases: DatabaseArgs,
 }
 
-pub(super) fn status(args: &StatusArgs, format: Format) -> anyhow::Result<Exit> {
+/// So long the databases may take to say how far green is behind: the rest is known without them.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) async fn status(args: &StatusArgs, format: Format) -> anyhow::Result<Exit> {
     let plan = plan::load(&args.plan.plan)?;
     let Some(run) = engine::latest_run(&args.plan.state, plan.name())? else {
         match format {
@@ -30,6 +40,7 @@ pub(super) fn status(args: &StatusArgs, format: Format) -> anyhow::Result<Exit> 
     };
     let lines = Journal::read(&args.plan.state.join(plan.name()).join(run.as_str()))?;
     let state = State::of(&lines).map_err(|why| anyhow::anyhow!(why))?;
+    let following = following(args, &plan, &run).await;
     if format == Format::Json {
         let steps: Vec<_> = plan
             .steps()
@@ -41,7 +52,7 @@ pub(super) fn status(args: &StatusArgs, format: Format) -> anyhow::Result<Exit> 
             .collect();
         print_json(&serde_json::json!({
             "run": run, "plan": plan.name(), "direction": state.direction, "finished": state.finished,
-            "plan_changes": engine::plan_changes(&state, &plan), "steps": steps,
+            "plan_changes": engine::plan_changes(&state, &plan), "steps": steps, "follow": document(&following),
         }))?;
         return Ok(Exit::Done);
     }
@@ -59,6 +70,7 @@ pub(super) fn status(args: &StatusArgs, format: Format) -> anyhow::Result<Exit> 
             out += &format!("            stopped: {failure}\n");
         }
     }
+    out += &line(&following);
     for change in engine::plan_changes(&state, &plan) {
         out += &format!("the plan has changed since: {change}\n");
     }
@@ -72,4 +84,52 @@ pub(super) fn status(args: &StatusArgs, format: Format) -> anyhow::Result<Exit> 
     };
     text::print(&out)?;
     Ok(Exit::Done)
+}
+
+/// How far green is behind; `None` when nothing is captured.
+async fn following(args: &StatusArgs, plan: &Plan, run: &RunId) -> anyhow::Result<Option<Behind>> {
+    if !plan.steps().iter().any(|step| step.kind == "start_capture") {
+        return Ok(None);
+    }
+    let databases = args.databases.resolve(plan)?;
+    let (Some(blue), Some(green)) = (databases.get(&Side::Blue), databases.get(&Side::Green)) else { return Ok(None) };
+    let asked = async {
+        let (blue, green) = (blue.connect("crossfade/status").await?, green.connect("crossfade/status").await?);
+        distance(&blue, &green, run).await
+    };
+    tokio::time::timeout(PATIENCE, asked).await.with_context(|| format!("no answer within {} s", PATIENCE.as_secs()))?
+}
+
+fn document(following: &anyhow::Result<Option<Behind>>) -> serde_json::Value {
+    match following {
+        Ok(None) => serde_json::Value::Null,
+        Ok(Some(waiting)) => serde_json::json!({
+            "lag_rows": waiting.rows, "lag_rows_estimated": waiting.bytes.is_none(), "lag_bytes": waiting.bytes,
+            "lag_seconds": waiting.age.as_secs_f64(), "outbox_bytes": waiting.outbox, "outbox_alarm_bytes": waiting.limit,
+            "outbox_alarm": Alarm::of(waiting.outbox, waiting.limit),
+        }),
+        Err(error) => serde_json::json!({ "unknown": crate::pg::explain(error) }),
+    }
+}
+
+fn line(following: &anyhow::Result<Option<Behind>>) -> String {
+    let waiting = match following {
+        Ok(None) => return String::new(),
+        Ok(Some(waiting)) => waiting,
+        Err(error) => return format!("follow: unknown: {}\n", crate::pg::explain(error)),
+    };
+    let rows = match waiting.bytes {
+        Some(bytes) => format!("{} changed rows ({bytes} bytes)", waiting.rows),
+        None => format!("about {} changed rows", waiting.rows),
+    };
+    let mut out = format!(
+        "follow: green is {rows} and {:.1} s behind blue; the outbox takes {} bytes on disk, outbox_alarm is {}\n",
+        waiting.age.as_secs_f64(),
+        waiting.outbox,
+        waiting.limit
+    );
+    if let Some(text) = Alarm::of(waiting.outbox, waiting.limit).text(waiting.outbox, waiting.limit) {
+        out += &format!("{text}\n");
+    }
+    out
 }

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::worker::{Batch, Extent, Setup, Worker};
 use crate::capture::Backlog;
+use crate::pg::Snapshot;
 
 /// Keeps green equal to what the projections give at a snapshot of blue. There is one at a time per run.
 pub struct Follower {
@@ -19,6 +20,7 @@ enum Order {
     Batch(oneshot::Sender<anyhow::Result<Batch>>),
     Anew(oneshot::Sender<anyhow::Result<Batch>>),
     Backlog(oneshot::Sender<anyhow::Result<Backlog>>),
+    Release(Box<Snapshot>),
 }
 
 impl Follower {
@@ -61,6 +63,11 @@ impl Follower {
         self.ask(Order::Anew).await
     }
 
+    /// Takes a batch's snapshot back: the next batch reads in its session, which knows the catalog already.
+    pub fn release(&mut self, at: Snapshot) {
+        let _ = self.orders.send(Order::Release(Box::new(at))); // an error: the thread ended, and the session with it
+    }
+
     /// How much waits in the outbox.
     ///
     /// # Errors
@@ -93,6 +100,7 @@ async fn serve(setup: Setup, opened: oneshot::Sender<anyhow::Result<()>>, mut in
             Order::Batch(answer) => drop(answer.send(worker.batch(Extent::Changed).await)),
             Order::Anew(answer) => drop(answer.send(worker.batch(Extent::Everything).await)),
             Order::Backlog(answer) => drop(answer.send(worker.outbox().backlog().await)),
+            Order::Release(at) => worker.release(*at).await,
         }
     }
 }

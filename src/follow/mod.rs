@@ -6,15 +6,18 @@
 //! anywhere is simply done again from the watermark that green tells.
 
 mod apply;
+mod distance;
 mod follower;
 mod green;
 mod lag;
 mod order;
+mod path;
 mod pending;
 mod stage;
 mod statement;
 mod worker;
 
+pub use distance::distance;
 pub use follower::Follower;
 pub use green::obstacles;
 pub use lag::Figures;

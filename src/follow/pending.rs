@@ -1,16 +1,16 @@
 //! From changed keys to staged rows.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use anyhow::Context;
-use futures_util::TryStreamExt;
-use tokio_postgres::types::Type;
+use futures_util::future::try_join_all;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{RowStream, Statement};
 
-use super::Refused;
 use super::green::Green;
+use super::path::{Path, Paths};
 use super::stage::{Columns, Form, stage};
-use super::worker::uncaptured;
-use crate::capture::Outbox;
 use crate::pg::Session;
 use crate::projection::{Blocks, Bound};
 
@@ -19,46 +19,6 @@ type Key = Vec<String>;
 
 /// So many driving keys of a source are gathered before their rows are derived.
 const MANY: usize = 10_000;
-
-/// The way from a change of a captured table to a source.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Path {
-    /// The projection.
-    projection: usize,
-    /// The source.
-    source: usize,
-    /// The rule of it.
-    rule: usize,
-    /// Where the rule's columns are among the captured ones.
-    columns: Vec<usize>,
-}
-
-/// Per captured table, in the outbox's order, the ways to all sources.
-///
-/// # Errors
-/// [`Refused`] when something needed is not captured.
-pub(super) fn paths(bound: &[Bound], outbox: &Outbox) -> anyhow::Result<Vec<Vec<Path>>> {
-    let findings = uncaptured(bound, outbox.tables());
-    if !findings.is_empty() {
-        return Err(Refused { findings }.into());
-    }
-    let mut all = Vec::new();
-    for table in outbox.tables() {
-        let mut paths = Vec::new();
-        for (projection, bound) in bound.iter().enumerate() {
-            for (source, from) in bound.sources.iter().enumerate() {
-                for (rule, way) in from.rules.iter().enumerate().filter(|(_, rule)| rule.table == table.table) {
-                    let place = |name| table.columns.iter().position(|column| column == name);
-                    let columns: Option<Vec<usize>> = way.by.iter().map(|column| place(&column.name)).collect();
-                    let columns = columns.context("a captured table lost a column")?;
-                    paths.push(Path { projection, source, rule, columns });
-                }
-            }
-        }
-        all.push(paths);
-    }
-    Ok(all)
-}
 
 /// The projections that a batch touches, each with what must be done before its rows are used.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,15 +31,32 @@ pub(super) struct Used {
     pub several: BTreeSet<usize>,
 }
 
+/// How rows get into the staging tables of a projection.
+pub(super) struct Into {
+    keys: Statement,
+    rows: Statement,
+}
+
+/// The projections whose staging tables are there, in a session of green.
+pub(super) type Staged = BTreeMap<usize, Into>;
+
+/// So many values of rules are gathered before blue is asked where they lead.
+const WALKED: usize = 5_000;
+
+/// So many questions are on their way at a time: nobody waits for the way there and back of each.
+const AHEAD: usize = 8;
+
 /// Driving keys of a batch, gathered until their rows are derived and staged.
 pub(super) struct Pending<'a> {
     bound: &'a [Bound],
-    paths: &'a [Vec<Path>],
+    paths: &'a Paths,
     blue: &'a Session,
     walker: &'a Session,
     green: &'a Session,
     described: &'a Green,
-    staged: &'a mut BTreeSet<usize>,
+    staged: &'a mut Staged,
+    /// Values of rules, not yet walked from.
+    walks: Vec<(&'a Path, Columns)>,
     keys: Vec<Vec<HashSet<Key>>>,
     flushed: HashSet<(usize, usize)>,
     whole: BTreeSet<usize>,
@@ -90,12 +67,12 @@ pub(super) struct Pending<'a> {
 impl<'a> Pending<'a> {
     pub fn new(
         bound: &'a [Bound],
-        paths: &'a [Vec<Path>],
+        paths: &'a Paths,
         blue: &'a Session,
         walker: &'a Session,
         green: &'a Session,
         described: &'a Green,
-        staged: &'a mut BTreeSet<usize>,
+        staged: &'a mut Staged,
     ) -> Self {
         let keys = bound.iter().map(|bound| vec![HashSet::new(); bound.sources.len()]).collect();
         Self {
@@ -106,6 +83,7 @@ impl<'a> Pending<'a> {
             green,
             described,
             staged,
+            walks: Vec::new(),
             keys,
             flushed: HashSet::new(),
             whole: BTreeSet::new(),
@@ -116,12 +94,12 @@ impl<'a> Pending<'a> {
 
     /// Takes in changed keys of a captured table; see [`crate::capture::Piece`].
     pub async fn rows(&mut self, table: usize, keys: Vec<Vec<Option<String>>>, moved: bool) -> anyhow::Result<()> {
-        for path in &self.paths[table] {
+        for path in &self.paths.from[table] {
             let rule = &self.bound[path.projection].sources[path.source].rules[path.rule];
             if self.whole.contains(&path.projection) || !(moved || rule.any_update()) {
                 continue;
             }
-            let mut seen = HashSet::new();
+            let mut seen = HashSet::with_capacity(keys.len());
             let mut columns: Columns = vec![Vec::new(); path.columns.len()];
             for key in &keys {
                 let by: Vec<Option<&String>> = path.columns.iter().map(|place| key[*place].as_ref()).collect();
@@ -131,14 +109,15 @@ impl<'a> Pending<'a> {
                     }
                 }
             }
-            self.walk(path, columns).await?;
+            self.walks.push((path, columns));
         }
-        Ok(())
+        let waiting: usize = self.walks.iter().map(|(_, columns)| columns.first().map_or(0, Vec::len)).sum();
+        if waiting >= WALKED { self.walk().await } else { Ok(()) }
     }
 
     /// All rows of a captured table went: every row that could lean on one is derived anew.
     pub async fn truncated(&mut self, table: usize) -> anyhow::Result<()> {
-        let places: BTreeSet<usize> = self.paths[table].iter().map(|path| path.projection).collect();
+        let places: BTreeSet<usize> = self.paths.from[table].iter().map(|path| path.projection).collect();
         for place in places {
             if !self.whole.insert(place) {
                 continue;
@@ -149,11 +128,10 @@ impl<'a> Pending<'a> {
             let bound = &self.bound[place];
             for (source, from) in bound.sources.iter().enumerate() {
                 self.keys[place][source].clear();
-                let form = form(bound, source)?;
-                let rows = as_text(bound, bound.rows(from, Blocks::ALL));
-                stage(self.blue, &rows, None, self.green, &self.described.rows_into(place), form)
-                    .await
-                    .with_context(|| what(bound, source))?;
+                let query = as_text(bound, bound.rows(from, Blocks::ALL));
+                let rows = self.blue.query_typed_raw::<&str, _>(&query, []).await.with_context(|| what(bound, source))?;
+                let Into { rows: into, .. } = &self.staged[&place];
+                stage(rows, self.green, into, form(bound, source)?).await.with_context(|| what(bound, source))?;
             }
         }
         Ok(())
@@ -161,35 +139,45 @@ impl<'a> Pending<'a> {
 
     /// Derives what is left; gives the projections that have something staged. Green is in a transaction then.
     pub async fn finish(mut self) -> anyhow::Result<Used> {
-        for place in 0..self.bound.len() {
-            for source in 0..self.bound[place].sources.len() {
-                self.flush(place, source).await?;
-            }
-        }
+        self.walk().await?;
+        let every = |place: usize| (0..self.bound[place].sources.len()).map(move |source| (place, source));
+        let sources: Vec<(usize, usize)> = (0..self.bound.len()).flat_map(every).collect();
+        self.flush(&sources).await?;
         self.begin().await?;
         Ok(self.used)
     }
 
-    /// From the values of a rule's columns to driving keys.
-    async fn walk(&mut self, path: &Path, columns: Columns) -> anyhow::Result<()> {
-        let bound = &self.bound[path.projection];
-        let source = &bound.sources[path.source];
-        let Some(statement) = bound.driving_keys(source, &source.rules[path.rule]) else {
-            let count = columns.first().map_or(0, Vec::len);
-            for row in 0..count {
-                let key: Option<Key> = columns.iter().map(|column| column[row].clone()).collect();
-                self.add(path, key).await?;
-            }
-            return Ok(());
+    /// From the values of rules to driving keys.
+    async fn walk(&mut self) -> anyhow::Result<()> {
+        let walks = std::mem::take(&mut self.walks);
+        let (bound, walker) = (self.bound, self.walker);
+        let ask = async |(path, columns): (&'a Path, Columns)| {
+            let from = &bound[path.projection];
+            let source = &from.sources[path.source];
+            let rule = &source.rules[path.rule];
+            let explained = || format!("{}: which rows changes of {} concern", what(from, path.source), rule.table.plain());
+            let Some(statement) = from.driving_keys(source, rule) else { return anyhow::Ok((path, Err(columns))) };
+            let parameters: Vec<(&Vec<Option<String>>, Type)> = columns.iter().map(|column| (column, Type::TEXT_ARRAY)).collect();
+            let rows = walker.query_typed_raw(&statement, parameters).await.with_context(explained)?;
+            Ok((path, Ok(rows)))
         };
-        let parameters: Vec<(&Vec<Option<String>>, Type)> = columns.iter().map(|column| (column, Type::TEXT_ARRAY)).collect();
-        let explained =
-            || format!("{}: which rows changes of {} concern", what(bound, path.source), source.rules[path.rule].table.plain());
-        let walker = self.walker;
-        let mut rows = Box::pin(walker.query_typed_raw(&statement, parameters).await.with_context(explained)?);
-        while let Some(row) = rows.try_next().await.with_context(explained)? {
-            let key: Result<Option<Key>, _> = (0..row.len()).map(|place| row.try_get(place)).collect();
-            self.add(path, key?).await?;
+        let mut answers = std::pin::pin!(stream::iter(walks).map(ask).buffered(AHEAD));
+        while let Some((path, answer)) = answers.try_next().await? {
+            match answer {
+                Err(columns) => {
+                    for row in 0..columns.first().map_or(0, Vec::len) {
+                        let key: Option<Key> = columns.iter().map(|column| column[row].clone()).collect();
+                        self.add(path, key).await?;
+                    }
+                }
+                Ok(rows) => {
+                    let mut rows = Box::pin(rows);
+                    while let Some(row) = rows.try_next().await.with_context(|| what(&bound[path.projection], path.source))? {
+                        let key: Result<Option<Key>, _> = (0..row.len()).map(|place| row.try_get(place)).collect();
+                        self.add(path, key?).await?;
+                    }
+                }
+            }
         }
         Ok(())
     }
@@ -197,14 +185,12 @@ impl<'a> Pending<'a> {
     /// Adds one driving key, for every source to which it names a row. A key with NULL names none.
     async fn add(&mut self, path: &Path, key: Option<Key>) -> anyhow::Result<()> {
         let Some(key) = key else { return Ok(()) };
-        let bound = &self.bound[path.projection];
-        if bound.sources.len() > 1 {
-            for other in (0..bound.sources.len()).filter(|other| *other != path.source) {
-                if let Some(places) = bound.same_key(&bound.sources[path.source], &bound.sources[other]) {
-                    let same = places.iter().map(|place| key[*place].clone()).collect();
-                    self.keys[path.projection][other].insert(same);
-                    self.full(path.projection, other).await?;
-                }
+        let paths = self.paths;
+        for (other, places) in paths.same[path.projection][path.source].iter().enumerate() {
+            if let Some(places) = places {
+                let same = places.iter().map(|place| key[*place].clone()).collect();
+                self.keys[path.projection][other].insert(same);
+                self.full(path.projection, other).await?;
             }
         }
         self.keys[path.projection][path.source].insert(key);
@@ -212,43 +198,81 @@ impl<'a> Pending<'a> {
     }
 
     async fn full(&mut self, place: usize, source: usize) -> anyhow::Result<()> {
-        if self.keys[place][source].len() >= MANY { self.flush(place, source).await } else { Ok(()) }
+        if self.keys[place][source].len() >= MANY { self.flush(&[(place, source)]).await } else { Ok(()) }
     }
 
-    /// Derives and stages the rows of the gathered driving keys of a source.
-    async fn flush(&mut self, place: usize, source: usize) -> anyhow::Result<()> {
-        let keys = std::mem::take(&mut self.keys[place][source]);
-        if keys.is_empty() {
-            return Ok(());
-        }
-        self.prepare(place).await?;
-        if !self.flushed.insert((place, source)) {
-            self.used.repeated.insert(place);
-        }
-        let bound = &self.bound[place];
-        let from = &bound.sources[source];
-        let mut columns: Columns = vec![Vec::with_capacity(keys.len()); from.driving.len()];
-        for key in keys {
-            for (column, value) in columns.iter_mut().zip(key) {
-                column.push(Some(value));
+    /// Derives and stages the rows of the gathered driving keys of these sources.
+    async fn flush(&mut self, sources: &[(usize, usize)]) -> anyhow::Result<()> {
+        let (mut queries, mut keys) = (Vec::new(), Vec::new());
+        for (place, source) in sources.iter().copied() {
+            let gathered = std::mem::take(&mut self.keys[place][source]);
+            if gathered.is_empty() {
+                continue;
             }
+            self.prepare(place).await?;
+            if !self.flushed.insert((place, source)) {
+                self.used.repeated.insert(place);
+            }
+            let bound = &self.bound[place];
+            let from = &bound.sources[source];
+            let mut columns: Columns = vec![Vec::with_capacity(gathered.len()); from.driving.len()];
+            for key in gathered {
+                for (column, value) in columns.iter_mut().zip(key) {
+                    column.push(Some(value));
+                }
+            }
+            let columns = std::sync::Arc::new(columns);
+            let Into { keys: keys_into, rows: rows_into } = &self.staged[&place];
+            let form = form(bound, source)?;
+            let mut ask =
+                |query, into: &Statement, form| queries.push((place, source, query, columns.clone(), into.clone(), form));
+            match &self.paths.direct[place][source] {
+                Some(direct) => {
+                    let types = direct.iter().map(|driving| from.driving[*driving].of_type.as_str());
+                    keys.push((self.described.stage_keys(place, types), direct, columns.clone()));
+                }
+                None => ask(as_text_of(bound, &bound.dirty_keys(from), &bound.key), keys_into, Form { tag: None, ..form }),
+            }
+            ask(as_text(bound, bound.dirty_rows(from)), rows_into, form);
         }
-        let form = form(bound, source)?;
-        let keys = as_text_of(bound, &bound.dirty_keys(from), &bound.key);
-        let (keys_into, rows_into) = (self.described.keys_into(place), self.described.rows_into(place));
-        stage(self.blue, &keys, Some(&columns), self.green, &keys_into, Form { tag: None, ..form })
-            .await
-            .with_context(|| what(bound, source))?;
-        let rows = as_text(bound, bound.dirty_rows(from));
-        stage(self.blue, &rows, Some(&columns), self.green, &rows_into, form).await.with_context(|| what(bound, source))?;
+        let (bound, blue, green) = (self.bound, self.blue, self.green);
+        // Sent before the first COPY begins: answers come in the order of the questions.
+        let keys = keys.iter().map(async |(statement, direct, columns)| {
+            let parameters: Vec<(&(dyn ToSql + Sync), Type)> =
+                direct.iter().map(|place| (&columns[*place] as &(dyn ToSql + Sync), Type::TEXT_ARRAY)).collect();
+            green.execute_typed(statement, &parameters).await.context("green refuses a key that blue's change gives")
+        });
+        let ask =
+            async |(place, source, query, columns, into, form): (_, _, String, std::sync::Arc<Columns>, Statement, Form)| {
+                let explained = || what(&bound[place], source);
+                let parameters: Vec<(&Vec<Option<String>>, Type)> =
+                    columns.iter().map(|column| (column, Type::TEXT_ARRAY)).collect();
+                let rows: RowStream =
+                    blue.query_typed_raw(&query, parameters).await.context("read on blue").with_context(explained)?;
+                anyhow::Ok((place, source, rows, into, form))
+            };
+        let rows = async {
+            let mut answers = std::pin::pin!(stream::iter(queries).map(ask).buffered(AHEAD));
+            while let Some((place, source, rows, into, form)) = answers.try_next().await? {
+                stage(rows, green, &into, form).await.with_context(|| what(&bound[place], source))?;
+            }
+            Ok(())
+        };
+        tokio::try_join!(try_join_all(keys), rows)?;
         Ok(())
     }
 
     /// Begins the transaction of the batch, and makes a projection's staging tables where they are missing.
     async fn prepare(&mut self, place: usize) -> anyhow::Result<()> {
         self.begin().await?;
-        if self.staged.insert(place) {
+        if !self.staged.contains_key(&place) {
             self.green.batch_execute(&self.described.create_stage(place)).await.context("staging on green")?;
+            let format = if self.bound[place].binary { "binary" } else { "text" };
+            let copy = |into: String| format!("COPY {into} FROM STDIN (FORMAT {format})");
+            let (keys, rows) = (copy(self.described.keys_into(place)), copy(self.described.rows_into(place)));
+            let (keys, rows) =
+                tokio::try_join!(self.green.prepare(&keys), self.green.prepare(&rows)).context("staging on green")?;
+            self.staged.insert(place, Into { keys, rows });
         }
         self.used.places.insert(place);
         if self.bound[place].sources.len() > 1 {

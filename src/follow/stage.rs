@@ -3,8 +3,8 @@
 use anyhow::Context;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{SinkExt, TryStreamExt};
-use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, Type};
+use tokio_postgres::{Row, RowStream, Statement};
 
 use crate::pg::Session;
 
@@ -37,21 +37,12 @@ pub(super) struct Form {
     pub tag: Option<i16>,
 }
 
-/// Runs `query` on blue and puts its rows into `into` (`table (columns)`) on green. Returns the rows.
+/// Puts rows that blue gives into a staging table of green by `copy`, a `COPY ... FROM STDIN`. Returns their number.
 ///
 /// # Errors
 /// When a session is gone, blue cannot derive a row, or green refuses a value.
-pub(super) async fn stage(
-    blue: &Session,
-    query: &str,
-    columns: Option<&Columns>,
-    green: &Session,
-    into: &str,
-    form: Form,
-) -> anyhow::Result<u64> {
-    let parameters: Vec<(&Vec<Option<String>>, Type)> =
-        columns.into_iter().flatten().map(|column| (column, Type::TEXT_ARRAY)).collect();
-    let mut rows = Box::pin(blue.query_typed_raw(query, parameters).await.context("read on blue")?);
+pub(super) async fn stage(rows: RowStream, green: &Session, copy: &Statement, form: Form) -> anyhow::Result<u64> {
+    let mut rows = Box::pin(rows);
     let mut sink = None;
     let mut buffer = BytesMut::with_capacity(PIECE * 2);
     let mut count = 0;
@@ -59,13 +50,11 @@ pub(super) async fn stage(
         let sink = match &mut sink {
             Some(sink) => sink,
             None => {
-                let format = if form.binary { "binary" } else { "text" };
-                let copy = format!("COPY {into} FROM STDIN (FORMAT {format})");
                 if form.binary {
                     buffer.put_slice(b"PGCOPY\n\xff\r\n\0");
                     buffer.put_i64(0); // flags, length of the header's extension
                 }
-                sink.insert(Box::pin(green.copy_in::<_, Bytes>(copy.as_str()).await.context("write on green")?))
+                sink.insert(Box::pin(green.copy_in::<_, Bytes>(copy).await.context("write on green")?))
             }
         };
         match form.binary {

@@ -105,6 +105,12 @@ impl Green {
         format!("{} (\"crossfade source\", {})", Staging::Rows.of(place), list(&self.tables[place].filled(), ""))
     }
 
+    /// Stages keys given as text: `$1`... are `text[]`, one for each key column, of these types.
+    pub fn stage_keys<'t>(&self, place: usize, types: impl Iterator<Item = &'t str>) -> String {
+        let arrays = types.enumerate().map(|(n, of_type)| format!("${}::text[]::{of_type}[]", n + 1));
+        format!("INSERT INTO {} SELECT * FROM unnest({})", self.keys_into(place), arrays.collect::<Vec<_>>().join(", "))
+    }
+
     /// Stages the key of every row of the table.
     pub fn every_key(&self, place: usize) -> String {
         let table = &self.tables[place];

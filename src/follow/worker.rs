@@ -1,6 +1,6 @@
 //! What a follower does, on its own thread.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,8 +10,9 @@ use tokio_postgres::SimpleQueryMessage;
 use super::Refused;
 use super::apply::Apply;
 use super::green::Green;
-use super::pending::{Pending, paths};
-use crate::capture::{CapturedTable, Outbox, Piece, Reading};
+use super::path::Paths;
+use super::pending::{Pending, Staged};
+use crate::capture::{CapturedTable, Changed, Outbox, Piece, Reading};
 use crate::pg::{Opener, Session, Snapshot};
 use crate::projection::{Bound, Target, captured};
 use crate::revocation::{self, Rules, ahead, stored_rules};
@@ -76,9 +77,11 @@ pub(super) struct Worker {
     outbox: Outbox,
     /// How revocations are told, when the run captures them.
     rules: Option<Rules>,
-    paths: Vec<Vec<super::pending::Path>>,
+    paths: Paths,
     green: Option<OnGreen>,
     walker: Option<Session>,
+    /// That of an earlier batch's snapshot.
+    spare: Option<Session>,
 }
 
 /// The session that changes green. It holds the lock that keeps other followers of the run away.
@@ -86,7 +89,7 @@ struct OnGreen {
     session: Session,
     described: Green,
     since: String,
-    staged: BTreeSet<usize>,
+    staged: Staged,
 }
 
 /// One step of green.
@@ -113,10 +116,10 @@ impl Worker {
         let Some(outbox) = Outbox::open(setup.blue.clone(), setup.green.clone(), &setup.run).await? else {
             return Err(refused("blue", "captures nothing for this run", "put a `start_capture` step before the copy").into());
         };
-        let paths = paths(&bound, &outbox)?;
+        let paths = Paths::new(&bound, &outbox)?;
         let blue = setup.blue.open().await?;
         let rules = stored_rules(&blue, &setup.run).await?;
-        let mut follower = Self { setup, bound, outbox, rules, paths, green: None, walker: None };
+        let mut follower = Self { setup, bound, outbox, rules, paths, green: None, walker: None, spare: None };
         let green = follower.connect().await?;
         let before = captured_before(&blue, &follower.setup.run, &green.since).await?;
         let left_out = uncovered(&green.session, &follower.setup.run, &follower.bound).await?;
@@ -151,6 +154,11 @@ impl Worker {
         Ok(batch)
     }
 
+    /// Takes a snapshot's session back.
+    pub async fn release(&mut self, at: Snapshot) {
+        self.spare = at.release().await.ok(); // one that is gone is opened anew
+    }
+
     async fn connect(&self) -> anyhow::Result<OnGreen> {
         let session = self.setup.green.open().await?;
         session.batch_execute("SET jit = off; SET row_security = off; SET statement_timeout = 0; SET lock_timeout = 0").await?;
@@ -160,7 +168,7 @@ impl Worker {
             return Err(refused("green", "has no watermark: no copy of this run is complete", "run the copy first").into());
         };
         let described = Green::read(&session, &self.setup.bound).await?;
-        Ok(OnGreen { session, described, since: row.get(0), staged: BTreeSet::new() })
+        Ok(OnGreen { session, described, since: row.get(0), staged: Staged::new() })
     }
 
     async fn work(&mut self, green: &mut OnGreen, extent: Extent) -> anyhow::Result<Batch> {
@@ -188,6 +196,8 @@ impl Worker {
                 pending.truncated(table).await?;
             }
         }
+        let unnamed: Vec<Option<Changed>> =
+            self.outbox.tables().iter().map(|table| rows_unnamed(table, self.rules.as_ref())).collect();
         let captured = self
             .outbox
             .between(since, &at, async |piece| match piece {
@@ -195,7 +205,12 @@ impl Worker {
                     oldest = Some(oldest.map_or(written, |oldest| oldest.min(written)));
                     pending.rows(table, keys, moved).await
                 }
-                Piece::Truncated { table } => pending.truncated(table).await,
+                Piece::Truncated { table } => {
+                    if let Some(changed) = &unnamed[table] {
+                        return Err(changed.clone().into());
+                    }
+                    pending.truncated(table).await
+                }
             })
             .await?;
         let (mut applied, moves) = (0, captured > 0 || extent == Extent::Everything);
@@ -223,9 +238,12 @@ impl Worker {
     }
 
     /// A snapshot in which captured tables can be read.
-    async fn snapshot(&self) -> anyhow::Result<Snapshot> {
+    async fn snapshot(&mut self) -> anyhow::Result<Snapshot> {
         for _ in 0..50 {
-            let at = Snapshot::export(self.setup.blue.clone()).await?;
+            let at = match self.spare.take().filter(|session| !session.is_closed()) {
+                Some(session) => Snapshot::export_in(session, self.setup.blue.clone()).await?,
+                None => Snapshot::export(self.setup.blue.clone()).await?,
+            };
             at.session().batch_execute("SET LOCAL plan_cache_mode = force_custom_plan").await?;
             if self.outbox.check(&at).await? == Reading::Faithful {
                 return Ok(at);
@@ -367,4 +385,21 @@ pub fn uncaptured(bound: &[Bound], tables: &[CapturedTable]) -> Vec<Finding> {
         });
     }
     findings
+}
+
+/// A TRUNCATE in blue's log names no row; where the rules of revocations read the table, nobody knows what was revoked. Triggers record
+/// each row.
+fn rows_unnamed(truncated: &CapturedTable, rules: Option<&Rules>) -> Option<Changed> {
+    let read = rules.is_some_and(|rules| rules.wanted.iter().any(|wanted| wanted.table.name() == truncated.table.name()));
+    if truncated.slot.is_none() || !read {
+        return None;
+    }
+    let finding = Finding {
+        severity: Severity::Blocks,
+        object: format!("table {} on blue", truncated.table.plain()),
+        what: "was truncated, and its revocations are told from its rows, which a slot does not name: what was revoked is not known".to_owned(),
+        next: "`crossfade rollback PLAN --execute`, then run the plan again; capture with `source = \"trigger\"` tells each row of a TRUNCATE"
+            .to_owned(),
+    };
+    Some(Changed { findings: vec![finding] })
 }

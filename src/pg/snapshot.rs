@@ -23,6 +23,14 @@ impl Snapshot {
     /// When the server cannot be reached or refuses (a standby cannot export).
     pub async fn export(opener: Opener) -> anyhow::Result<Self> {
         let session = opener.open().await?;
+        Self::export_in(session, opener).await
+    }
+
+    /// The same in a session that is in no transaction. One that has read the same tables before knows the catalog already.
+    ///
+    /// # Errors
+    /// As [`Self::export`].
+    pub async fn export_in(session: Session, opener: Opener) -> anyhow::Result<Self> {
         session.batch_execute(BEGIN).await?;
         let row = session
             .query_one("SELECT pg_export_snapshot()", &[])
@@ -42,6 +50,15 @@ impl Snapshot {
     /// The session that holds the snapshot; it reads what the others read.
     pub fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// Lets the snapshot go and gives the session back, in no transaction.
+    ///
+    /// # Errors
+    /// When the session is gone.
+    pub async fn release(self) -> anyhow::Result<Session> {
+        self.session.batch_execute("ROLLBACK").await?;
+        Ok(self.session)
     }
 
     /// Whether the server reads a range of blocks without reading the whole table (TID range scans: PostgreSQL 14).

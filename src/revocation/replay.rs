@@ -12,7 +12,7 @@ use crate::sql::QualifiedName;
 use crate::terms::RunId;
 
 /// Ids in one transaction.
-const PAGE: i64 = 2_000;
+const PAGE: u32 = 2_000;
 
 /// Takes away on green what is recorded and was not yet taken away, kind by kind in the order of the rules; some thousand ids
 /// in a transaction, together with the note that it is done. What a tap saw and `blue` does not know yet waits for a later call:
@@ -36,7 +36,7 @@ pub async fn replay(blue: &Session, green: &mut Session, run: &RunId, rules: &Ru
             let work = green.transaction().await?;
             let take = "SELECT seq, id, source FROM crossfade.revocation WHERE run = $1 AND what = $2 AND seq > $3 \
                         AND replayed_at IS NULL ORDER BY seq LIMIT $4 FOR UPDATE";
-            let rows = work.query(take, &[&run.as_str(), &kind.what, &last, &PAGE]).await?;
+            let rows = work.query(take, &[&run.as_str(), &kind.what, &last, &i64::from(PAGE)]).await?;
             let Some(end) = rows.last() else { break };
             last = end.get(0);
             let tapped = rows.iter().filter(|row| row.get::<_, &str>(2) == Source::Tap.as_str());
@@ -58,6 +58,9 @@ pub async fn replay(blue: &Session, green: &mut Session, run: &RunId, rules: &Ru
             account(&work, run, &counted).await?;
             work.commit().await?;
             done += seqs.len() as u64;
+            if rows.len() < PAGE as usize {
+                break;
+            }
         }
     }
     Ok(done)

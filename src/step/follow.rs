@@ -11,7 +11,7 @@ use super::projected::{Keys, Projected};
 use super::registry::{Fault, Kind, KindResult, Surroundings};
 use super::rows::throttle::Throttle;
 use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
-use crate::capture::{Changed, installed};
+use crate::capture::{Alarm, Changed, installed};
 use crate::copy::Sequence;
 use crate::follow::{Figures, Follower, Moment, Refused, Setup, obstacles, uncaptured};
 use crate::limits::{Size, Span};
@@ -167,14 +167,15 @@ pub(super) async fn follow_conditions(cx: &Cx, projected: &Projected) -> anyhow:
 }
 
 /// What following did, under the names of the journal.
-pub fn figures_of(figures: &Figures) -> [(&'static str, u64); 5] {
-    let ms = |share| u64::try_from(figures.lag(share).as_millis()).unwrap_or(u64::MAX);
+pub fn figures_of(figures: &Figures) -> [(&'static str, u64); 6] {
+    let ms = |lag: Duration| u64::try_from(lag.as_millis()).unwrap_or(u64::MAX);
     [
         ("batches", figures.batches),
         ("changes_captured", figures.captured),
         ("changes_applied", figures.applied),
-        ("lag_p50_ms", ms(0.5)),
-        ("lag_p99_ms", ms(0.99)),
+        ("catch_up_ms", ms(figures.catch_up)),
+        ("lag_p50_ms", ms(figures.lag(0.5))),
+        ("lag_p99_ms", ms(figures.lag(0.99))),
     ]
 }
 
@@ -284,7 +285,7 @@ impl Following<'_> {
                 self.figures.add(captured, batch.applied, lag);
                 cx.progress(self.figures.applied, 0, "rows");
             }
-            drop(batch);
+            follower.release(batch.at);
             self.unreported = self.unreported.max(lag);
             self.report(&mut follower).await?;
             let over = match until {
@@ -345,11 +346,8 @@ impl Following<'_> {
                 );
             }
         }
-        if backlog.bytes > backlog.alarm {
-            self.cx.remark(format!(
-                "warning: the outbox on blue takes {} bytes, more than outbox_alarm ({}): green cannot keep up, or vacuum cannot",
-                backlog.bytes, backlog.alarm
-            ));
+        if let Some(text) = Alarm::of(backlog.bytes, backlog.alarm).text(backlog.bytes, backlog.alarm) {
+            self.cx.remark(text);
         }
         Ok(())
     }

@@ -43,6 +43,9 @@ use async_trait::async_trait;
 pub use audit::Audited;
 pub use context::{Cx, Interrupt, Notice, Outbound};
 pub use follow::{Until, figures_of, follow};
+// What `status` tells of a run that follows.
+pub use crate::capture::{Alarm, Waiting as Behind};
+pub use crate::follow::distance;
 pub use guard::{Guard, guarded};
 pub use projected::Projected;
 pub use registry::{Fault, KINDS, Parsed, Surroundings, from_table, parse};

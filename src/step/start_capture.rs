@@ -259,10 +259,16 @@ impl Step for StartCapture {
             }
             return slot::begin(cx, &blue, &tables, &there, self.alarm.0, keep).await;
         }
+        let mut read = Vec::new();
+        for by_rules in self.rules.iter().flat_map(|rules| &rules.wanted) {
+            read.extend(table_state(&blue, &by_rules.table).await?.map(|state| state.name));
+        }
         for wanted in &tables {
             let shape = Shape::read(&blue, wanted).await?;
-            let shape =
+            let mut shape =
                 shape.ok_or_else(|| anyhow::anyhow!("table {} on blue went away or lost a column", wanted.table.plain()))?;
+            // What a TRUNCATE takes away must be told too, row by row.
+            shape.rows_of_truncate = read.contains(&shape.table);
             if let Some(old) = there.iter().find(|old| old.table == shape.table) {
                 if old.fits(&shape) && capture::altered(&blue, std::slice::from_ref(old)).await?.is_empty() {
                     continue;

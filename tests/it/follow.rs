@@ -675,6 +675,39 @@ async fn a_huge_transaction_needs_little_memory(source: Source) {
     assert_eq!(pair.green.value("SELECT count(*) FROM crossfade.inbox").await, "0");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn status_tells_how_far_green_is_behind() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY, v text NOT NULL)";
+    let pair = Pair::same(Source::Triggers, table, "INSERT INTO t VALUES (0, 'x')", &["t"], &[]).await;
+    pair.workspace.run(&["run", "--execute"]).exits(0);
+    let status = || -> serde_json::Value {
+        let ran = pair.workspace.run(&["status", "--format", "json"]).exits(0);
+        serde_json::from_str::<serde_json::Value>(&ran.stdout).unwrap()["follow"].take()
+    };
+    let quiet = status();
+    assert_eq!((&quiet["lag_rows"], &quiet["lag_bytes"], &quiet["lag_seconds"]), (&0.into(), &0.into(), &0.0.into()), "{quiet}");
+    assert_eq!((&quiet["outbox_alarm"], &quiet["outbox_alarm_bytes"]), (&"none".into(), &1_000_000_000_u64.into()), "{quiet}");
+
+    pair.blue.sql("INSERT INTO t SELECT n, 'y' FROM generate_series(1, 500) n; DELETE FROM t WHERE id <= 10").await;
+    let behind = status();
+    assert_eq!((&behind["lag_rows"], &behind["lag_rows_estimated"]), (&511.into(), &false.into()), "{behind}");
+    assert!(behind["lag_bytes"].as_u64().unwrap() > 511 * 20 && behind["lag_seconds"].as_f64().unwrap() > 0.0, "{behind}");
+    let text = pair.workspace.run(&["status"]).exits(0).stdout;
+    assert!(text.contains("follow: green is 511 changed rows") && !text.contains("warning:"), "{text}");
+
+    pair.caught_up().await;
+    assert_eq!(status()["lag_rows"], 0);
+    pair.blue.sql("UPDATE crossfade.captured SET alarm = 1000").await;
+    let over = status();
+    assert_eq!(over["outbox_alarm"], "over", "{over}");
+    let text = pair.workspace.run(&["status"]).exits(0).stdout;
+    assert!(text.contains("warning: the outbox on blue takes") && text.contains("no write fails for it"), "{text}");
+    let nowhere = pair.workspace.run(&["status", "--blue", "postgresql://nobody@:1/x?host=/nowhere"]).exits(0).stdout;
+    assert!(nowhere.contains("follow: unknown: "), "{nowhere}");
+    pair.workspace.run(&["rollback", "--execute"]).exits(0);
+    assert!(status().is_null());
+}
+
 async fn the_step_ends_close_behind_and_verify_is_exact_under_writers(source: Source) {
     let until = ("follow", "until = { lag = \"20s\", for = \"2s\" }");
     let (pair, _folder) = shop(source, &[until, ("verify", "")]).await;

@@ -46,12 +46,13 @@ impl Blue {
             let mut columns = wanted.columns.clone();
             columns.sort();
             let captured = Captured { table: wanted.table.clone(), columns, watch: None };
-            let shape = Shape::read(&session, &captured).await.unwrap().unwrap();
+            let mut shape = Shape::read(&session, &captured).await.unwrap().unwrap();
             if slot {
                 session.batch_execute(&format!("ALTER TABLE {} REPLICA IDENTITY FULL", shape.table)).await.unwrap();
                 shapes.push(shape);
                 continue;
             }
+            shape.rows_of_truncate = true; // as `start_capture` with rules has it
             let statements = install(&session, &run, &step, &shape, 1_000_000).await.unwrap();
             session.batch_execute(&format!("BEGIN; {}; COMMIT", statements.join(";"))).await.unwrap();
         }
@@ -251,6 +252,13 @@ async fn each_operation(mut blue: Blue) {
             ],
             &["token c-x"], // of the first transaction; the refused consent that goes is none
         ),
+        ("all tokens at once", &["TRUNCATE hydra_oauth2_access, hydra_oauth2_refresh"], &["token c-x"]),
+        (
+            "all access tokens, and others at once in their place",
+            &["SELECT granted('y')", "TRUNCATE hydra_oauth2_access; SELECT tokens('y', 2)"],
+            &["access_token a-x1"],
+        ),
+        ("a TRUNCATE that is taken back", &["SAVEPOINT s; TRUNCATE hydra_oauth2_access; ROLLBACK TO s"], &[]),
         (
             "a client's own token",
             &[
@@ -262,6 +270,10 @@ async fn each_operation(mut blue: Blue) {
         ),
     ];
     for (name, transactions, expected) in cases {
+        // A slot names no row of a TRUNCATE: following stops there.
+        if blue.slot && !expected.is_empty() && transactions.iter().any(|sql| sql.contains("TRUNCATE")) {
+            continue;
+        }
         assert_eq!(blue.told(&[grant]).await, none, "{name}: the grant alone");
         assert_eq!(blue.told(transactions).await, *expected, "{name}");
         blue.told(&[
@@ -653,4 +665,7 @@ async fn revoked_while_it_goes_on(blue: TestDb, capture: &str) {
     let copied_before = expected.iter().filter(|one| !told.contains(*one)).map(|(_, id)| id[3..].parse::<u32>().unwrap()).max();
     let first_told = told.iter().map(|(_, id)| id[3..].parse::<u32>().unwrap()).min().unwrap();
     assert!(copied_before.is_none_or(|last| last < first_told), "{copied_before:?} {first_told}");
+    // A TRUNCATE of a table that the rules read tells its rows first.
+    let before = "SELECT count(*) FROM pg_trigger WHERE tgname = 'crossfade_capture_truncate' AND tgtype & 2 = 2";
+    assert_eq!(blue.value(before).await, rules().wanted.len().to_string());
 }
