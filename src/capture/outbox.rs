@@ -173,7 +173,7 @@ impl Outbox {
             format!("SELECT captured, operation, keys, written_at FROM {relation} WHERE {mine} AND {unseen} AND {seen}")
         };
         let query = Seen::parse(since)?.unseen().iter().map(branch).collect::<Vec<_>>().join(" UNION ALL ");
-        let ids = self.ids();
+        let ids: Vec<i32> = self.tables.iter().map(|captured| captured.id).collect();
         let none: [&(dyn ToSql + Sync); 0] = [];
         let rows = session.query_raw(&query, none).await.with_context(|| format!("reading {relation}"))?;
         futures_util::pin_mut!(rows);
@@ -248,20 +248,22 @@ impl Outbox {
     /// Removes the rest of a range block by block: a walk along the index would pass again and again over rows that are dead and
     /// that a snapshot still keeps.
     async fn purge_by_blocks(&self, session: &Session, range: &str) -> anyhow::Result<u64> {
-        let size = "SELECT pg_relation_size('crossfade.outbox') / current_setting('block_size')::bigint, \
-                           current_setting('server_version_num')::int >= 140000";
-        let row = session.query_one(size, &[]).await?;
+        let Kept { relation, mine, .. } = &self.kept;
+        let size = format!(
+            "SELECT pg_relation_size('{relation}') / current_setting('block_size')::bigint, \
+                    current_setting('server_version_num')::int >= 140000"
+        );
+        let row = session.query_one(&size, &[]).await?;
         let (blocks, by_range): (i64, bool) = (row.get(0), row.get(1));
         // Before PostgreSQL 14 a range of blocks is read by reading the whole table: one statement does it then.
         let step = if by_range { BLOCKS } else { blocks.max(1) };
-        let (ids, mut removed, mut first) = (self.ids(), 0, 0);
+        let (mut removed, mut first) = (0, 0);
         while first < blocks {
             let statement = format!(
-                "DELETE FROM crossfade.outbox WHERE ctid >= '({first},0)'::tid AND ctid < '({},0)'::tid \
-                 AND captured = ANY ($1) AND {range}",
+                "DELETE FROM {relation} WHERE ctid >= '({first},0)'::tid AND ctid < '({},0)'::tid AND {mine} AND {range}",
                 first + step
             );
-            removed += session.execute(&statement, &[&ids]).await.context("purging the outbox on blue")?;
+            removed += session.execute(&statement, &[]).await.with_context(|| format!("purging {relation}"))?;
             first += step;
         }
         Ok(removed)
@@ -292,10 +294,6 @@ impl Outbox {
             Some(stream) => stream.backlog(&self.blue.open().await?, backlog).await,
             None => Ok(backlog),
         }
-    }
-
-    fn ids(&self) -> Vec<i32> {
-        self.tables.iter().map(|captured| captured.id).collect()
     }
 }
 

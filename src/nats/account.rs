@@ -48,11 +48,18 @@ impl Account {
                         match event {
                             Event::Connected => told("connected to NATS"),
                             Event::Disconnected => told("NATS is away; waiting for it"),
+                            Event::ClientError(error) if error.to_string().contains("authorization") => {
+                                told("NATS refuses the user or the credentials; trying again");
+                            }
                             _ => {}
                         }
                     }
                 },
             );
+        // The library does not take them out of the address itself.
+        if let Some((user, password)) = self.servers.iter().find_map(|server| user_of(server)) {
+            options = options.user_and_password(user, password);
+        }
         if let Some(path) = &self.credentials {
             let shown = || format!("cannot use the credentials file {}", path.display());
             options = options.credentials_file(path).await.with_context(shown)?;
@@ -65,5 +72,24 @@ impl Account {
         let mut stream = jetstream::new(client);
         stream.set_timeout(ANSWER);
         Ok(stream)
+    }
+}
+
+/// User and password in an address.
+fn user_of(server: &str) -> Option<(String, String)> {
+    let server: async_nats::ServerAddr = server.parse().ok()?;
+    let plain = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+    Some((plain(server.username()?), plain(server.password().unwrap_or_default())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_and_password_come_out_of_the_address() {
+        let of = |server| user_of(server).map(|(user, password)| format!("{user} {password}"));
+        assert_eq!(of("nats://some%40one:p%3Aw@host:4222"), Some("some@one p:w".to_owned()));
+        assert_eq!(of("nats://host:4222"), None);
     }
 }

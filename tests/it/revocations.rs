@@ -665,7 +665,8 @@ async fn revoked_while_it_goes_on(blue: TestDb, capture: &str) {
     let copied_before = expected.iter().filter(|one| !told.contains(*one)).map(|(_, id)| id[3..].parse::<u32>().unwrap()).max();
     let first_told = told.iter().map(|(_, id)| id[3..].parse::<u32>().unwrap()).min().unwrap();
     assert!(copied_before.is_none_or(|last| last < first_told), "{copied_before:?} {first_told}");
-    // A TRUNCATE of a table that the rules read tells its rows first.
+    // A TRUNCATE of a table that the rules read tells its rows first, where triggers tell the changes.
+    let expected = if capture.is_empty() { rules().wanted.len() } else { 0 };
     let before = "SELECT count(*) FROM pg_trigger WHERE tgname = 'crossfade_capture_truncate' AND tgtype & 2 = 2";
-    assert_eq!(blue.value(before).await, rules().wanted.len().to_string());
+    assert_eq!(blue.value(before).await, expected.to_string());
 }
