@@ -18,7 +18,7 @@ pub enum BlueFacts {
     /// Blue itself.
     Live(Opener),
     /// Blue at the snapshot of a transaction that this session is in, which only reads: the one green was brought to.
-    At(Session),
+    At(Box<Session>),
     /// What [`save`] kept of it on green.
     Saved,
 }
@@ -46,7 +46,7 @@ pub async fn audit(
         BlueFacts::Live(opener) => Some(begin(&opener).await?),
         BlueFacts::At(session) => {
             session.batch_execute("SET LOCAL jit = off; SET LOCAL row_security = off").await?;
-            Some(session)
+            Some(*session)
         }
         BlueFacts::Saved => None,
     };
