@@ -267,7 +267,7 @@ async fn a_kept_demo_says_how_to_go_on_and_how_to_remove_it() {
 #[test]
 fn both_journeys_under_live_traffic_and_back() {
     let ran = Ran::of(
-        crossfade().args(["demo", "--sessions", "300", "--rate", "60", "--and-back", "--format", "json"]).output().unwrap(),
+        crossfade().args(["demo", "--sessions", "300", "--rate", "30", "--and-back", "--format", "json"]).output().unwrap(),
     )
     .exits(0);
     let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
