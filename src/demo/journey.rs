@@ -16,9 +16,10 @@ use super::{
     SESSIONS_2X, STORE_1_11, STORE_1X, STORE_2X, Service, Switched, Worker, World, balance, create_1x, unpack,
 };
 use crate::engine::{self, Options, Outcome, RunChoice};
+use crate::journal::StepStatus;
 use crate::pg::Database;
 use crate::plan;
-use crate::report::{JourneySummary, Screen, summarize};
+use crate::report::{JourneySummary, Screen, StepSummary, summarize};
 use crate::shadow::{Binaries, Cluster, Folder, Settings, install};
 use crate::step::Interrupt;
 use crate::terms::{Severity, Side};
@@ -106,6 +107,13 @@ pub async fn run(demo: &Demo) -> Result<DemoReport> {
     }
 
     demo.say(&format!("demo: generating {} sessions in a database of Hydra 1.0.0", demo.sessions));
+    // The switch warms green with it, where the server's packages bring it.
+    let green_session = databases[&Side::Green].connect("crossfade/demo").await?;
+    let sql = "SELECT FROM pg_available_extensions WHERE name = 'pg_prewarm'";
+    if green_session.query_opt(sql, &[]).await?.is_some() {
+        green_session.batch_execute("CREATE EXTENSION pg_prewarm").await?;
+    }
+    drop(green_session);
     let session = databases[&Side::Blue].connect("crossfade/demo").await?;
     create_1x(&session, demo.sessions, PLANTED, &demo.seed).await?;
     let server_version: String = session.query_one("SHOW server_version", &[]).await?.get(0);
@@ -161,8 +169,10 @@ impl Stage<'_> {
         let before = self.census(Side::Blue, SESSIONS_1X).await?;
         let load = Load::start(workers, Mix::UNRULY, rate);
         tokio::time::sleep(SETTLE).await;
-        let ran = self.run_plan(CUTOVER, &["switch"], false).await?;
-        if ran.summary.outcome != "done" {
+        let mut ran = self.run_plan(CUTOVER, &["switch"], false).await?;
+        // What is left then is the end of the way back, which a person approves.
+        let watched = |step: &StepSummary| step.step.as_str() == "watch-after" && step.status == StepStatus::Done;
+        if !ran.summary.steps.iter().any(watched) {
             let (workers, measured) = load.finish().await?;
             // Without the schema there is no session to be found: then all of them are missing.
             let reached = self.census(Side::Green, SESSIONS_2X).await.unwrap_or_default();
@@ -181,9 +191,14 @@ impl Stage<'_> {
         if self.demo.and_back {
             close_books(&mut workers);
             let back = self.and_back(workers, &after).await?;
-            serves = if back.reason.is_none() { Side::Blue } else { Side::Green };
+            if back.reason.is_none() {
+                (serves, ran.summary.outcome, ran.reason) = (Side::Blue, "rolled_back", None);
+            }
             switched.rollback = Some(back);
             switched.token_families_revoked_by_reuse = revoked_by_reuse();
+        }
+        if !self.demo.and_back {
+            ran = self.run_plan(CUTOVER, &["end-way-back"], false).await?;
         }
         self.demo.say("demo: the same unruly clients for a moment through a router that does not coalesce");
         let bare = Doorway { name: "router-without-coalescing", first: serves, coalesce: false, ..self.doorway() };
