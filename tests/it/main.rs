@@ -17,6 +17,7 @@ mod fingerprint;
 mod follow;
 mod golden;
 mod hot_tables;
+mod hazards;
 mod hydra;
 mod journeys;
 mod layers;
