@@ -47,7 +47,7 @@ pub(super) const POOL: usize = 8;
 /// Generated sessions the clients hold at most.
 pub(super) const HELD: i64 = 20_000;
 /// Rows of each kind that breaks naive migrations.
-pub(super) const PLANTED: u32 = 3;
+const PLANTED: u32 = 3;
 /// Traffic before and after each run, to have something to compare with.
 pub(super) const SETTLE: Duration = Duration::from_secs(1);
 /// Traffic on green at the end.

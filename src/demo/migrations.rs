@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::door::{Door, Doorway};
 use super::drive::Drive;
-use super::journey::{HELD, PLANTED, POOL, SETTLE};
+use super::journey::{HELD, POOL, SETTLE};
 use super::reader::Reader;
 use super::worker::{CLIENTS, share_out};
 use super::{
@@ -41,6 +41,8 @@ pub struct Migrations {
 
 /// Sessions on the servers of the proof at most.
 const PROVED_WITH: u32 = 1000;
+/// No row that breaks constraints: the original would end at the first of them.
+const PLANTED: u32 = 0;
 /// How often transactions of the original may end in a deadlock and are run anew, as an operator would.
 const DEADLOCKS: u32 = 20;
 /// The plan, in the demo's folder.

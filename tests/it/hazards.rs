@@ -114,7 +114,7 @@ async fn observed(session: &Session) -> BTreeSet<String> {
 async fn the_folder_has_every_hazard_of_the_list() {
     let db = TestDb::empty().await;
     let session = db.session().await;
-    create_1x(&session, 100, 2, "hazards").await.unwrap();
+    create_1x(&session, 100, 0, "hazards").await.unwrap();
     let found = observed(&session).await;
     let list = std::fs::read_to_string(fixtures().join("hazards.txt")).unwrap();
     let missing: Vec<&str> = list.lines().filter(|line| !line.starts_with('#') && !found.contains(*line)).collect();

@@ -34,6 +34,7 @@ mod projections;
 mod quarantine;
 mod reference;
 mod repairs;
+mod retype;
 mod revocations;
 mod rewrite;
 mod router;

@@ -8,6 +8,7 @@ mod alter;
 pub mod emit;
 mod form;
 mod name;
+mod retype;
 
 pub use form::{Backfill, Form};
 
