@@ -46,10 +46,11 @@ const DEPENDENTS: &str = "WITH col AS (
         SELECT col.*, CASE WHEN k.contype IN ('p', 'u') THEN 'key' ELSE 'rule' END, k.conname::text, pg_get_constraintdef(k.oid)
         FROM col JOIN pg_constraint k ON k.conrelid = col.oid AND col.num = ANY (k.conkey) AND k.contype IN ('c', 'f', 'p', 'u')
         UNION ALL
-        SELECT DISTINCT col.*, 'index', i.relname::text, pg_get_indexdef(i.oid)
-        FROM col JOIN pg_depend d ON (d.refclassid, d.refobjid, d.refobjsubid) = ('pg_class'::regclass, col.oid, col.num)
-        JOIN pg_class i ON d.classid = 'pg_class'::regclass AND i.oid = d.objid AND i.relkind IN ('i', 'I')
-        WHERE NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.oid AND k.contype IN ('p', 'u', 'x'))
+        SELECT col.*, 'index', i.relname::text, pg_get_indexdef(i.oid)
+        FROM col JOIN pg_index x ON x.indrelid = col.oid JOIN pg_class i ON i.oid = x.indexrelid
+        WHERE EXISTS (SELECT FROM pg_depend d WHERE (d.refclassid, d.refobjid, d.refobjsubid) = ('pg_class'::regclass, col.oid, col.num)
+                      AND (d.classid, d.objid) = ('pg_class'::regclass, i.oid))
+          AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.oid AND k.contype IN ('p', 'u', 'x'))
         UNION ALL
         SELECT col.*, 'sequence', sn.nspname::text, s.relname::text
         FROM col JOIN pg_depend d ON (d.refclassid, d.refobjid, d.refobjsubid) = ('pg_class'::regclass, col.oid, col.num)
@@ -67,7 +68,7 @@ const DEPENDENTS: &str = "WITH col AS (
         UNION ALL
         SELECT col.*, 'unfit', '', why FROM col CROSS JOIN LATERAL (VALUES
             ((att).attidentity <> '', 'it is an identity column'), ((att).attgenerated <> '', 'it is a generated column'),
-            ((att).attacl IS NOT NULL, 'it has privileges of its own'), ((att).attoptions IS NOT NULL, 'it has options'),
+            ((att).attacl IS NOT NULL, 'it has privileges of its own'), (EXISTS (SELECT FROM unnest((att).attoptions) AS o WHERE o !~ '^pg_attver='), 'it has options'),
             (coalesce(nullif(to_jsonb(att) ->> 'attstattarget', '-1'), '') <> '', 'it has a statistics target'),
             ((class).relkind = 'p' OR (class).relispartition OR (class).relhassubclass OR (att).attinhcount > 0,
              'its table is partitioned or inherits'),

@@ -170,3 +170,49 @@ async fn what_cannot_be_carried_over_waits() {
     let said = Ran::of(command.output().unwrap()).exits(0).stdout;
     assert!(said.contains("ask with --connect"), "{said}");
 }
+
+/// A column that the set adds and fills holds in rows of older code what it would hold had the row been there before; until the
+/// contract, or until the column is renamed.
+#[tokio::test(flavor = "multi_thread")]
+async fn new_columns_keep_step_with_old_code() {
+    let add = "ALTER TABLE orders ADD COLUMN total bigint, ADD COLUMN kind text;\n\
+               UPDATE orders SET total = amount * 2, kind = CASE WHEN code = '' THEN 'none' ELSE 'some' END;\n\
+               ALTER TABLE orders ALTER COLUMN total SET NOT NULL;\n";
+    let db = started().await;
+    let set = folder(&[("20240101000000_totals.postgres.up.sql", add)]);
+    rewrite(set.path(), &db);
+    let mut command = crossfade();
+    command.args(["-q", "prove", "pop", "plan.toml", "--start", "start.sql"]).current_dir(set.path());
+    Ran::of(command.output().unwrap()).exits(0);
+    let workspace = Workspace::at(set, &db, None);
+    let ran = tokio::task::block_in_place(|| workspace.run(&["run", "--execute"])).exits(12);
+    assert!(ran.stderr.contains("what keeps total, kind of orders in step"), "{}", ran.stderr);
+    let of = |id: &str| format!("SELECT concat_ws(' ', amount, total, kind) FROM orders WHERE id = {id}");
+    assert_eq!(db.value(&of("5")).await, "5 10 some");
+    db.sql("INSERT INTO orders (id, amount, code) VALUES (100001, 30, ''), (100002, 31, 'x')").await;
+    assert_eq!(db.value(&of("100001")).await, "30 60 none");
+    db.sql("UPDATE orders SET amount = 40 WHERE id = 100001; UPDATE orders SET amount = 41, total = 7 WHERE id = 100002").await;
+    assert_eq!(db.value(&of("100001")).await, "40 80 none");
+    // Code that knows the column is left alone, and a change of something else leaves it too.
+    assert_eq!(db.value(&of("100002")).await, "41 7 some");
+    db.sql("UPDATE orders SET note = 'y' WHERE id = 100002").await;
+    assert_eq!(db.value(&of("100002")).await, "41 7 some");
+    tokio::task::block_in_place(|| workspace.run(&["run", "--execute", "--approve", "ask-contract"])).exits(0);
+    assert_eq!(db.value("SELECT count(*) FROM pg_trigger WHERE tgrelid = 'orders'::regclass AND NOT tgisinternal").await, "0");
+
+    // A rename ends it, with the approval that the rename needs.
+    let db = started().await;
+    let rename = "ALTER TABLE orders RENAME COLUMN total TO doubled;\n";
+    let set = folder(&[("20240101000000_totals.postgres.up.sql", add), ("20240102000000_rename.up.sql", rename)]);
+    let said = rewrite(set.path(), &db).stdout;
+    assert!(said.contains("rename.up.sql:1: programs that use the old name"), "{said}");
+    let workspace = Workspace::at(set, &db, None);
+    tokio::task::block_in_place(|| workspace.run(&["run", "--execute"])).exits(12);
+    db.sql("INSERT INTO orders (id, amount, code) VALUES (100001, 30, '')").await;
+    assert_eq!(db.value(&of("100001")).await, "30 60 none");
+    let plan = std::fs::read_to_string(workspace.plan()).unwrap();
+    let approval = plan.lines().find_map(|line| line.strip_prefix("id = \"approve-")).unwrap().trim_end_matches('"');
+    tokio::task::block_in_place(|| workspace.run(&["run", "--execute", "--approve", &format!("approve-{approval}")])).exits(0);
+    db.sql("INSERT INTO orders (id, amount, doubled) VALUES (100002, 30, 1)").await;
+    assert_eq!(db.value("SELECT doubled FROM orders WHERE id = 100002").await, "1");
+}

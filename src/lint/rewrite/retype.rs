@@ -108,12 +108,11 @@ impl Retype<'_> {
             true => format!("{new} IS NULL AND ({value}) IS NOT NULL"),
             false => format!("{new} IS DISTINCT FROM ({value}\n)"),
         };
-        vec![
-            self.sql(&format!("ADD COLUMN {new} {}", self.ty)),
-            Form::Sql(in_step(function, &body)),
-            Form::Sql(before_rows(trigger, self.table, function)),
-            Form::Backfill(Backfill { table: self.table.clone(), set: vec![(new.clone(), value)], filter, only_null: plain }),
-        ]
+        let mut forms = vec![self.sql(&format!("ADD COLUMN {new} {}", self.ty))];
+        forms.extend(in_step(trigger, self.table, function, &body));
+        let set = vec![(new.clone(), value)];
+        forms.push(Form::Backfill(Backfill { table: self.table.clone(), set, filter, only_null: plain }));
+        forms
     }
 
     /// One index or constraint again, on the new column; and what puts it into its place.
@@ -201,17 +200,15 @@ impl Retype<'_> {
     }
 }
 
-/// A trigger function with this body, in the search path of the migration.
-pub(super) fn in_step(function: &QualifiedName, body: &str) -> String {
-    format!(
+/// A trigger on every row that somebody writes, whose function has this body and the search path of the migration.
+pub(super) fn in_step(trigger: &Ident, table: &QualifiedName, function: &QualifiedName, body: &str) -> Vec<Form> {
+    let schema = "CREATE SCHEMA IF NOT EXISTS crossfade".to_owned();
+    let make = format!(
         "CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $crossfade$\n\
          BEGIN\n  {body}\n  RETURN NEW;\nEND $crossfade$"
-    )
-}
-
-/// A trigger on every row that somebody writes.
-pub(super) fn before_rows(trigger: &Ident, table: &QualifiedName, function: &QualifiedName) -> String {
-    format!("CREATE TRIGGER {trigger} BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION {function}()")
+    );
+    let set = format!("CREATE TRIGGER {trigger} BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION {function}()");
+    [schema, make, set].map(Form::Sql).into()
 }
 
 /// A text of the server's own with another name for a column: types, functions, collations, fields and texts of that name stay.
