@@ -1,7 +1,6 @@
 //! Both journeys, one after the other: servers, data, service, clients, plans, and what came of it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,19 +9,19 @@ use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
 use super::door::{Door, Doorway};
+use super::drive::{Drive, Ran};
 use super::reuse::revoked_by_reuse_of;
+use super::worker::{CLIENTS, share_out};
 use super::{
-    App, Balance, Census, DemoReport, Held, JourneyReport, Load, Measured, Mix, OAuthClient, Pool, RolledBack, SESSIONS_1X,
+    App, Balance, Census, DemoReport, JourneyReport, Load, Measured, Mix, OAuthClient, Pool, RolledBack, SESSIONS_1X,
     SESSIONS_2X, STORE_1_11, STORE_1X, STORE_2X, Service, Switched, Worker, World, balance, create_1x, unpack,
 };
-use crate::engine::{self, Options, Outcome, RunChoice};
 use crate::journal::StepStatus;
 use crate::pg::Database;
 use crate::plan;
-use crate::report::{JourneySummary, Screen, StepSummary, summarize};
+use crate::report::StepSummary;
 use crate::shadow::{Binaries, Cluster, Folder, Settings, install};
-use crate::step::Interrupt;
-use crate::terms::{Severity, Side};
+use crate::terms::Side;
 
 /// What to show.
 #[derive(Debug, Clone)]
@@ -45,15 +44,14 @@ pub struct Demo {
     pub quiet: bool,
 }
 
-/// Live clients, and sessions of the service on each database.
-const CLIENTS: usize = 16;
-const POOL: usize = 8;
+/// Sessions of the service on each database.
+pub(super) const POOL: usize = 8;
 /// Generated sessions the clients hold at most.
-const HELD: i64 = 20_000;
+pub(super) const HELD: i64 = 20_000;
 /// Rows of each kind that breaks naive migrations.
 const PLANTED: u32 = 3;
 /// Traffic before and after each run, to have something to compare with.
-const SETTLE: Duration = Duration::from_secs(1);
+pub(super) const SETTLE: Duration = Duration::from_secs(1);
 /// Traffic on green at the end.
 const PROOF: Duration = Duration::from_secs(4);
 
@@ -70,22 +68,13 @@ struct Stage<'a> {
     apps: Arc<Vec<App>>,
 }
 
-/// A plan's run.
-struct Ran {
-    summary: JourneySummary,
-    reason: Option<String>,
-}
-
 /// Runs both journeys for real.
 ///
 /// # Errors
 /// When servers cannot be started or something breaks that is not the journeys' own. That a journey ends otherwise than it
 /// must is no error: the report says so.
 pub async fn run(demo: &Demo) -> Result<DemoReport> {
-    let binaries = match Binaries::find() {
-        Err(_) if demo.install => install().and_then(|()| Binaries::find())?,
-        found => found?,
-    };
+    let binaries = demo.binaries()?;
     let mut folder = Folder::make("crossfade-demo-")?;
     unpack(folder.path())?;
     demo.say(&format!("demo: starting two throw-away PostgreSQL {} servers", binaries.major()));
@@ -125,7 +114,7 @@ pub async fn run(demo: &Demo) -> Result<DemoReport> {
     ];
     let stage = Stage { demo, folder: &folder, databases, services, apps: Arc::new(world.apps) };
     let door = Door::open(&folder, &demo.program, &stage.doorway()).await?;
-    let workers = stage.share_out(world.sessions, door.address());
+    let workers = share_out(&stage.apps, world.sessions, door.address(), stage.seed());
 
     let (in_place, workers) = stage.in_place(workers).await?;
     let mut journeys = vec![in_place];
@@ -136,9 +125,23 @@ pub async fn run(demo: &Demo) -> Result<DemoReport> {
 }
 
 impl Demo {
-    fn say(&self, line: &str) {
+    pub(super) fn say(&self, line: &str) {
         if !self.quiet {
             eprintln!("{line}");
+        }
+    }
+
+    /// The seed as a number.
+    pub(super) fn number(&self) -> u64 {
+        let seeds = Sha256::digest(self.seed.as_bytes());
+        seeds.iter().take(8).fold(0u64, |seed, byte| seed << 8 | u64::from(*byte))
+    }
+
+    /// PostgreSQL's server programs.
+    pub(super) fn binaries(&self) -> Result<Binaries> {
+        match Binaries::find() {
+            Err(_) if self.install => install().and_then(|()| Binaries::find()),
+            found => found,
         }
     }
 }
@@ -240,36 +243,11 @@ impl Stage<'_> {
         std::fs::write(&path, shorter).with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Runs a plan by the engine, as `crossfade run --execute` does, or takes its run back, as `crossfade rollback --execute`.
+    /// Runs a plan of this repository, or takes its run back.
     async fn run_plan(&self, file: &str, approve: &[&str], back: bool) -> Result<Ran> {
         let plan = plan::load(&self.folder.path().join("plans").join(file))?;
-        let databases = plan.sides().map(|side| (side, self.databases[&side].clone())).collect();
-        let (screen, notices) = Screen::start(self.demo.quiet);
-        let options = Options {
-            state_dir: self.folder.path().join("state"),
-            choice: RunChoice::Latest,
-            approve: approve.iter().map(|step| (*step).to_owned()).collect(),
-            allow_hooks: false,
-            databases,
-            interrupt: Interrupt::default(),
-            notices,
-        };
-        let mut driver = engine::prepare(plan, options).await?;
-        if back {
-            engine::turn_back(&mut driver)?;
-        }
-        let outcome = engine::drive(&mut driver).await?;
-        let summary = summarize(driver.journal().lines()).map_err(|why| anyhow::anyhow!(why))?;
-        drop(driver);
-        screen.finish().await;
-        let reason = match outcome {
-            Outcome::Left { reason, findings, .. } => {
-                let blocking = findings.iter().filter(|finding| finding.severity == Severity::Blocks);
-                Some(blocking.fold(reason, |text, finding| format!("{text}\n{finding}")))
-            }
-            _ => None,
-        };
-        Ok(Ran { summary, reason })
+        let approve = approve.iter().map(|step| (*step).to_owned()).collect();
+        Drive { state: self.folder.path().join("state"), approve, back, quiet: self.demo.quiet }.run(plan, &self.databases).await
     }
 
     /// The router that the clients go through.
@@ -279,8 +257,7 @@ impl Stage<'_> {
     }
 
     fn seed(&self) -> u64 {
-        let seeds = Sha256::digest(self.demo.seed.as_bytes());
-        seeds.iter().take(8).fold(0u64, |seed, byte| seed << 8 | u64::from(*byte))
+        self.demo.number()
     }
 
     async fn census(&self, side: Side, sql: &str) -> Result<Census> {
@@ -289,17 +266,6 @@ impl Stage<'_> {
 
     fn balance(&self, before: &Census, workers: &[Worker], after: &Census) -> Balance {
         balance(before, workers.iter().flat_map(|worker| &worker.sessions), &self.apps, after)
-    }
-
-    /// Each session to one client.
-    fn share_out(&self, sessions: Vec<Held>, router: SocketAddr) -> Vec<Worker> {
-        let mut shares: Vec<Vec<Held>> = (0..CLIENTS).map(|_| Vec::new()).collect();
-        for (index, held) in sessions.into_iter().enumerate() {
-            shares[index % CLIENTS].push(held);
-        }
-        let (http, seed) = (OAuthClient::new(router), self.seed());
-        let worker = |(number, share)| Worker::new(http.clone(), Arc::clone(&self.apps), seed.wrapping_add(number), share);
-        (0u64..).zip(shares).map(worker).collect()
     }
 }
 
