@@ -12,7 +12,7 @@ use tokio_postgres::types::ToSql;
 
 use super::fence::Fence;
 use super::seen::Seen;
-use super::slot::SlotState;
+use super::slot_state::SlotState;
 use super::stream::Stream;
 use super::table::{CapturedTable, installed};
 use super::{Changed, Piece};
@@ -35,9 +35,9 @@ pub struct Outbox {
     tables: Vec<CapturedTable>,
     kept: Kept,
     /// What fills it, where triggers do not.
-    stream: Option<Stream>,
+    stream: Option<Mutex<Stream>>,
     /// Reads pieces; one connection serves all batches.
-    reader: Option<Session>,
+    reader: Mutex<Option<Session>>,
     purge: Mutex<Purge>,
 }
 
@@ -90,7 +90,7 @@ impl Outbox {
     pub async fn open(blue: Opener, green: Opener, run: &RunId) -> anyhow::Result<Option<Self>> {
         let tables = installed(&blue.open().await?, run).await?;
         let Some(first) = tables.first() else { return Ok(None) };
-        let stream = first.slot.as_deref().map(|slot| Stream::new(blue.clone(), green.clone(), run, slot));
+        let stream = first.slot.as_deref().map(|slot| Mutex::new(Stream::new(blue.clone(), green.clone(), run, slot)));
         let kept = match stream {
             None => {
                 let ids: Vec<String> = tables.iter().map(|captured| captured.id.to_string()).collect();
@@ -99,7 +99,7 @@ impl Outbox {
             }
             Some(_) => Kept { opener: green, relation: "crossfade.inbox", mine: format!("run = {}", Literal::new(run.as_str())) },
         };
-        Ok(Some(Self { blue, tables, kept, stream, reader: None, purge: Mutex::default() }))
+        Ok(Some(Self { blue, tables, kept, stream, reader: Mutex::default(), purge: Mutex::default() }))
     }
 
     /// Sees to it that every change is here that `at` sees. Belongs after [`Outbox::check`] and before anything that reads
@@ -107,9 +107,9 @@ impl Outbox {
     ///
     /// # Errors
     /// [`Changed`] when changes are not to be had any more; otherwise when a server is away.
-    pub async fn arrive(&mut self, at: &Snapshot) -> anyhow::Result<()> {
-        match &mut self.stream {
-            Some(stream) => stream.arrive(&self.tables, &at.text().await?).await,
+    pub async fn arrive(&self, at: &Snapshot) -> anyhow::Result<()> {
+        match &self.stream {
+            Some(stream) => stream.lock().await.arrive(&self.tables, &at.text().await?).await,
             None => Ok(()),
         }
     }
@@ -149,17 +149,18 @@ impl Outbox {
     /// # Errors
     /// When a session is gone, or the error of `each`.
     pub async fn between(
-        &mut self,
+        &self,
         since: &str,
         at: &Snapshot,
         mut each: impl AsyncFnMut(Piece) -> anyhow::Result<()>,
     ) -> anyhow::Result<u64> {
-        let session = match self.reader.take().filter(|session| !session.is_closed()) {
+        let mut reader = self.reader.lock().await;
+        let session = match reader.take().filter(|session| !session.is_closed()) {
             Some(session) => session,
             None => self.kept.opener.open().await?,
         };
         let mut seen = "true".to_owned();
-        match self.stream {
+        match &self.stream {
             // What the snapshot sees of the outbox is what it should give.
             None => at.ticket().enter(&session).await?,
             Some(_) => {
@@ -196,7 +197,7 @@ impl Outbox {
         }
         gathered.give(&mut each).await?;
         session.batch_execute("ROLLBACK").await?;
-        self.reader = Some(session);
+        *reader = Some(session);
         Ok(count)
     }
 
@@ -291,7 +292,7 @@ impl Outbox {
             slot: None,
         };
         match &self.stream {
-            Some(stream) => stream.backlog(&self.blue.open().await?, backlog).await,
+            Some(stream) => stream.lock().await.backlog(&self.blue.open().await?, backlog).await,
             None => Ok(backlog),
         }
     }

@@ -8,7 +8,7 @@ use crate::engine;
 use crate::journal::{Journal, State};
 use crate::plan;
 use crate::report::Screen;
-use crate::step::{Cx, Interrupt, Projected, Stop, Until, figures_of, follow as follow_on};
+use crate::step::{Cx, Interrupt, Stop, Until, figures_of, follow as follow_on};
 use crate::terms::{Exit, Side, StepId};
 
 #[derive(Debug, Args)]
@@ -34,10 +34,7 @@ pub(super) async fn follow(args: &FollowArgs, format: Format, quiet: bool) -> an
     if !changes.is_empty() {
         return Err(Stop::Usage(format!("the plan has changed since run {run} began: {}; restore it", changes.join("; "))).into());
     }
-    let mut projected: Vec<&Projected> = plan.steps().iter().filter_map(|step| step.step.takes_over()).collect();
-    if projected.is_empty() {
-        projected = plan.steps().iter().filter_map(|step| step.step.brings()).collect();
-    }
+    let projected = engine::followed(&plan);
     if projected.is_empty() {
         return Err(Stop::Usage(format!("plan {} copies nothing: there is nothing to follow", plan.name())).into());
     }
