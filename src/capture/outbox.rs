@@ -129,9 +129,7 @@ impl Outbox {
         if !findings.is_empty() {
             return Err(Changed { findings }.into());
         }
-        let names: Vec<String> = self.tables.iter().map(|captured| captured.table.to_string()).collect();
-        let lock = format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE", names.join(", ONLY "));
-        match at.session().batch_execute(&lock).await {
+        match at.session().batch_execute(&self.lock()).await {
             Err(error) if matches!(sqlstate(&error), "42P01" | "3F000") => return Ok(Reading::Overtaken),
             locked => locked.context("locking captured tables on blue against a rewrite")?,
         }
@@ -141,6 +139,24 @@ impl Outbox {
             "SELECT count(*) FROM pg_class WHERE oid = ANY ($1) AND relfilenode IS DISTINCT FROM pg_relation_filenode(oid)";
         let moved: i64 = at.session().query_one(moved, &[&oids]).await?.get(0);
         Ok(if moved == 0 { Reading::Faithful } else { Reading::Overtaken })
+    }
+
+    /// Lets another session of the snapshot read what [`Outbox::check`] keeps from being rewritten; false: somebody waits to truncate or
+    /// alter a table, which waits for the snapshot. Who waited for them in turn would wait for himself, where no server sees it: let
+    /// the snapshot go, and take another.
+    ///
+    /// # Errors
+    /// When the session is gone.
+    pub async fn share(&self, session: &Session) -> anyhow::Result<bool> {
+        match session.batch_execute(&format!("{} NOWAIT", self.lock())).await {
+            Err(error) if matches!(sqlstate(&error), "55P03" | "42P01" | "3F000") => Ok(false),
+            locked => locked.map(|()| true).context("locking captured tables on blue against a rewrite"),
+        }
+    }
+
+    fn lock(&self) -> String {
+        let names: Vec<String> = self.tables.iter().map(|captured| captured.table.to_string()).collect();
+        format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE", names.join(", ONLY "))
     }
 
     /// Gives the changes that `at` sees and the snapshot `since` (the text of a `pg_snapshot`) does not, in pieces of at most

@@ -44,7 +44,11 @@ pub(super) async fn status(args: &StatusArgs, format: Format) -> anyhow::Result<
     };
     let lines = Journal::read(&args.plan.state.join(plan.name()).join(run.as_str()))?;
     let state = State::of(&lines).map_err(|why| anyhow::anyhow!(why))?;
-    let following = following(args, &plan, run).await;
+    let mut following = following(args, &plan, run).await;
+    let gone = |waiting: &Behind| waiting.slot.as_ref().is_some_and(|slot| slot.state.is_none());
+    if engine::switched(&plan, &state) && following.as_ref().is_ok_and(|waiting| waiting.as_ref().is_some_and(gone)) {
+        following = Ok(None); // the switch took the slot away: green serves
+    }
     let slots = slots_left(args, &plan, &runs).await;
     if format == Format::Json {
         let steps: Vec<_> = plan

@@ -25,6 +25,8 @@ pub(super) enum Extent {
 pub(super) struct Begun {
     /// Its snapshot.
     pub at: Snapshot,
+    /// Another session that sees it.
+    walker: Session,
     /// The snapshot as the watermark that it leads to.
     pub to: String,
     /// When it began, by blue's clock and by ours.
@@ -69,11 +71,11 @@ impl Reader {
     /// [`crate::capture::Changed`] when captured tables changed their form; otherwise when a session is gone.
     pub async fn begin(&mut self, followed: &Followed) -> anyhow::Result<Begun> {
         let began = Instant::now();
-        let at = self.snapshot(followed).await?;
+        let (at, walker) = self.snapshot(followed).await?;
         followed.outbox.arrive(&at).await?;
         (followed.told)(Moment::Arrived);
         let row = at.session().query_one("SELECT pg_current_snapshot()::text, clock_timestamp()", &[]).await?;
-        Ok(Begun { at, to: row.get(0), now: row.get(1), began })
+        Ok(Begun { at, walker, to: row.get(0), now: row.get(1), began })
     }
 
     /// Derives the rows that changes since the watermark `from` may concern, and stages them. Gives the snapshot back too.
@@ -89,14 +91,8 @@ impl Reader {
         from: String,
         extent: Extent,
     ) -> anyhow::Result<(Snapshot, Read)> {
-        let Begun { at, to, now, began } = begun;
+        let Begun { at, walker, to, now, began } = begun;
         let Lane { session, mut staged } = lane;
-        let walker = match self.walker.take().filter(|session| !session.is_closed()) {
-            Some(session) => session,
-            None => followed.blue.open().await?,
-        };
-        at.ticket().enter(&walker).await?;
-        walker.batch_execute("SET LOCAL plan_cache_mode = force_custom_plan").await?;
         let mut oldest: Option<SystemTime> = None;
         let mut pending = Pending::new(&followed.bound, &followed.paths, at.session(), &walker, &session, described, &mut staged);
         if extent == Extent::Everything {
@@ -132,8 +128,8 @@ impl Reader {
         Ok((at, Read { lane: Lane { session, staged }, from, to, began, captured, age, used }))
     }
 
-    /// A snapshot in which captured tables can be read.
-    async fn snapshot(&mut self, followed: &Followed) -> anyhow::Result<Snapshot> {
+    /// A snapshot in which captured tables can be read, and the session that walks from changes to rows.
+    async fn snapshot(&mut self, followed: &Followed) -> anyhow::Result<(Snapshot, Session)> {
         for _ in 0..50 {
             self.spare.retain(|session| !session.is_closed());
             let at = match self.spare.pop() {
@@ -141,9 +137,21 @@ impl Reader {
                 None => Snapshot::export(followed.blue.clone()).await?,
             };
             at.session().batch_execute("SET LOCAL plan_cache_mode = force_custom_plan").await?;
-            if followed.outbox.check(&at).await? == Reading::Faithful {
-                return Ok(at);
+            if followed.outbox.check(&at).await? != Reading::Faithful {
+                continue;
             }
+            let walker = match self.walker.take().filter(|session| !session.is_closed()) {
+                Some(session) => session,
+                None => followed.blue.open().await?,
+            };
+            at.ticket().enter(&walker).await?;
+            walker.batch_execute("SET LOCAL plan_cache_mode = force_custom_plan").await?;
+            if followed.outbox.share(&walker).await? {
+                return Ok((at, walker));
+            }
+            walker.batch_execute("ROLLBACK").await?;
+            self.walker = Some(walker);
+            self.release(at).await; // at its end: whoever waits for it goes first
         }
         bail!(
             "captured tables of blue are truncated or rewritten all the time: no snapshot sees them; run again when that is over"
