@@ -1,11 +1,12 @@
-//! What capture costs those who write to blue: `pgbench` with a mix of token writes, with and without it. See
-//! `benches/README.md`.
+//! What capture costs those who write to blue: `pgbench` with a mix of token writes, without capture, with triggers, and with a
+//! replication slot, in turns. See `benches/README.md`.
 
+use std::fmt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use crossfade::capture::{Shape, install, installed, remove};
+use crossfade::capture::{Shape, create_slot, drop_publication, drop_slot, install, installed, publish, remove, slot_name};
 use crossfade::demo::create_1x;
 use crossfade::pg::{Session, ensure_control};
 use crossfade::projection::Captured;
@@ -59,27 +60,114 @@ fn pgbench(program: &Path, folder: &Path, url: &str, seconds: u32) -> Result<f64
     line[6..].split(' ').next().and_then(|number| number.parse().ok()).context("pgbench gave no tps")
 }
 
-async fn capture(session: &Session, run: &RunId) -> Result<()> {
-    for table in ["hydra_oauth2_access", "hydra_oauth2_refresh"] {
-        let wanted = Captured { table: QualifiedName::new("public", table), columns: vec![Ident::new("signature")], watch: None };
-        let shape = Shape::read(session, &wanted).await?.context("no such table")?;
-        let step = StepId::new("bench").map_err(anyhow::Error::msg)?;
-        for statement in install(session, run, &step, &shape, u64::MAX).await? {
-            session.batch_execute(&statement).await?;
-        }
-    }
-    Ok(())
+/// Who tells what changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// Nobody: `wal_level` is as PostgreSQL has it.
+    Nobody,
+    Triggers,
+    /// A slot that nobody reads: what its `wal_level` and its publication cost the writers.
+    Slot,
+    /// A slot that is read as fast as it is written to.
+    ReadSlot,
 }
 
-async fn release(session: &Session, run: &RunId) -> Result<()> {
-    for table in installed(session, run).await? {
-        for statement in remove(session, &table).await? {
-            session.batch_execute(&statement).await?;
-        }
-        session.batch_execute(&table.forget()).await?;
+impl Source {
+    const ALL: [Source; 4] = [Source::Nobody, Source::Triggers, Source::Slot, Source::ReadSlot];
+
+    fn slot(self) -> bool {
+        matches!(self, Source::Slot | Source::ReadSlot)
     }
-    session.batch_execute("TRUNCATE crossfade.outbox").await?;
-    Ok(())
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Source::Nobody => "without capture",
+            Source::Triggers => "triggers",
+            Source::Slot => "slot",
+            Source::ReadSlot => "slot, being read",
+        })
+    }
+}
+
+/// A server with tokens.
+struct Server {
+    cluster: Cluster,
+    session: Session,
+    run: RunId,
+}
+
+impl Server {
+    async fn start(binaries: &Binaries, durable: &str, wal_level: &str) -> Result<Self> {
+        let settings = ["fsync", "full_page_writes"].map(|name| (name, durable.to_owned())).to_vec();
+        let more = [("shared_buffers", "512MB"), ("max_wal_size", "8GB"), ("wal_level", wal_level)];
+        let settings = [settings, more.map(|(name, value)| (name, value.to_owned())).to_vec()].concat();
+        let cluster = Cluster::start(binaries, settings).await?;
+        let mut session = cluster.database("blue", "postgres")?.connect("bench").await?;
+        create_1x(&session, 5_000, 0, "bench").await?;
+        session.batch_execute("CREATE SEQUENCE bench_token START 2").await?;
+        session.batch_execute("VACUUM ANALYZE").await?;
+        ensure_control(&mut session).await?;
+        Ok(Self { cluster, session, run: RunId::fresh() })
+    }
+
+    async fn capture(&self, slot: bool) -> Result<()> {
+        let step = StepId::new("bench").map_err(anyhow::Error::msg)?;
+        let mut shapes = Vec::new();
+        for table in ["hydra_oauth2_access", "hydra_oauth2_refresh"] {
+            let wanted =
+                Captured { table: QualifiedName::new("public", table), columns: vec![Ident::new("signature")], watch: None };
+            shapes.push(Shape::read(&self.session, &wanted).await?.context("no such table")?);
+        }
+        if slot {
+            self.session.batch_execute(&publish(&self.session, &self.run, &step, &shapes, u64::MAX).await?.join("; ")).await?;
+            return create_slot(&self.session, &slot_name(&self.run)).await;
+        }
+        for shape in shapes {
+            for statement in install(&self.session, &self.run, &step, &shape, u64::MAX).await? {
+                self.session.batch_execute(&statement).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn release(&self, slot: bool) -> Result<()> {
+        if slot {
+            drop_slot(&self.session, &slot_name(&self.run)).await?;
+            self.session.batch_execute(&drop_publication(&slot_name(&self.run))).await?;
+        }
+        for table in installed(&self.session, &self.run).await? {
+            if !slot {
+                for statement in remove(&self.session, &table).await? {
+                    self.session.batch_execute(&statement).await?;
+                }
+            }
+            self.session.batch_execute(&table.forget()).await?;
+        }
+        self.session.batch_execute("TRUNCATE crossfade.outbox").await?;
+        Ok(())
+    }
+
+    /// Makes sure that something was captured.
+    async fn captured(&self, slot: bool) -> Result<()> {
+        let sql = match slot {
+            true => "SELECT coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::bigint FROM pg_replication_slots",
+            false => "SELECT count(*) FROM crossfade.outbox",
+        };
+        let much: i64 = self.session.query_one(sql, &[]).await?.get(0);
+        ensure!(much > 0, "nothing was captured");
+        Ok(())
+    }
+
+    /// Reads the slot to nowhere.
+    fn read(&self, program: &Path) -> Result<Child> {
+        let name = slot_name(&self.run);
+        let mut command = Command::new(program);
+        command.args(["--start", "--no-loop", "--file", "/dev/null", "--slot", &name, "--dbname", &self.cluster.url("postgres")]);
+        command.args(["--option", "proto_version=1", "--option", &format!("publication_names={name}")]);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("cannot run pg_recvlogical")
+    }
 }
 
 fn median(mut numbers: Vec<f64>) -> f64 {
@@ -92,50 +180,55 @@ async fn main() -> Result<()> {
     let number = |name: &str, default: u32| -> Result<u32> {
         std::env::var(name).map_or(Ok(default), |text| text.parse().with_context(|| format!("{name}={text}")))
     };
-    let (rounds, seconds) = (number("ROUNDS", 7)?, number("SECONDS", 5)?);
+    let (rounds, seconds) = (number("ROUNDS", 5)?, number("SECONDS", 5)?);
     let binaries = Binaries::find()?;
-    let program = binaries.program("postgres").canonicalize()?.with_file_name("pgbench");
+    let beside = |name: &str| Ok::<_, anyhow::Error>(binaries.program("postgres").canonicalize()?.with_file_name(name));
+    let (bench, reader) = (beside("pgbench")?, beside("pg_recvlogical")?);
     let folder = tempfile::tempdir()?;
     for (profile, durable) in [("durable commits", "on"), ("commits without fsync", "off")] {
-        let settings = ["fsync", "full_page_writes"].map(|name| (name, durable.to_owned())).to_vec();
-        let settings = [settings, vec![("shared_buffers", "512MB".to_owned()), ("max_wal_size", "8GB".to_owned())]].concat();
-        let cluster = Cluster::start(&binaries, settings).await?;
-        let mut session = cluster.database("blue", "postgres")?.connect("bench").await?;
-        create_1x(&session, 5_000, 0, "bench").await?;
-        session.batch_execute("CREATE SEQUENCE bench_token START 2").await?;
-        session.batch_execute("VACUUM ANALYZE").await?;
-        ensure_control(&mut session).await?;
-        let run = RunId::fresh();
-        let url = cluster.url("postgres");
-        let (mut ratios, mut plain, mut with) = (Vec::new(), Vec::new(), Vec::new());
-        pgbench(&program, folder.path(), &url, seconds)?; // caches and files warm up
-        for round in 0..rounds {
-            let mut tps = [0.0; 2];
-            // What comes second has the larger tables: the order changes every round.
-            for captured in if round % 2 == 0 { [false, true] } else { [true, false] } {
-                if captured {
-                    capture(&session, &run).await?;
-                }
-                tps[usize::from(captured)] = pgbench(&program, folder.path(), &url, seconds)?;
-                if captured {
-                    let rows: i64 = session.query_one("SELECT count(*) FROM crossfade.outbox", &[]).await?.get(0);
-                    ensure!(rows > 0, "nothing was captured");
-                    release(&session, &run).await?;
-                }
-                session.batch_execute("CHECKPOINT").await?;
-            }
-            eprintln!("{profile}: {:.0} without, {:.0} with capture: {:.3}", tps[0], tps[1], tps[1] / tps[0]);
-            plain.push(tps[0]);
-            with.push(tps[1]);
-            ratios.push(tps[1] / tps[0]);
+        // Without a slot nobody has to set wal_level: what that costs belongs to the slot.
+        let plain = Server::start(&binaries, durable, "replica").await?;
+        let logical = Server::start(&binaries, durable, "logical").await?;
+        for server in [&plain, &logical] {
+            pgbench(&bench, folder.path(), &server.cluster.url("postgres"), seconds)?; // caches and files warm up
         }
-        let ratio = median(ratios);
-        println!(
-            "{profile}: {:.0} transactions/s without, {:.0} with capture; median ratio {ratio:.3}, overhead {:.1} %",
-            median(plain),
-            median(with),
-            (1.0 - ratio) * 100.0
-        );
+        let mut tps: Vec<Vec<f64>> = vec![Vec::new(); Source::ALL.len()];
+        for round in 0..rounds as usize {
+            // What comes later has the larger tables: the order changes every round.
+            for turn in 0..Source::ALL.len() {
+                let place = (round + turn) % Source::ALL.len();
+                let source = Source::ALL[place];
+                let server = if source.slot() { &logical } else { &plain };
+                if source != Source::Nobody {
+                    server.capture(source.slot()).await?;
+                }
+                let mut reading = if source == Source::ReadSlot { Some(server.read(&reader)?) } else { None };
+                let rate = pgbench(&bench, folder.path(), &server.cluster.url("postgres"), seconds)?;
+                if let Some(mut child) = reading.take() {
+                    ensure!(child.try_wait()?.is_none(), "pg_recvlogical ended");
+                    child.kill()?;
+                    child.wait()?;
+                }
+                if source != Source::Nobody {
+                    server.captured(source.slot()).await?;
+                    server.release(source.slot()).await?;
+                }
+                server.session.batch_execute("CHECKPOINT").await?;
+                eprintln!("{profile}, round {}: {rate:.0} {source}", round + 1);
+                tps[place].push(rate);
+            }
+        }
+        println!("{profile}: {:.0} transactions/s without capture", median(tps[0].clone()));
+        for (source, rates) in Source::ALL.iter().zip(&tps).skip(1) {
+            let ratios: Vec<f64> = rates.iter().zip(&tps[0]).map(|(with, without)| with / without).collect();
+            let (low, high) = ratios.iter().fold((f64::MAX, 0.0f64), |(low, high), ratio| (low.min(*ratio), high.max(*ratio)));
+            let ratio = median(ratios);
+            println!(
+                "  {source}: {:.0} transactions/s; median ratio {ratio:.3} ({low:.3} .. {high:.3}), overhead {:.1} %",
+                median(rates.clone()),
+                (1.0 - ratio) * 100.0
+            );
+        }
     }
     Ok(())
 }

@@ -32,7 +32,8 @@ async fn main() -> Result<()> {
         Err(_) => Cluster::start(&binaries, settings.clone()).await?,
     };
     let green = Cluster::start(&binaries, settings).await?;
-    let ways: Vec<Way> = Way::found(&session(&blue, "postgres").await?).await;
+    let words = std::env::var("WAYS").unwrap_or_else(|_| "triggers,slot,pgcopydb,native".to_owned());
+    let ways: Vec<Way> = Way::found(&session(&blue, "postgres").await?, &words).await?;
     println!("PostgreSQL {}, {rounds} rounds; commits without fsync", binaries.major());
     for load in loads.into_iter().filter(|load| load.rows() > 0) {
         prepare(&blue, &green, load).await?;
@@ -46,7 +47,7 @@ async fn main() -> Result<()> {
                         eprintln!("{}: {}, {:.2} s, {} MB", load.about(), way.name(), cost.seconds, cost.peak_rss / 1_000_000);
                         costs.entry(way).or_default().push(cost);
                     }
-                    Err(error) if way == Way::Crossfade => return Err(error),
+                    Err(error) if Way::OURS.contains(&way) => return Err(error),
                     // Another's failure is a result too.
                     Err(error) => {
                         println!("{}: {} FAILED in round {}: {error:#}", load.about(), way.name(), round + 1);
@@ -112,7 +113,9 @@ async fn rows(cluster: &Cluster, database: &str) -> Result<Vec<String>> {
 
 fn report(load: Load, ways: &[Way], costs: &BTreeMap<Way, Vec<Cost>>) {
     println!("\n{}", load.about());
-    println!("  {:<28} {:>12} {:>16} {:>9} {:>16} {:>8}", "", "rows/s", "min .. max", "ratio", "ratios", "RSS MB");
+    let ours: Vec<Way> = Way::OURS.into_iter().filter(|way| costs.contains_key(way)).collect();
+    let heads: String = ours.iter().map(|way| format!(" {:>22}", format!("{} : it", way.word()))).collect();
+    println!("  {:<28} {:>12} {:>16} {:>8}{heads}", "", "rows/s", "min .. max", "RSS MB");
     let rate = |cost: &Cost| f64::from(load.rows()) / cost.seconds;
     for way in ways {
         let Some(of) = costs.get(way) else {
@@ -120,24 +123,21 @@ fn report(load: Load, ways: &[Way], costs: &BTreeMap<Way, Vec<Cost>>) {
             continue;
         };
         let rates: Vec<f64> = of.iter().map(rate).collect();
-        // Round by round: ours against theirs (rounds that failed are left out of theirs).
-        let ratios: Vec<f64> = costs[&Way::Crossfade].iter().map(rate).zip(&rates).map(|(ours, theirs)| ours / theirs).collect();
         let memory = of.iter().map(|cost| cost.peak_rss).max().unwrap_or(0) / 1_000_000;
         let span = |values: &[f64], digits: usize| {
             let (low, high) = values.iter().fold((f64::MAX, 0.0f64), |(low, high), value| (low.min(*value), high.max(*value)));
             format!("{low:.digits$} .. {high:.digits$}")
         };
         let memory = if memory == 0 { "server".to_owned() } else { memory.to_string() };
-        println!(
-            "  {:<28} {:>12.0} {:>16} {:>9.2} {:>16} {memory:>8}",
-            way.name(),
-            median(&rates),
-            span(&rates, 0),
-            median(&ratios),
-            span(&ratios, 2)
-        );
+        let ratios = ours.iter().map(|our| {
+            // Round by round: ours against theirs (rounds that failed are left out of theirs).
+            let ratios: Vec<f64> = costs[our].iter().map(rate).zip(&rates).map(|(ours, theirs)| ours / theirs).collect();
+            format!(" {:>22}", format!("{:.2} ({})", median(&ratios), span(&ratios, 2)))
+        });
+        let ratios: String = ratios.collect();
+        println!("  {:<28} {:>12.0} {:>16} {memory:>8}{ratios}", way.name(), median(&rates), span(&rates, 0));
     }
-    println!("  (ratio above 1: crossfade brings more rows in the same time)");
+    println!("  (ratio above 1: crossfade, told by triggers or by a slot, brings more rows in the same time)");
 }
 
 fn median(values: &[f64]) -> f64 {

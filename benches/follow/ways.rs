@@ -26,7 +26,10 @@ pub struct Pair<'a> {
 /// A way to follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Way {
-    Crossfade,
+    /// crossfade, told by triggers what changed.
+    Triggers,
+    /// crossfade, told by a slot.
+    Slot,
     Pgcopydb,
     Native,
 }
@@ -44,18 +47,32 @@ pub struct Cost {
 }
 
 impl Way {
-    const ALL: [Way; 3] = [Way::Crossfade, Way::Pgcopydb, Way::Native];
+    const ALL: [Way; 4] = [Way::Triggers, Way::Slot, Way::Pgcopydb, Way::Native];
+    /// Ours.
+    pub const OURS: [Way; 2] = [Way::Triggers, Way::Slot];
 
-    /// Those that can be had on this machine; says what is missing.
-    pub async fn found(blue: &Session) -> Vec<Way> {
+    /// What it is called in `WAYS`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Way::Triggers => "triggers",
+            Way::Slot => "slot",
+            Way::Pgcopydb => "pgcopydb",
+            Way::Native => "native",
+        }
+    }
+
+    /// Those of these words that can be had on this machine; says what is missing.
+    pub async fn found(blue: &Session, words: &str) -> Result<Vec<Way>> {
         let mut found = Vec::new();
-        for way in Way::ALL {
+        for word in words.split(',') {
+            let way = Way::ALL.into_iter().find(|way| way.word() == word);
+            let way = way.with_context(|| format!("WAYS={words}: `{word}` is none of triggers, slot, pgcopydb, native"))?;
             match way.missing(blue).await {
                 None => found.push(way),
                 Some(what) => println!("{}: left out, {what}", way.name()),
             }
         }
-        found
+        Ok(found)
     }
 
     async fn missing(self, blue: &Session) -> Option<String> {
@@ -71,7 +88,8 @@ impl Way {
 
     pub fn name(self) -> &'static str {
         match self {
-            Way::Crossfade => "crossfade follow",
+            Way::Triggers => "crossfade follow (triggers)",
+            Way::Slot => "crossfade follow (slot)",
             Way::Pgcopydb => "pgcopydb follow",
             Way::Native => "native logical replication",
         }
@@ -79,17 +97,18 @@ impl Way {
 
     /// Whether green must hold blue's rows before.
     pub fn begins_filled(self) -> bool {
-        self != Way::Crossfade
+        !Way::OURS.contains(&self)
     }
 
     /// Everything that must be there before blue changes.
     pub async fn set_up(self, pair: &Pair<'_>) -> Result<()> {
         let (blue, green) = (pair.blue.url(pair.name), pair.green.url(pair.name));
         match self {
-            Way::Crossfade => {
+            Way::Triggers | Way::Slot => {
                 let step = |id: &str, phase: &str, kind: &str| {
+                    let source = if self == Way::Slot && kind == "start_capture" { "source = \"slot\"\n" } else { "" };
                     format!(
-                        "[[step]]\nid = \"{id}\"\nphase = \"{phase}\"\nkind = \"{kind}\"\ntables = [\"access\", \"refresh\", \"ended\"]\n"
+                        "[[step]]\nid = \"{id}\"\nphase = \"{phase}\"\nkind = \"{kind}\"\n{source}tables = [\"access\", \"refresh\", \"ended\"]\n"
                     )
                 };
                 let plan = format!(
@@ -124,7 +143,7 @@ impl Way {
         let log = pair.folder.join("log");
         let began = Instant::now();
         let mut child = match self {
-            Way::Crossfade => Some(start(self.crossfade(pair, &["follow", "--until-caught-up"]), &log)?),
+            Way::Triggers | Way::Slot => Some(start(self.crossfade(pair, &["follow", "--until-caught-up"]), &log)?),
             Way::Pgcopydb => {
                 let row = blue.query_one("SELECT pg_current_wal_flush_lsn()::text", &[]).await?;
                 let end: String = row.get(0);
@@ -184,7 +203,12 @@ impl Way {
     /// Takes back what outlives the databases.
     pub async fn clear(self, pair: &Pair<'_>) -> Result<()> {
         match self {
-            Way::Crossfade => Ok(()),
+            Way::Triggers => Ok(()),
+            Way::Slot => {
+                let drop = "DO $$ BEGIN WHILE EXISTS (SELECT FROM pg_replication_slots WHERE active) LOOP PERFORM pg_sleep(0.1); END LOOP; \
+                            PERFORM pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name LIKE 'crossfade%'; END $$";
+                Ok(session(pair.blue, pair.name).await?.batch_execute(drop).await?)
+            }
             Way::Pgcopydb => {
                 let drop = "DO $$ BEGIN WHILE EXISTS (SELECT FROM pg_replication_slots WHERE active) LOOP PERFORM pg_sleep(0.1); END LOOP; \
                             PERFORM pg_drop_replication_slot('bench'); END $$";

@@ -49,6 +49,7 @@ impl Inbox {
     /// When green cannot be reached.
     pub async fn position(&mut self) -> anyhow::Result<u64> {
         self.sink = None;
+        self.buffer.clear();
         (self.rows, self.session) = (0, None);
         let session = self.green.open().await?;
         let sql = "SELECT (position - '0/0')::text FROM crossfade.inbox_position WHERE run = $1";

@@ -20,6 +20,7 @@ mod pgoutput;
 mod seen;
 mod shape;
 mod slot;
+mod slot_state;
 mod stream;
 mod table;
 mod trigger;
@@ -30,11 +31,12 @@ use std::time::SystemTime;
 pub use outbox::{Backlog, Outbox, Reading};
 pub use shape::{Shape, obstacles};
 pub use slot::{
-    Identity, SlotState, captured_from_here, create_slot, drop_publication, drop_slot, ended, forget_inbox, identities, publish,
-    slot_name, slot_obstacles, slot_state,
+    Identity, captured_from_here, create_slot, drop_publication, drop_slot, ended, forget_inbox, identities, publish, slot_name,
+    slot_obstacles,
 };
+pub use slot_state::{SlotState, own_slots, slot_state};
 pub use table::{CapturedTable, altered, forget_changes, install, installed, remove};
-pub use waiting::{Alarm, Waiting, waiting};
+pub use waiting::{Alarm, Telling, Waiting, waiting};
 
 use crate::terms::Finding;
 

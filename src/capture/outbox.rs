@@ -12,7 +12,7 @@ use tokio_postgres::types::ToSql;
 
 use super::fence::Fence;
 use super::seen::Seen;
-use super::slot::SlotState;
+use super::slot_state::SlotState;
 use super::stream::Stream;
 use super::table::{CapturedTable, installed};
 use super::{Changed, Piece};
@@ -35,9 +35,9 @@ pub struct Outbox {
     tables: Vec<CapturedTable>,
     kept: Kept,
     /// What fills it, where triggers do not.
-    stream: Option<Stream>,
+    stream: Option<Mutex<Stream>>,
     /// Reads pieces; one connection serves all batches.
-    reader: Option<Session>,
+    reader: Mutex<Option<Session>>,
     purge: Mutex<Purge>,
 }
 
@@ -90,7 +90,7 @@ impl Outbox {
     pub async fn open(blue: Opener, green: Opener, run: &RunId) -> anyhow::Result<Option<Self>> {
         let tables = installed(&blue.open().await?, run).await?;
         let Some(first) = tables.first() else { return Ok(None) };
-        let stream = first.slot.as_deref().map(|slot| Stream::new(blue.clone(), green.clone(), run, slot));
+        let stream = first.slot.as_deref().map(|slot| Mutex::new(Stream::new(blue.clone(), green.clone(), run, slot)));
         let kept = match stream {
             None => {
                 let ids: Vec<String> = tables.iter().map(|captured| captured.id.to_string()).collect();
@@ -99,7 +99,7 @@ impl Outbox {
             }
             Some(_) => Kept { opener: green, relation: "crossfade.inbox", mine: format!("run = {}", Literal::new(run.as_str())) },
         };
-        Ok(Some(Self { blue, tables, kept, stream, reader: None, purge: Mutex::default() }))
+        Ok(Some(Self { blue, tables, kept, stream, reader: Mutex::default(), purge: Mutex::default() }))
     }
 
     /// Sees to it that every change is here that `at` sees. Belongs after [`Outbox::check`] and before anything that reads
@@ -107,9 +107,9 @@ impl Outbox {
     ///
     /// # Errors
     /// [`Changed`] when changes are not to be had any more; otherwise when a server is away.
-    pub async fn arrive(&mut self, at: &Snapshot) -> anyhow::Result<()> {
-        match &mut self.stream {
-            Some(stream) => stream.arrive(&self.tables, &at.text().await?).await,
+    pub async fn arrive(&self, at: &Snapshot) -> anyhow::Result<()> {
+        match &self.stream {
+            Some(stream) => stream.lock().await.arrive(&self.tables, &at.text().await?).await,
             None => Ok(()),
         }
     }
@@ -129,9 +129,7 @@ impl Outbox {
         if !findings.is_empty() {
             return Err(Changed { findings }.into());
         }
-        let names: Vec<String> = self.tables.iter().map(|captured| captured.table.to_string()).collect();
-        let lock = format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE", names.join(", ONLY "));
-        match at.session().batch_execute(&lock).await {
+        match at.session().batch_execute(&self.lock()).await {
             Err(error) if matches!(sqlstate(&error), "42P01" | "3F000") => return Ok(Reading::Overtaken),
             locked => locked.context("locking captured tables on blue against a rewrite")?,
         }
@@ -143,23 +141,42 @@ impl Outbox {
         Ok(if moved == 0 { Reading::Faithful } else { Reading::Overtaken })
     }
 
+    /// Lets another session of the snapshot read what [`Outbox::check`] keeps from being rewritten; false: somebody waits to truncate or
+    /// alter a table, which waits for the snapshot. Who waited for them in turn would wait for himself, where no server sees it: let
+    /// the snapshot go, and take another.
+    ///
+    /// # Errors
+    /// When the session is gone.
+    pub async fn share(&self, session: &Session) -> anyhow::Result<bool> {
+        match session.batch_execute(&format!("{} NOWAIT", self.lock())).await {
+            Err(error) if matches!(sqlstate(&error), "55P03" | "42P01" | "3F000") => Ok(false),
+            locked => locked.map(|()| true).context("locking captured tables on blue against a rewrite"),
+        }
+    }
+
+    fn lock(&self) -> String {
+        let names: Vec<String> = self.tables.iter().map(|captured| captured.table.to_string()).collect();
+        format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE", names.join(", ONLY "))
+    }
+
     /// Gives the changes that `at` sees and the snapshot `since` (the text of a `pg_snapshot`) does not, in pieces of at most
     /// 20,000 rows, each key once per piece. Returns the rows read. Memory holds one piece, whatever the number of changes.
     ///
     /// # Errors
     /// When a session is gone, or the error of `each`.
     pub async fn between(
-        &mut self,
+        &self,
         since: &str,
         at: &Snapshot,
         mut each: impl AsyncFnMut(Piece) -> anyhow::Result<()>,
     ) -> anyhow::Result<u64> {
-        let session = match self.reader.take().filter(|session| !session.is_closed()) {
+        let mut reader = self.reader.lock().await;
+        let session = match reader.take().filter(|session| !session.is_closed()) {
             Some(session) => session,
             None => self.kept.opener.open().await?,
         };
         let mut seen = "true".to_owned();
-        match self.stream {
+        match &self.stream {
             // What the snapshot sees of the outbox is what it should give.
             None => at.ticket().enter(&session).await?,
             Some(_) => {
@@ -196,7 +213,7 @@ impl Outbox {
         }
         gathered.give(&mut each).await?;
         session.batch_execute("ROLLBACK").await?;
-        self.reader = Some(session);
+        *reader = Some(session);
         Ok(count)
     }
 
@@ -291,7 +308,7 @@ impl Outbox {
             slot: None,
         };
         match &self.stream {
-            Some(stream) => stream.backlog(&self.blue.open().await?, backlog).await,
+            Some(stream) => stream.lock().await.backlog(&self.blue.open().await?, backlog).await,
             None => Ok(backlog),
         }
     }

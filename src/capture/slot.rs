@@ -21,43 +21,6 @@ pub fn slot_name(run: &RunId) -> String {
     }
 }
 
-/// How a slot stands (PostgreSQL manual 52.20).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SlotState {
-    /// Whether the server threw its log away: it cannot be read any more.
-    pub lost: bool,
-    /// Bytes of log that were written since what its reader confirmed.
-    pub behind: u64,
-    /// Bytes that may still be written before it is lost; `None`: without end.
-    pub room: Option<u64>,
-    /// `max_slot_wal_keep_size` in bytes; `None`: without end.
-    pub limit: Option<u64>,
-}
-
-impl SlotState {
-    /// Whether somebody should look: more than `alarm` waits, or less than a quarter of what may wait is left.
-    pub fn alarming(&self, alarm: u64) -> bool {
-        self.lost || self.behind > alarm || self.room.zip(self.limit).is_some_and(|(room, limit)| room < limit / 4)
-    }
-}
-
-/// The state of a slot; `None` when there is none.
-///
-/// # Errors
-/// When the session is gone.
-pub async fn slot_state(session: &Session, slot: &str) -> anyhow::Result<Option<SlotState>> {
-    let sql = "SELECT wal_status IS NOT DISTINCT FROM 'lost', coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn), 0)::bigint, \
-                      safe_wal_size, (SELECT setting::bigint FROM pg_settings WHERE name = 'max_slot_wal_keep_size') \
-               FROM pg_replication_slots WHERE slot_name = $1";
-    let row = session.query_opt(sql, &[&slot]).await.context("asking for the replication slot")?;
-    Ok(row.map(|row| SlotState {
-        lost: row.get(0),
-        behind: row.get::<_, i64>(1).max(0).unsigned_abs(),
-        room: row.get::<_, Option<i64>>(2).map(|room| room.max(0).unsigned_abs()),
-        limit: row.get::<_, Option<i64>>(3).filter(|limit| *limit >= 0).map(|limit| limit.unsigned_abs() << 20),
-    }))
-}
-
 /// The statements that publish tables for a run and put them on the list of those that are captured, for one transaction. From
 /// their commit on the tables need a replica identity for each UPDATE and DELETE.
 ///
@@ -315,14 +278,5 @@ mod tests {
         assert_eq!(name("The Run"), "crossfade__he__un");
         let long = name(&"x".repeat(100));
         assert!(long.len() <= 63 && long != name(&"x".repeat(101)), "{long}");
-    }
-
-    #[test]
-    fn when_somebody_should_look() {
-        let state = |behind, room, limit| SlotState { lost: false, behind, room, limit };
-        assert!(!state(10, None, None).alarming(100));
-        assert!(state(101, None, None).alarming(100));
-        assert!(!state(10, Some(30), Some(100)).alarming(100));
-        assert!(state(10, Some(20), Some(100)).alarming(100));
     }
 }

@@ -88,10 +88,7 @@ fn way<'a>(plan: &'a Plan, state: &State) -> Result<(Vec<&'a Projected>, Side), 
             _ => {}
         }
     }
-    let mut projected: Vec<&Projected> = plan.steps().iter().filter_map(|step| step.step.takes_over()).collect();
-    if projected.is_empty() {
-        projected = plan.steps().iter().filter_map(|step| step.step.brings()).collect();
-    }
+    let projected = engine::followed(plan);
     match projected.is_empty() {
         true => Err(format!("plan {} copies nothing: there is nothing to follow", plan.name())),
         false => Ok((projected, Side::Green)),

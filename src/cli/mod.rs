@@ -6,6 +6,7 @@ mod cutover;
 mod databases;
 mod demo;
 mod demo_migrations;
+mod finish;
 mod follow;
 mod known;
 mod lint;
@@ -20,6 +21,7 @@ mod rewrite;
 mod rollback;
 mod route;
 mod run;
+mod slots;
 mod status;
 #[cfg(feature = "nats")]
 mod stream;
@@ -100,6 +102,11 @@ enum Command {
         after_help = "Examples:\n  crossfade follow PLAN                       beside a run that waits, until Ctrl-C\n  crossfade follow PLAN --until-caught-up     once: what is committed now is on green then"
     )]
     Follow(follow::FollowArgs),
+    /// End what a run that is done keeps going on blue: its replication slot or its triggers; green stays as it is
+    #[command(
+        after_help = "Examples:\n  crossfade finish PLAN                       changes nothing: what goes on, and what would end\n  crossfade finish PLAN --execute             a last batch, then blue is as it was"
+    )]
+    Finish(finish::FinishArgs),
     /// Say where a run stands, and how far green is behind blue while it follows
     #[command(after_help = "Examples:\n  crossfade status PLAN\n  crossfade status PLAN --format json")]
     Status(status::StatusArgs),
@@ -194,6 +201,7 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Run(args) => run::run(args, cli.format, cli.quiet).await,
         Command::Cutover(args) => cutover::cutover(args, cli.format, cli.quiet).await,
         Command::Follow(args) => follow::follow(args, cli.format, cli.quiet).await,
+        Command::Finish(args) => finish::finish(args, cli.format, cli.quiet).await,
         Command::Status(args) => status::status(args, cli.format).await,
         Command::Report(args) => report::report(args, cli.format),
         Command::Rollback(args) => rollback::rollback(args, cli.format, cli.quiet).await,

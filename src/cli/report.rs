@@ -5,7 +5,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use super::{Format, PlanArgs, print_json, text};
 use crate::engine::{self, Stop};
-use crate::journal::Journal;
+use crate::journal::{Journal, State};
 use crate::pg::Counters;
 use crate::plan;
 use crate::report::{JourneySummary, Restore, bytes, summarize, thousands, time};
@@ -29,9 +29,18 @@ pub(super) fn report(args: &ReportArgs, format: Format) -> anyhow::Result<Exit> 
     };
     let lines = Journal::read(&args.plan.state.join(plan.name()).join(run.as_str()))?;
     let summary = summarize(&lines).map_err(|why| anyhow::anyhow!(why))?;
+    let state = State::of(&lines).map_err(|why| anyhow::anyhow!(why))?;
     match format {
-        Format::Json => print_json(&serde_json::json!({"run": run, "summary": summary}))?,
-        Format::Text | Format::Sarif | Format::Github => text::print(&render(&summary))?,
+        Format::Json => {
+            let kept: Vec<_> = engine::kept(&plan, &state, &run)
+                .into_iter()
+                .map(|(step, what)| serde_json::json!({"step": step, "what": what}))
+                .collect();
+            print_json(&serde_json::json!({"run": run, "summary": summary, "goes_on": kept}))?;
+        }
+        Format::Text | Format::Sarif | Format::Github => {
+            text::print(&(render(&summary) + &super::finish::goes_on(&plan, &args.plan.plan, &run, &state)))?;
+        }
     }
     Ok(Exit::Done)
 }

@@ -96,6 +96,7 @@ pub(super) async fn conclude(driver: Driver, screen: Screen, outcome: Outcome, p
     let (run, plan) = (driver.run().clone(), driver.plan().name().to_owned());
     let summary = summarize(driver.journal().lines()).map_err(|why| anyhow::anyhow!(why))?;
     let path = driver.journal().path().to_owned();
+    let goes_on = super::finish::goes_on(driver.plan(), plan_file, &run, driver.journal().state());
     drop(driver);
     screen.finish().await;
     let exit = match &outcome {
@@ -123,12 +124,16 @@ pub(super) async fn conclude(driver: Driver, screen: Screen, outcome: Outcome, p
             Outcome::AlreadyOver => {
                 text::print(&format!("run {run} of {plan} was already over; nothing was done (--new begins another)\n"))?;
                 text::print(&super::report::render(&summary))?;
+                eprint!("{goes_on}");
             }
             Outcome::FarEnough => {
                 text::print(&super::report::render(&summary))?;
                 eprintln!("next: crossfade run {} --execute, for the steps that follow", plan_file.display());
             }
-            Outcome::Done | Outcome::RolledBack => text::print(&super::report::render(&summary))?,
+            Outcome::Done | Outcome::RolledBack => {
+                text::print(&super::report::render(&summary))?;
+                eprint!("{goes_on}");
+            }
         },
     }
     Ok(exit)

@@ -6,11 +6,12 @@ use anyhow::Context;
 use clap::Args;
 
 use super::databases::DatabaseArgs;
+use super::slots::{self, Slot, owners};
 use super::{Format, PlanArgs, print_json, text};
 use crate::engine;
 use crate::journal::{Direction, Journal, State};
 use crate::plan::{self, Plan};
-use crate::step::{Alarm, Behind, distance};
+use crate::step::{Alarm, Behind, Telling, distance, own_slots};
 use crate::terms::{Exit, RunId, Side};
 
 #[derive(Debug, Args)]
@@ -26,13 +27,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) async fn status(args: &StatusArgs, format: Format) -> anyhow::Result<Exit> {
     let plan = plan::load(&args.plan.plan)?;
-    let Some(run) = engine::latest_run(&args.plan.state, plan.name())? else {
+    let runs = engine::list_runs(&args.plan.state, plan.name())?;
+    let Some(run) = runs.last() else {
+        let slots = slots_left(args, &plan, &runs).await;
         match format {
-            Format::Json => print_json(&serde_json::json!({"run": null, "plan": plan.name()}))?,
+            Format::Json => print_json(&serde_json::json!({"run": null, "plan": plan.name(), "slots": slots_document(&slots)}))?,
             Format::Text | Format::Sarif | Format::Github => text::print(&format!(
-                "plan {} has no run in {}\nnext: crossfade run {}\n",
+                "plan {} has no run in {}\n{}next: crossfade run {}\n",
                 plan.name(),
                 args.plan.state.display(),
+                slots_lines(&slots, u64::MAX),
                 args.plan.plan.display()
             ))?,
         }
@@ -40,7 +44,12 @@ pub(super) async fn status(args: &StatusArgs, format: Format) -> anyhow::Result<
     };
     let lines = Journal::read(&args.plan.state.join(plan.name()).join(run.as_str()))?;
     let state = State::of(&lines).map_err(|why| anyhow::anyhow!(why))?;
-    let following = following(args, &plan, &run).await;
+    let mut following = following(args, &plan, run).await;
+    let gone = |waiting: &Behind| waiting.slot.as_ref().is_some_and(|slot| slot.state.is_none());
+    if engine::switched(&plan, &state) && following.as_ref().is_ok_and(|waiting| waiting.as_ref().is_some_and(gone)) {
+        following = Ok(None); // the switch took the slot away: green serves
+    }
+    let slots = slots_left(args, &plan, &runs).await;
     if format == Format::Json {
         let steps: Vec<_> = plan
             .steps()
@@ -53,6 +62,7 @@ pub(super) async fn status(args: &StatusArgs, format: Format) -> anyhow::Result<
         print_json(&serde_json::json!({
             "run": run, "plan": plan.name(), "direction": state.direction, "finished": state.finished,
             "plan_changes": engine::plan_changes(&state, &plan), "steps": steps, "follow": document(&following),
+            "slots": slots_document(&slots), "goes_on": engine::kept(&plan, &state, run).into_iter().map(|(_, what)| what).collect::<Vec<_>>(),
         }))?;
         return Ok(Exit::Done);
     }
@@ -71,6 +81,9 @@ pub(super) async fn status(args: &StatusArgs, format: Format) -> anyhow::Result<
         }
     }
     out += &line(&following);
+    let limit = following.as_ref().ok().and_then(Option::as_ref).map_or(u64::MAX, |waiting| waiting.limit);
+    out += &slots_lines(&slots, limit);
+    out += &super::finish::goes_on(&plan, &args.plan.plan, run, &state);
     for change in engine::plan_changes(&state, &plan) {
         out += &format!("the plan has changed since: {change}\n");
     }
@@ -84,6 +97,33 @@ pub(super) async fn status(args: &StatusArgs, format: Format) -> anyhow::Result<
     };
     text::print(&out)?;
     Ok(Exit::Done)
+}
+
+/// The slots of runs on blue, for a plan that captures.
+async fn slots_left(args: &StatusArgs, plan: &Plan, runs: &[RunId]) -> anyhow::Result<Vec<Slot>> {
+    if !plan.steps().iter().any(|step| step.kind == "start_capture") {
+        return Ok(Vec::new());
+    }
+    let databases = args.databases.resolve(plan)?;
+    let Some(blue) = databases.get(&Side::Blue) else { return Ok(Vec::new()) };
+    let asked = async { own_slots(&blue.connect("crossfade/status").await?).await };
+    let states =
+        tokio::time::timeout(PATIENCE, asked).await.with_context(|| format!("no answer within {} s", PATIENCE.as_secs()))??;
+    Ok(owners(states, runs))
+}
+
+fn slots_document(slots: &anyhow::Result<Vec<Slot>>) -> serde_json::Value {
+    match slots {
+        Ok(slots) => slots::document(slots),
+        Err(error) => serde_json::json!({ "unknown": crate::pg::explain(error) }),
+    }
+}
+
+fn slots_lines(slots: &anyhow::Result<Vec<Slot>>, limit: u64) -> String {
+    match slots {
+        Ok(slots) => slots::lines(slots, limit),
+        Err(error) => format!("slots: unknown: {}\n", crate::pg::explain(error)),
+    }
 }
 
 /// How far green is behind; `None` when nothing is captured.
@@ -107,6 +147,7 @@ fn document(following: &anyhow::Result<Option<Behind>>) -> serde_json::Value {
             "lag_rows": waiting.rows, "lag_rows_estimated": waiting.bytes.is_none(), "lag_bytes": waiting.bytes,
             "lag_seconds": waiting.age.as_secs_f64(), "outbox_bytes": waiting.outbox, "outbox_alarm_bytes": waiting.limit,
             "outbox_alarm": Alarm::of(waiting.outbox, waiting.limit),
+            "slot": waiting.slot.as_ref().map(|slot| serde_json::json!({"name": slot.name, "state": slot.state})),
         }),
         Err(error) => serde_json::json!({ "unknown": crate::pg::explain(error) }),
     }
@@ -122,6 +163,14 @@ fn line(following: &anyhow::Result<Option<Behind>>) -> String {
         Some(bytes) => format!("{} changed rows ({bytes} bytes)", waiting.rows),
         None => format!("about {} changed rows", waiting.rows),
     };
+    if let Some(Telling { name, state }) = &waiting.slot {
+        let mut out = format!("follow: green is {rows} and {:.1} s behind what slot {name} told", waiting.age.as_secs_f64());
+        out += &match state {
+            Some(state) => format!("; {} bytes of blue's log are not told yet\n", state.behind),
+            None => "\nwarning: the slot is gone: changes since then are not known, and the run cannot follow; next: crossfade rollback\n".to_owned(),
+        };
+        return out;
+    }
     let mut out = format!(
         "follow: green is {rows} and {:.1} s behind blue; the outbox takes {} bytes on disk, outbox_alarm is {}\n",
         waiting.age.as_secs_f64(),

@@ -222,7 +222,7 @@ async fn never_happened(driver: &mut Driver, index: usize) -> Result<bool> {
 }
 
 /// Runs `work` unless the second signal comes first.
-async fn unless<T>(hard: &tokio_util::sync::CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
+pub(super) async fn unless<T>(hard: &tokio_util::sync::CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::select! {
         result = work => result,
         () = hard.cancelled() => Err(Stop::Interrupted.into()),
@@ -255,7 +255,7 @@ async fn counters(cx: &Cx, driver: &Driver) -> Result<BTreeMap<Side, Counters>> 
     Ok(read)
 }
 
-fn write(driver: &mut Driver, event: Event) -> Result<()> {
+pub(super) fn write(driver: &mut Driver, event: Event) -> Result<()> {
     let line = driver.journal.append(event)?.clone();
     let _ = driver.notices.send(Notice::Event(line));
     Ok(())

@@ -1,6 +1,7 @@
 //! Runs plans: decides what comes next, does it, and keeps the journal ahead of every effect.
 
 mod drive;
+mod finish;
 mod interrupt;
 mod next;
 mod preview;
@@ -9,6 +10,7 @@ mod setup;
 
 pub use crate::step::Stop;
 pub use drive::{Outcome, drive, turn_back};
+pub use finish::{finish, followed, kept, switched};
 pub use interrupt::listen;
 pub use next::{Next, next};
 pub use preview::{StepPreview, preview};

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, bail};
+use tokio_postgres::SimpleQueryMessage;
 
 use super::green::Green;
 use super::pending::Used;
-use super::worker::counts;
 use crate::pg::Session;
 
 /// What happened to one table.
@@ -25,7 +25,7 @@ pub(super) struct Apply<'a> {
     /// In the transaction of the batch.
     pub session: &'a Session,
     /// What is staged.
-    pub used: Used,
+    pub used: &'a Used,
 }
 
 /// One statement of the batch, on the table at a place.
@@ -40,7 +40,11 @@ impl Apply<'_> {
     ///
     /// # Errors
     /// When green refuses a row, or two sources give one key.
-    pub async fn run(&mut self) -> anyhow::Result<BTreeMap<usize, Count>> {
+    pub async fn run(&self) -> anyhow::Result<BTreeMap<usize, Count>> {
+        // Only now: the batch before this one may have been applied while rows were staged.
+        for place in &self.used.whole {
+            self.session.batch_execute(&self.green.every_key(*place)).await.context("write on green")?;
+        }
         self.each_once().await?;
         let mut net: BTreeMap<usize, i64> = BTreeMap::new();
         let saved = self.clear_the_way(&mut net).await?;
@@ -145,6 +149,15 @@ impl Apply<'_> {
         }
         Ok(saved)
     }
+}
+
+/// The numbers of rows that the statements of a simple query changed or gave.
+pub(super) fn counts(messages: &[SimpleQueryMessage]) -> Vec<u64> {
+    let complete = |message: &SimpleQueryMessage| match message {
+        SimpleQueryMessage::CommandComplete(count) => Some(*count),
+        _ => None,
+    };
+    messages.iter().filter_map(complete).collect()
 }
 
 const REFUSED: &str =

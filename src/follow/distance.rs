@@ -19,5 +19,5 @@ pub async fn distance(blue: &Session, green: &Session, run: &RunId) -> anyhow::R
         }
         false => None,
     };
-    waiting(blue, run, watermark.as_deref()).await
+    waiting(blue, green, run, watermark.as_deref()).await
 }

@@ -6,7 +6,8 @@
 use anyhow::{Context, anyhow};
 use tokio::sync::{mpsc, oneshot};
 
-use super::worker::{Batch, Extent, Setup, Worker};
+use super::reading::Extent;
+use super::worker::{Batch, Passed, Setup, Worker};
 use crate::capture::Backlog;
 use crate::pg::Snapshot;
 
@@ -18,6 +19,7 @@ pub struct Follower {
 /// What the thread is asked, and where the answer goes.
 enum Order {
     Batch(oneshot::Sender<anyhow::Result<Batch>>),
+    Next(oneshot::Sender<anyhow::Result<Passed>>),
     Anew(oneshot::Sender<anyhow::Result<Batch>>),
     Backlog(oneshot::Sender<anyhow::Result<Backlog>>),
     Release(Box<Snapshot>),
@@ -52,6 +54,16 @@ impl Follower {
     /// In each case green is as it was, or, where an answer was lost, at the new snapshot: the next batch asks.
     pub async fn batch(&mut self) -> anyhow::Result<Batch> {
         self.ask(Order::Batch).await
+    }
+
+    /// A batch for one who asks for the next one at once: that is read on blue while green takes this one in. What was committed on
+    /// blue before this call may come with the next one, and green is at no snapshot that still lives; [`Self::batch`] forgets what was
+    /// read ahead.
+    ///
+    /// # Errors
+    /// As [`Self::batch`].
+    pub async fn next(&mut self) -> anyhow::Result<Passed> {
+        self.ask(Order::Next).await
     }
 
     /// A batch that derives every row anew, whatever changed: green becomes what the projections give at a new snapshot of blue,
@@ -98,6 +110,7 @@ async fn serve(setup: Setup, opened: oneshot::Sender<anyhow::Result<()>>, mut in
     while let Some(order) = inbox.recv().await {
         match order {
             Order::Batch(answer) => drop(answer.send(worker.batch(Extent::Changed).await)),
+            Order::Next(answer) => drop(answer.send(worker.next().await)),
             Order::Anew(answer) => drop(answer.send(worker.batch(Extent::Everything).await)),
             Order::Backlog(answer) => drop(answer.send(worker.outbox().backlog().await)),
             Order::Release(at) => worker.release(*at).await,

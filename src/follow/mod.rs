@@ -6,22 +6,30 @@
 //! anywhere is simply done again from the watermark that green tells.
 
 mod apply;
+mod coverage;
 mod distance;
+mod followed;
 mod follower;
 mod green;
 mod lag;
+mod landing;
+mod moment;
 mod order;
 mod path;
 mod pending;
+mod reading;
 mod stage;
 mod statement;
 mod worker;
 
+pub use coverage::{uncaptured, uncovered};
 pub use distance::distance;
 pub use follower::Follower;
 pub use green::obstacles;
 pub use lag::Figures;
-pub use worker::{Batch, Moment, Setup, lock, uncaptured, uncovered};
+pub use landing::lock;
+pub use moment::Moment;
+pub use worker::{Batch, Passed, Setup};
 
 use crate::terms::Finding;
 

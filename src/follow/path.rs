@@ -3,7 +3,7 @@
 use anyhow::Context;
 
 use super::Refused;
-use super::worker::uncaptured;
+use super::coverage::uncaptured;
 use crate::capture::Outbox;
 use crate::projection::{Bound, BoundSource, TypedColumn, plain_column};
 use crate::sql::Ident;

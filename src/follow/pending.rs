@@ -29,6 +29,8 @@ pub(super) struct Used {
     pub repeated: BTreeSet<usize>,
     /// Those with several sources.
     pub several: BTreeSet<usize>,
+    /// Those of which every row of the table may go; their keys are not staged yet.
+    pub whole: BTreeSet<usize>,
 }
 
 /// How rows get into the staging tables of a projection.
@@ -59,7 +61,6 @@ pub(super) struct Pending<'a> {
     walks: Vec<(&'a Path, Columns)>,
     keys: Vec<Vec<HashSet<Key>>>,
     flushed: HashSet<(usize, usize)>,
-    whole: BTreeSet<usize>,
     used: Used,
     begun: bool,
 }
@@ -86,7 +87,6 @@ impl<'a> Pending<'a> {
             walks: Vec::new(),
             keys,
             flushed: HashSet::new(),
-            whole: BTreeSet::new(),
             used: Used::default(),
             begun: false,
         }
@@ -96,7 +96,7 @@ impl<'a> Pending<'a> {
     pub async fn rows(&mut self, table: usize, keys: Vec<Vec<Option<String>>>, moved: bool) -> anyhow::Result<()> {
         for path in &self.paths.from[table] {
             let rule = &self.bound[path.projection].sources[path.source].rules[path.rule];
-            if self.whole.contains(&path.projection) || !(moved || rule.any_update()) {
+            if self.used.whole.contains(&path.projection) || !(moved || rule.any_update()) {
                 continue;
             }
             let mut seen = HashSet::with_capacity(keys.len());
@@ -119,12 +119,11 @@ impl<'a> Pending<'a> {
     pub async fn truncated(&mut self, table: usize) -> anyhow::Result<()> {
         let places: BTreeSet<usize> = self.paths.from[table].iter().map(|path| path.projection).collect();
         for place in places {
-            if !self.whole.insert(place) {
+            if !self.used.whole.insert(place) {
                 continue;
             }
             self.prepare(place).await?;
             self.used.repeated.insert(place);
-            self.green.batch_execute(&self.described.every_key(place)).await.context("write on green")?;
             let bound = &self.bound[place];
             for (source, from) in bound.sources.iter().enumerate() {
                 self.keys[place][source].clear();
@@ -137,7 +136,7 @@ impl<'a> Pending<'a> {
         Ok(())
     }
 
-    /// Derives what is left; gives the projections that have something staged. Green is in a transaction then.
+    /// Derives what is left; gives the projections that have something staged. Nothing of green's tables was read. Green is in a transaction then.
     pub async fn finish(mut self) -> anyhow::Result<Used> {
         self.walk().await?;
         let every = |place: usize| (0..self.bound[place].sources.len()).map(move |source| (place, source));
@@ -283,7 +282,8 @@ impl<'a> Pending<'a> {
 
     async fn begin(&mut self) -> anyhow::Result<()> {
         if !std::mem::replace(&mut self.begun, true) {
-            self.green.batch_execute("BEGIN; SET CONSTRAINTS ALL DEFERRED").await?;
+            // Each statement sees what is committed when it begins: the batch before this one may be on its way.
+            self.green.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED; SET CONSTRAINTS ALL DEFERRED").await?;
         }
         Ok(())
     }

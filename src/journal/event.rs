@@ -133,6 +133,16 @@ pub enum Event {
     },
     /// Every step is done.
     RunDone,
+    /// What a step keeps going after the run was done ends (`crossfade finish`): green has everything up to here.
+    Ending {
+        /// The step.
+        step: StepId,
+    },
+    /// It has ended.
+    Ended {
+        /// The step.
+        step: StepId,
+    },
     /// A rollback was asked for: from here on steps are undone, last first.
     RollbackStarted,
     /// A step is about to be undone.

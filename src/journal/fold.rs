@@ -66,6 +66,10 @@ pub struct State {
     pub finished: bool,
     /// Steps a person approved.
     pub approvals: BTreeSet<String>,
+    /// Steps that kept something going after the run was done, which has ended or begun to.
+    pub ending: BTreeSet<StepId>,
+    /// Those of them of which nothing goes on any more.
+    pub ended: BTreeSet<StepId>,
     steps: HashMap<StepId, StepState>,
 }
 
@@ -125,6 +129,15 @@ impl State {
                 self.steps.entry(step.clone()).or_default().failure = Some(reason.clone());
             }
             Event::RunDone => self.finished = true,
+            Event::Ending { step } | Event::Ended { step } => {
+                if !self.finished || self.direction == Direction::Back {
+                    return Err(format!("step {step} ends when the run is done"));
+                }
+                self.ending.insert(step.clone());
+                if matches!(event, Event::Ended { .. }) {
+                    self.ended.insert(step.clone());
+                }
+            }
             Event::RollbackStarted => {
                 self.direction = Direction::Back;
                 self.finished = false;
@@ -177,6 +190,22 @@ mod tests {
         state.take(&Event::run_started_example()).unwrap();
         state.take(&Event::StepAdopted { step: step.clone() }).unwrap();
         assert!(state.take(&Event::UndoStarted { step }).is_err());
+    }
+
+    #[test]
+    fn what_goes_on_ends_when_the_run_is_done() {
+        let step = StepId::new("a").unwrap();
+        let mut state = State::default();
+        state.take(&Event::run_started_example()).unwrap();
+        assert!(state.take(&Event::Ending { step: step.clone() }).is_err());
+        for event in [Event::RunDone, Event::Ending { step: step.clone() }] {
+            state.take(&event).unwrap();
+        }
+        assert_eq!((state.ending.len(), state.ended.len()), (1, 0));
+        state.take(&Event::Ended { step: step.clone() }).unwrap();
+        assert!(state.ended.contains(&step));
+        state.take(&Event::RollbackStarted).unwrap();
+        assert!(state.take(&Event::Ended { step }).is_err());
     }
 
     #[test]

@@ -28,21 +28,27 @@ pub struct Cluster {
 }
 
 /// Starts the server, waits for its own standard input to end, which happens when the process that started it is gone,
-/// and stops the server. The word `keep` lets it run on. A server that is only just starting still ignores QUIT (the shell's
+/// and stops the server. The word `keep` lets it run on, `stop` ends it at once, `start` starts it again. A server that is only just starting still ignores QUIT (the shell's
 /// background processes do) and would live on: TERM ends that one. Both come again until it has ended: one that arrives while
 /// the shell becomes the server is lost.
 const GUARDIAN: &str = r#"
 trap : HUP INT TERM
 postgres=$1; folder=$2; shift 2
-"$postgres" -D "$folder/data" "$@" >"$folder/log" 2>&1 </dev/null &
-pid=$!
-word=
-read -r word
-if [ "$word" != keep ]; then
-    while kill -TERM "$pid" 2>/dev/null && kill -QUIT "$pid" 2>/dev/null; do sleep 0.2; done &
-    wait "$pid"
-    wait
-fi
+start() {
+    "$postgres" -D "$folder/data" "$@" >>"$folder/log" 2>&1 </dev/null &
+    pid=$!
+}
+start "$@"
+while read -r word; do
+    case $word in
+    keep) exit ;;
+    stop) while kill -QUIT "$pid" 2>/dev/null; do wait "$pid"; done ;;
+    start) start "$@" ;;
+    esac
+done
+while kill -TERM "$pid" 2>/dev/null && kill -QUIT "$pid" 2>/dev/null; do sleep 0.2; done &
+wait "$pid"
+wait
 "#;
 
 impl Cluster {
@@ -62,22 +68,59 @@ impl Cluster {
         let mut guardian = guard(binaries, &folder, owner, port, settings)?;
         let lifeline = guardian.stdin.take();
         let cluster = Self { port, guardian, lifeline, folder };
-        cluster.ready().await?;
+        cluster.ready(0).await?;
         Ok(cluster)
     }
 
-    async fn ready(&self) -> Result<()> {
+    /// Waits until the server lets us in; what its log says after this byte tells why it does not.
+    async fn ready(&self, from: usize) -> Result<()> {
         let database = self.database("throw-away server", "postgres")?;
         let began = Instant::now();
         while let Err(error) = database.connect("crossfade/shadow").await {
             let log = self.folder().join("log");
-            let refused = std::fs::read_to_string(&log).is_ok_and(|text| text.contains("FATAL:  could not"));
+            let refused = std::fs::read(&log).is_ok_and(|said| {
+                let said = said.get(from..).unwrap_or_default();
+                String::from_utf8_lossy(said).contains("FATAL:  could not")
+            });
             if refused || began.elapsed() > Duration::from_secs(60) {
                 return Err(error).with_context(|| format!("the throw-away server did not start: {}", last_lines(&log)));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Ok(())
+    }
+
+    /// Stops the server at once, as `pg_ctl stop -m immediate` does: every session is cut off, nothing is written back, and nobody is let in
+    /// until [`Self::start_again`], after which it recovers from its log. For those who ask what a crash does.
+    ///
+    /// # Errors
+    /// When its guardian is gone, or the server does not end within a minute.
+    pub async fn stop_at_once(&self) -> Result<()> {
+        self.tell("stop\n")?;
+        let (there, began) = (self.folder().join("data").join("postmaster.pid"), Instant::now());
+        while there.try_exists()? {
+            if began.elapsed() > Duration::from_secs(60) {
+                bail!("the throw-away server does not stop");
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
+    /// Starts the server again after [`Self::stop_at_once`], and waits until it lets us in.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_again(&self) -> Result<()> {
+        let said = std::fs::metadata(self.folder().join("log"))?.len();
+        self.tell("start\n")?;
+        self.ready(usize::try_from(said)?).await
+    }
+
+    /// Says a word to the guardian.
+    fn tell(&self, word: &str) -> Result<()> {
+        let mut lifeline = self.lifeline.as_ref().context("the throw-away server is already let go")?;
+        Ok(lifeline.write_all(word.as_bytes())?)
     }
 
     /// The connection string of one of its databases.

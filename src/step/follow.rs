@@ -13,7 +13,7 @@ use super::rows::throttle::Throttle;
 use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
 use crate::capture::{Alarm, Changed, installed};
 use crate::copy::Sequence;
-use crate::follow::{Figures, Follower, Moment, Refused, Setup, obstacles, uncaptured};
+use crate::follow::{Figures, Follower, Moment, Passed, Refused, Setup, obstacles, uncaptured};
 use crate::limits::{Size, Span};
 use crate::pg::{
     ConnectFailure, Session, StreamEnded, control_present, explain, is_connection_loss, mark, marked, sqlstate, unmark,
@@ -272,22 +272,29 @@ impl Following<'_> {
         let cx = self.cx;
         let (mut follower, bound) = open(cx, projected, self.to).await?;
         let observer = cx.connect(self.to.other()).await?;
+        let mut hurries = false;
         loop {
             if cx.interrupt.soft.is_cancelled() {
                 self.sequences(&bound, &observer).await?;
                 return if until == Until::Interrupted { Ok(()) } else { Err(Stop::Interrupted.into()) };
             }
             self.throttle.wait(cx, &observer).await?;
-            let batch = follower.batch().await?;
+            let passed = match hurries {
+                true => follower.next().await?,
+                false => {
+                    let batch = follower.batch().await?;
+                    follower.release(batch.at);
+                    batch.passed
+                }
+            };
             if away.take().is_some() {
                 cx.remark("follows again");
             }
-            let (captured, lag, took) = (batch.captured, batch.lag, batch.took);
+            let Passed { captured, applied, lag, took } = passed;
             if captured > 0 {
-                self.figures.add(captured, batch.applied, lag);
+                self.figures.add(captured, applied, lag);
                 cx.progress(self.figures.applied, 0, "rows");
             }
-            follower.release(batch.at);
             self.unreported = self.unreported.max(lag);
             self.report(&mut follower).await?;
             let over = match until {
@@ -308,8 +315,8 @@ impl Following<'_> {
             if over {
                 return Ok(());
             }
-            let room = cx.limits.follow_batch_time;
-            let rest = if captured == 0 { IDLE } else { took.min(room.saturating_sub(took)).min(room / 2) };
+            let rest = rest(captured, took, cx.limits.follow_batch_time);
+            hurries = rest.is_zero();
             tokio::select! {
                 () = cx.interrupt.soft.cancelled() => {}
                 () = tokio::time::sleep(rest) => {}
@@ -355,6 +362,12 @@ impl Following<'_> {
     }
 }
 
+/// How long to wait after a batch of so many keys. None: blue changes faster than green follows, and the next batch is read while this one
+/// is applied.
+fn rest(captured: u64, took: Duration, room: Duration) -> Duration {
+    if captured == 0 { IDLE } else { took.min(room.saturating_sub(took)).min(room / 2) }
+}
+
 /// Whether an error ends by itself: a server that is away, a deadlock.
 fn passes(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
@@ -365,4 +378,17 @@ fn passes(error: &anyhow::Error) -> bool {
                 .downcast_ref::<tokio_postgres::Error>()
                 .is_some_and(|error| is_connection_loss(error) || matches!(sqlstate(error), "40P01" | "40001"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_rest_while_they_are_short() {
+        let ms = Duration::from_millis;
+        let of = |captured, took| rest(captured, ms(took), ms(500)).as_millis();
+        assert_eq!([of(0, 3), of(7, 3), of(7, 200), of(7, 300), of(7, 499)], [100, 3, 200, 200, 1]);
+        assert_eq!([of(7, 500), of(7, 5_000)], [0, 0], "it hurries");
+    }
 }

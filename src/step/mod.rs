@@ -45,7 +45,7 @@ pub use audit::Audited;
 pub use context::{Cx, Interrupt, Notice, Outbound};
 pub use follow::{Until, figures_of, follow};
 // What `status` tells of a run that follows.
-pub use crate::capture::{Alarm, Waiting as Behind};
+pub use crate::capture::{Alarm, SlotState, Telling, Waiting as Behind, own_slots, slot_name};
 pub use crate::follow::distance;
 pub use guard::{Guard, guarded};
 pub use projected::Projected;
@@ -57,7 +57,7 @@ pub use touched::{Touched, Use};
 pub use verify::compare_now;
 
 use crate::sql::Demand;
-use crate::terms::{Before, Extent, Finding, Severity, Side};
+use crate::terms::{Before, Extent, Finding, RunId, Severity, Side};
 
 /// One line for the reviewer.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -184,6 +184,13 @@ pub trait Step: Send + Sync {
 
     /// What it audits, for a kind that does.
     fn audited(&self) -> Option<&Audited> {
+        None
+    }
+
+    /// What it keeps going when the run is over, until its undo or `crossfade finish`, as a clause without a full stop. `switched`: all
+    /// traffic goes to green.
+    fn keeps(&self, run: &RunId, switched: bool) -> Option<String> {
+        let _ = (run, switched);
         None
     }
 

@@ -125,7 +125,7 @@ impl Step for ProveRevocations {
         lock(&green, &cx.run).await.map_err(as_stop)?;
         let watermark = watermark(&green, cx).await?.ok_or_else(|| anyhow::anyhow!("green lost its watermark"))?;
         let at = Snapshot::export(cx.opener(Side::Blue)?).await?;
-        if let Some(mut outbox) = Outbox::open(cx.opener(Side::Blue)?, cx.opener(Side::Green)?, &cx.run).await? {
+        if let Some(outbox) = Outbox::open(cx.opener(Side::Blue)?, cx.opener(Side::Green)?, &cx.run).await? {
             outbox.arrive(&at).await.map_err(as_stop)?;
         }
         ahead(&at, &mut green, &cx.run, &self.rules, &watermark, |moment| cx.crash_point(moment.place())).await?;

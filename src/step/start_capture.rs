@@ -19,7 +19,7 @@ use crate::projection::{Captured, captured};
 use crate::revocation::{Rules, forget_rules, keep_rules};
 use crate::sql::QualifiedName;
 use crate::step::Stop;
-use crate::terms::{Before, Extent, Finding, Side};
+use crate::terms::{Before, Extent, Finding, RunId, Side};
 
 /// The table entry of this kind.
 pub(super) const KIND: Kind =
@@ -168,6 +168,17 @@ impl Step for StartCapture {
 
     fn reversal(&self) -> Reversal {
         Reversal::Reversible
+    }
+
+    fn keeps(&self, run: &RunId, switched: bool) -> Option<String> {
+        match self.source {
+            Source::Slot if switched => None, // the switch took it away
+            Source::Slot => {
+                Some(format!("replication slot {} stays on blue, which keeps its log for it", capture::slot_name(run)))
+            }
+            Source::Trigger if switched => Some(format!("triggers stay on {} tables of blue", self.tables().len())),
+            Source::Trigger => Some(format!("triggers stay on {} tables of blue and record every change", self.tables().len())),
+        }
     }
 
     async fn forecast(&self, cx: &Cx) -> anyhow::Result<Vec<Forecast>> {

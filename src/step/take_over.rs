@@ -82,9 +82,9 @@ impl Step for TakeOver {
         let batch = follower.anew().await.map_err(as_stop)?;
         cx.remark(format!(
             "{} rows of green changed, {} changes of blue since the copy among them",
-            batch.applied, batch.captured
+            batch.passed.applied, batch.passed.captured
         ));
-        cx.figure("rows_changed", batch.applied);
+        cx.figure("rows_changed", batch.passed.applied);
         let green = cx.connect(Side::Green).await?;
         Ok(green.batch_execute(&mark(&cx.run, &cx.step, TAKEN_OVER)).await?)
     }

@@ -228,7 +228,7 @@ async fn between_two_snapshots_is_what_one_sees_and_the_other_does_not() {
     let cluster = preparing().await;
     let db = TestDb::empty_on(&cluster).await;
     db.sql("CREATE TABLE t (id bigint PRIMARY KEY, n int); CREATE SEQUENCE s").await;
-    let mut outbox = capture(&db, &[captured("t", &["id"], None)]).await;
+    let outbox = capture(&db, &[captured("t", &["id"], None)]).await;
     let (_, mut since) = snapshot(&db).await;
     let stop = Arc::new(AtomicBool::new(false));
     let mut writers = Vec::new();
@@ -392,7 +392,7 @@ async fn a_writer_cannot_slip_objects_of_its_own_into_our_functions() {
 async fn a_large_statement_comes_in_pieces_and_is_purged_in_parts() {
     let db = TestDb::empty().await;
     db.sql("CREATE TABLE t (id int PRIMARY KEY)").await;
-    let mut outbox = capture(&db, &[captured("t", &["id"], None)]).await;
+    let outbox = capture(&db, &[captured("t", &["id"], None)]).await;
     let (_, before) = snapshot(&db).await;
     db.sql("INSERT INTO t SELECT generate_series(1, 70000)").await;
     let (now, after) = snapshot(&db).await;

@@ -1,12 +1,13 @@
 //! Following: after every batch green is what the projections give at the batch's snapshot, whatever blue's clients do.
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crossfade::engine::latest_run;
-use crossfade::follow::{Batch, Follower, Setup};
+use crossfade::follow::{Batch, Follower, Passed, Setup};
 use crossfade::pg::{Opener, Session, Snapshot};
 use crossfade::projection::{Bound, ProjectionSet, Target, bind, identity, load};
 use crossfade::shadow::{Binaries, Cluster};
@@ -66,6 +67,7 @@ macro_rules! for_both {
 
 for_both! {
     joined_tables_follow_eight_writers
+    tables_that_are_truncated_follow_batches_read_ahead
     hydra_follows_eight_writers
     values_that_move_between_rows_follow
     a_truncated_table_follows
@@ -117,6 +119,13 @@ impl Pair {
             Workspace::new(&plan(source, &format!("projections = '{}'", folder.display()), after), &blue, Some(&green));
         let (set, _) = load(folder).unwrap();
         Self { workspace, blue, green, set, tables: Vec::new() }
+    }
+
+    /// The same with limits in the plan.
+    pub fn limited(self, limits: &str) -> Self {
+        let text = std::fs::read_to_string(self.workspace.plan()).unwrap();
+        std::fs::write(self.workspace.plan(), text.replacen("[[step]]", &format!("[limits]\n{limits}\n[[step]]"), 1)).unwrap();
+        self
     }
 
     /// What follows.
@@ -172,6 +181,7 @@ async fn equal(bound: &[Bound], at: &Snapshot, green: &TestDb) {
 pub struct Writers {
     stop: Arc<AtomicBool>,
     committed: Arc<AtomicU64>,
+    ended: Arc<Mutex<BTreeMap<&'static str, u64>>>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -179,8 +189,10 @@ impl Writers {
     /// So many sessions with seeds from this one on, each pausing up to so many milliseconds; `statement` gives one at random.
     pub fn start(db: &TestDb, count: u64, seed: u64, pause: u64, statement: fn(&mut fastrand::Rng) -> String) -> Self {
         let (stop, committed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let ended = Arc::new(Mutex::default());
         let writer = |number| {
             let (stop, committed, database) = (Arc::clone(&stop), Arc::clone(&committed), db.database());
+            let ended: Arc<Mutex<BTreeMap<&'static str, u64>>> = Arc::clone(&ended);
             tokio::spawn(async move {
                 let mut random = fastrand::Rng::with_seed(seed + number);
                 let mut session: Option<Session> = None;
@@ -190,8 +202,9 @@ impl Writers {
                         session = database.connect("writer").await.ok();
                         continue;
                     };
-                    if transaction(&open, &mut random, statement).await {
-                        committed.fetch_add(1, Ordering::Relaxed);
+                    if let Some(end) = transaction(&open, &mut random, statement).await {
+                        committed.fetch_add(u64::from(end.starts_with("COMMIT")), Ordering::Relaxed);
+                        *ended.lock().unwrap().entry(end).or_default() += 1;
                     }
                     session = Some(open);
                     tokio::time::sleep(Duration::from_millis(random.u64(0..pause))).await;
@@ -199,7 +212,12 @@ impl Writers {
             })
         };
         let tasks = (0..count).map(writer).collect();
-        Self { stop, committed, tasks }
+        Self { stop, committed, ended, tasks }
+    }
+
+    /// How many transactions ended in which way.
+    pub fn ended(&self) -> BTreeMap<&'static str, u64> {
+        self.ended.lock().unwrap().clone()
     }
 
     pub fn committed(&self) -> u64 {
@@ -217,8 +235,12 @@ impl Writers {
 }
 
 /// One transaction: a few statements, some under savepoints that are rolled back, some committed in two phases. Errors (a value
-/// that is taken, a deadlock) end it.
-async fn transaction(session: &Session, random: &mut fastrand::Rng, statement: fn(&mut fastrand::Rng) -> String) -> bool {
+/// that is taken, a deadlock) end it. Gives how it ended, if it did as it was to.
+async fn transaction(
+    session: &Session,
+    random: &mut fastrand::Rng,
+    statement: fn(&mut fastrand::Rng) -> String,
+) -> Option<&'static str> {
     let name = format!("prepared-{}-{}", session.pid(), random.u64(..));
     let mut text = vec!["BEGIN".to_owned()];
     for _ in 0..random.u8(1..6) {
@@ -232,24 +254,25 @@ async fn transaction(session: &Session, random: &mut fastrand::Rng, statement: f
     for one in text {
         if session.batch_execute(&one).await.is_err() {
             let _ = session.batch_execute("ROLLBACK").await; // the server may be away
-            return false;
+            return None;
         }
     }
-    let (end, second) = match random.u8(0..12) {
-        0 | 1 => ("ROLLBACK".to_owned(), None),
-        2 => (format!("PREPARE TRANSACTION '{name}'"), Some(format!("COMMIT PREPARED '{name}'"))),
-        3 => (format!("PREPARE TRANSACTION '{name}'"), Some(format!("ROLLBACK PREPARED '{name}'"))),
-        _ => ("COMMIT".to_owned(), None),
+    let (end, prepared) = match random.u8(0..12) {
+        0 | 1 => ("ROLLBACK", false),
+        2 => ("COMMIT PREPARED", true),
+        3 => ("ROLLBACK PREPARED", true),
+        _ => ("COMMIT", false),
     };
-    if session.batch_execute(&end).await.is_err() {
+    let first = if prepared { format!("PREPARE TRANSACTION '{name}'") } else { end.to_owned() };
+    if session.batch_execute(&first).await.is_err() {
         let _ = session.batch_execute("ROLLBACK").await;
-        return false;
+        return None;
     }
-    if let Some(second) = second {
+    if prepared {
         tokio::time::sleep(Duration::from_millis(random.u64(0..30))).await;
-        return session.batch_execute(&second).await.is_ok();
+        session.batch_execute(&format!("{end} '{name}'")).await.ok()?;
     }
-    end == "COMMIT"
+    Some(end)
 }
 
 /// Writers against batches, each compared, until so many have changed something; then once more with blue at rest.
@@ -259,7 +282,7 @@ async fn under_writers(pair: &Pair, batches: u32, statement: fn(&mut fastrand::R
     let (began, mut changed) = (Instant::now(), 0);
     while changed < batches {
         assert!(began.elapsed() < Duration::from_secs(300), "only {changed} batches changed something");
-        let Batch { at, captured, .. } = follower.batch().await.unwrap();
+        let Batch { at, passed: Passed { captured, .. } } = follower.batch().await.unwrap();
         equal(&bound, &at, &pair.green).await;
         changed += u32::from(captured > 0);
     }
@@ -397,6 +420,29 @@ async fn joined_tables_follow_eight_writers(source: Source) {
     under_writers(&pair, 12, shop_write).await;
 }
 
+/// Neither a follower that reads ahead nor those who truncate wait for the other for ever.
+async fn tables_that_are_truncated_follow_batches_read_ahead(source: Source) {
+    let (pair, _folder) = shop(source, &[]).await;
+    pair.workspace.run(&["run", "--execute"]).exits(0);
+    let (mut follower, bound) = pair.follower().await;
+    let writers = Writers::start(&pair.blue, 8, 0, 10, |random| match random.u8(0..30) {
+        0 => "TRUNCATE item".to_owned(),
+        _ => shop_write(random),
+    });
+    let (began, mut ahead) = (Instant::now(), 0);
+    while ahead < 24 {
+        assert!(began.elapsed() < Duration::from_secs(300), "only {ahead} batches changed something");
+        ahead += u32::from(follower.next().await.unwrap().captured > 0);
+        if ahead % 4 == 3 {
+            let Batch { at, .. } = follower.batch().await.unwrap(); // it forgets what was read ahead
+            follower.release(at);
+        }
+    }
+    writers.finish().await;
+    let last = follower.batch().await.unwrap();
+    equal(&bound, &last.at, &pair.green).await;
+}
+
 /// A random row's key.
 fn some(random: &mut fastrand::Rng, table: &str, key: &str) -> String {
     format!("(SELECT {key} FROM {table} ORDER BY md5({key}::text || '{}') LIMIT 1)", random.u32(..))
@@ -520,7 +566,7 @@ async fn values_that_move_between_rows_follow(source: Source) {
         "TRUNCATE self CASCADE; INSERT INTO self VALUES (2, 2, 'one', 1); INSERT INTO child (code, n, list) VALUES ('one', 1, '{a}')",
     ] {
         pair.blue.sql(change).await;
-        let Batch { at, captured, .. } = follower.batch().await.unwrap();
+        let Batch { at, passed: Passed { captured, .. } } = follower.batch().await.unwrap();
         assert!(captured > 0, "{change}");
         equal(&bound, &at, &pair.green).await;
     }

@@ -64,6 +64,7 @@ fn help_of_every_command() {
         "audit",
         "run",
         "follow",
+        "finish",
         "status",
         "report",
         "rollback",

@@ -14,6 +14,7 @@ mod differences;
 mod driver;
 mod environment;
 mod fingerprint;
+mod finish;
 mod follow;
 mod golden;
 mod hot_tables;

@@ -21,10 +21,12 @@ use crate::support::{TestDb, start};
 /// On blue, before its first row.
 const VERSIONS: &str = "
     CREATE TABLE version (seq bigint GENERATED ALWAYS AS IDENTITY, transaction xid8 NOT NULL DEFAULT pg_current_xact_id(),
-        of text NOT NULL, id int NOT NULL, data jsonb);
-    CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-        IF TG_OP <> 'INSERT' THEN INSERT INTO version (of, id) VALUES (TG_TABLE_NAME, OLD.id); END IF;
-        IF TG_OP <> 'DELETE' THEN INSERT INTO version (of, id, data) VALUES (TG_TABLE_NAME, NEW.id, to_jsonb(NEW)); END IF;
+        of text NOT NULL, id int NOT NULL, data jsonb, by text NOT NULL);
+    CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
+        DECLARE by text := CASE WHEN pg_trigger_depth() > 1 THEN 'cascading ' ELSE '' END || TG_OP; BEGIN
+        IF TG_OP = 'UPDATE' THEN by := by || CASE WHEN OLD.id <> NEW.id THEN ' of a key' ELSE '' END; END IF;
+        IF TG_OP <> 'INSERT' THEN INSERT INTO version (of, id, by) VALUES (TG_TABLE_NAME, OLD.id, by); END IF;
+        IF TG_OP <> 'DELETE' THEN INSERT INTO version (of, id, data, by) VALUES (TG_TABLE_NAME, NEW.id, to_jsonb(NEW), by); END IF;
         RETURN NULL; END $$;
     CREATE TRIGGER note AFTER INSERT OR UPDATE OR DELETE ON region FOR EACH ROW EXECUTE FUNCTION note();
     CREATE TRIGGER note AFTER INSERT OR UPDATE OR DELETE ON customer FOR EACH ROW EXECUTE FUNCTION note();
@@ -72,10 +74,16 @@ async fn every_batch_is_a_snapshot_from_a_slot() {
     every_batch_is_a_snapshot(Source::Slot).await;
 }
 
+/// What strikes: crossfade killed; its sessions on blue cut; its sessions on green or half of the writers' cut; a process of either server
+/// killed, so that it recovers by itself; either server stopped at once, and started again after a while.
+const BLOWS: u64 = 7;
+
 async fn every_batch_is_a_snapshot(source: Source) {
-    let rounds = number("CROSSFADE_MODEL_ROUNDS", 8);
+    let rounds = number("CROSSFADE_MODEL_ROUNDS", BLOWS + 2);
     let seed = number("CROSSFADE_MODEL_SEED", fastrand::u64(..1_000_000));
-    eprintln!("CROSSFADE_MODEL_SEED={seed} CROSSFADE_MODEL_ROUNDS={rounds}, {source:?}");
+    // Half of the runs read each batch while the one before is applied: no batch is as short as that.
+    let hurries = seed.is_multiple_of(2) == (source == Source::Triggers);
+    eprintln!("CROSSFADE_MODEL_SEED={seed} CROSSFADE_MODEL_ROUNDS={rounds}, {source:?}, hurries: {hurries}");
     let mut random = fastrand::Rng::with_seed(seed);
     let binaries = Binaries::find().unwrap();
     let (one, other) = (source.start(&binaries).await, start(&binaries).await);
@@ -88,6 +96,7 @@ async fn every_batch_is_a_snapshot(source: Source) {
     blue.sql(SHOP_ROWS).await;
     green.sql(SHOP_GREEN).await;
     let pair = Pair::projected(source, blue, green, folder.path(), &[]).await;
+    let pair = if hurries { pair.limited("follow_batch_time = \"1us\"") } else { pair };
     let writers = Writers::start(&pair.blue, 8, seed, 60, shop_write);
     pair.workspace.run(&["run", "--execute"]).exits(0);
     pair.green.sql(WITNESS).await;
@@ -111,7 +120,7 @@ async fn every_batch_is_a_snapshot(source: Source) {
         .await;
         tokio::time::sleep(Duration::from_millis(random.u64(0..150))).await; // not to wait for anything: to strike anywhere
         // Each sort of blow comes once before the draw.
-        let blow = if round < 5 { (round + seed) % 5 } else { random.u64(..5) };
+        let blow = if round < BLOWS { (round + seed) % BLOWS } else { random.u64(..BLOWS) };
         done.insert(blow);
         match blow {
             0 => {
@@ -128,12 +137,15 @@ async fn every_batch_is_a_snapshot(source: Source) {
                 cut(side, whose).await;
             }
             3 => crash(&pair.blue).await,
-            _ => crash(&pair.green).await,
+            4 => crash(&pair.green).await,
+            5 => stop_and_start(&pair.blue, random.u64(0..500)).await,
+            _ => stop_and_start(&pair.green, random.u64(0..500)).await,
         }
         if !follower.is_running() {
             panic!("round {round}, blow {blow}: the follower ended: {:?}", follower.finish());
         }
     }
+    let ended = writers.ended();
     let committed = writers.finish().await;
     settle_prepared(&pair.blue).await;
     kill(Pid::from_raw(follower.id().cast_signed()), Signal::SIGKILL).unwrap();
@@ -151,8 +163,21 @@ async fn every_batch_is_a_snapshot(source: Source) {
         let (lost, extra): (Vec<_>, Vec<_>) = (model.difference(&rows).collect(), rows.difference(&model).collect());
         assert!(lost.is_empty() && extra.is_empty(), "batch {number} at {snapshot}: lost {lost:#?}, extra {extra:#?}");
     }
-    assert!(rounds < 5 || done.len() == 5, "{done:?}");
-    eprintln!("{source:?}: {} batches equal the model, {committed} transactions, blows {done:?}", batches.len());
+    assert!(rounds < BLOWS || done.len() as u64 == BLOWS, "{done:?}");
+    // The writers did what they were to do.
+    for end in ["COMMIT", "ROLLBACK", "COMMIT PREPARED", "ROLLBACK PREPARED"] {
+        assert!(ended.contains_key(end), "{ended:?}");
+    }
+    let kinds =
+        "SELECT string_agg(by || ' ' || rows, ', ' ORDER BY by) FROM (SELECT by, count(*) AS rows FROM version GROUP BY by) AS v";
+    let kinds = pair.blue.value(kinds).await;
+    for kind in ["INSERT ", "UPDATE ", "UPDATE of a key ", "DELETE ", "cascading UPDATE ", "cascading DELETE "] {
+        assert!(kinds.split(", ").any(|one| one.starts_with(kind)), "no {kind}: {kinds}");
+    }
+    eprintln!(
+        "{source:?}: {} batches equal the model, {committed} transactions {ended:?}, blows {done:?}, rows: {kinds}",
+        batches.len()
+    );
     pair.workspace.run(&["rollback", "--execute"]).exits(0);
     assert_eq!(pair.blue.value("SELECT count(*) FROM pg_replication_slots").await, "0");
 }
@@ -163,7 +188,16 @@ async fn cut(db: &TestDb, whose: &str) {
     db.session().await.batch_execute(&sql).await.unwrap();
 }
 
-/// The server ends every session at once, as at an immediate stop, and recovers from its log.
+/// Stops the server at once, and starts it again after so many milliseconds in which there is none.
+async fn stop_and_start(db: &TestDb, away: u64) {
+    db.cluster().stop_at_once().await.unwrap();
+    assert!(db.database().connect("test").await.is_err(), "the server is still there");
+    tokio::time::sleep(Duration::from_millis(away)).await; // not to wait for anything: others come meanwhile
+    db.cluster().start_again().await.unwrap();
+    settle_prepared(db).await;
+}
+
+/// A process of the server dies: it ends every session at once, and recovers from its log.
 pub async fn crash(db: &TestDb) {
     let asked = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'";
     let victim: i32 = db.value(asked).await.parse().unwrap();

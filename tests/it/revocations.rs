@@ -81,7 +81,7 @@ impl Blue {
         let rules = rules();
         if self.slot {
             let opener = || Opener::new(self.db.database(), "test".to_owned());
-            let mut outbox = Outbox::open(opener(), opener(), &self.run).await.unwrap().unwrap();
+            let outbox = Outbox::open(opener(), opener(), &self.run).await.unwrap().unwrap();
             outbox.arrive(&snapshot).await.unwrap();
         }
         let mut all = Vec::new();

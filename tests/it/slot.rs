@@ -184,3 +184,36 @@ async fn transactions_around_the_beginning_are_all_there() {
     assert_eq!(green.value("SELECT string_agg(id || ':' || n, ' ' ORDER BY id) FROM t").await, "1:1 3:3 20:2");
     assert_eq!(green.value("SELECT n FROM v").await, "1");
 }
+
+/// Two tables of one name: a TRUNCATE of the one that the rules of revocations do not read follows, one of the other stops.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_truncate_stops_the_table_of_the_rules_and_none_of_its_name() {
+    const RULES: &str = r#"
+[[capture]]
+table = "t"
+as = "change"
+columns = ["id"]
+[[revocation]]
+what = "card"
+query = "SELECT id, NULL AS client, NULL AS subject, transaction, written_at AS revoked_at FROM change WHERE operation = 'd'"
+replay = ["DELETE FROM t WHERE id::text = ANY ($1)"]
+proof = "SELECT id::text FROM t WHERE id::text = ANY ($1)"
+"#;
+    let plan = PLAN
+        .replace("projections = \"projections\"\ntables = [\"t\"]", "tables = [\"t\", \"other.t\"]")
+        .replace("source = \"slot\"", "source = \"slot\"\nrevocations = \"rules.toml\"");
+    let (workspace, blue, green) = stage(logical_cluster(), &plan).await;
+    std::fs::write(workspace.folder.path().join("rules.toml"), RULES).unwrap();
+    for db in [&blue, &green] {
+        db.sql("CREATE SCHEMA other; CREATE TABLE other.t (LIKE public.t INCLUDING ALL)").await;
+    }
+    blue.sql("INSERT INTO t VALUES (1, 1); INSERT INTO other.t VALUES (1, 1)").await;
+    workspace.run(&["run", "--execute"]).exits(0);
+    blue.sql("TRUNCATE other.t").await;
+    workspace.run(&["follow", "--until-caught-up"]).exits(0);
+    assert_eq!(green.value("(SELECT count(*) FROM t) || ' ' || (SELECT count(*) FROM other.t)").await, "1 0");
+    blue.sql("TRUNCATE t").await;
+    let stopped = workspace.run(&["follow", "--until-caught-up"]).exits(10).stderr;
+    says(&stopped, &["table public.t on blue", "was truncated, and its revocations are told from its rows"]);
+    workspace.run(&["rollback", "--execute"]).exits(0);
+}

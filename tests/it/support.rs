@@ -97,6 +97,11 @@ impl TestDb {
         Self { cluster: Arc::clone(cluster), name }
     }
 
+    /// The server it is on.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
     /// Its name in the cluster.
     pub fn name(&self) -> &str {
         &self.name

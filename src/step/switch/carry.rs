@@ -46,8 +46,13 @@ impl Carrier {
         let mut left = Left::default();
         for _ in 0..100 {
             let batch = follower.batch().await?;
-            left = Left { carried: left.carried + batch.captured, applied: left.applied + batch.applied, lag: batch.lag, ..left };
-            if batch.took <= lag && batch.lag <= lag {
+            left = Left {
+                carried: left.carried + batch.passed.captured,
+                applied: left.applied + batch.passed.applied,
+                lag: batch.passed.lag,
+                ..left
+            };
+            if batch.passed.took <= lag && batch.passed.lag <= lag {
                 return Ok(left);
             }
         }
@@ -59,9 +64,15 @@ impl Carrier {
         let Carrier::Follows(follower) = self else { return step.compared(cx).await };
         let last = follower.batch().await?;
         let after = follower.batch().await?;
-        cx.figure("writes_after_fence", after.captured);
+        cx.figure("writes_after_fence", after.passed.captured);
         let differing = if step.verify { Some(step.differing(cx).await?) } else { None };
-        Ok(Left { changes: after.captured, carried: last.captured, applied: last.applied, lag: last.lag, differing })
+        Ok(Left {
+            changes: after.passed.captured,
+            carried: last.passed.captured,
+            applied: last.passed.applied,
+            lag: last.passed.lag,
+            differing,
+        })
     }
 }
 

@@ -5,6 +5,7 @@ mod bouncer;
 mod faults;
 mod fence;
 mod revoked;
+mod slot;
 mod stage;
 mod switch;
 mod traffic;

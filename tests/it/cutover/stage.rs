@@ -21,7 +21,7 @@ const ROWS: &str = "INSERT INTO account SELECT n, 0 FROM generate_series(1, 100)
     INSERT INTO entry (account, tag) SELECT 1 + n % 100, 'old ' || n FROM generate_series(1, 500) AS n; ANALYZE;";
 
 /// The plan up to the switch's own participants.
-const PLAN: &str = r#"
+pub const PLAN: &str = r#"
 format = 1
 name = "cutover"
 [blue]
