@@ -29,9 +29,9 @@ pub(super) async fn prove_command(args: &ProveArgs, format: Format, quiet: bool)
     let found = args.source.migrations(Direction::Up)?;
     let originals = found.iter().filter(|found| !found.applied).map(|found| Original {
         file: found.file(),
-        version: found.placed.version.clone(),
+        version: found.version.clone(),
         text: found.text.clone(),
-        wrapped: found.wrapped(),
+        wrapped: found.wrapped,
     });
     let setup = Setup {
         originals: originals.collect(),

@@ -7,6 +7,7 @@ use super::alter;
 use super::name;
 use crate::lint::act::{Act, Volatility, What};
 use crate::lint::read::{text as text_of, volatility};
+use crate::lint::rules::form::put_behind;
 use crate::lint::script::{Piece, Script, Within};
 use crate::lint::state::State;
 use crate::sql::{Block, Ident, LockMode, QualifiedName};
@@ -93,19 +94,7 @@ impl Place<'_> {
 
     /// The statement with a word put behind the first of these words.
     fn with(&self, word: &str, behind: &[&str]) -> String {
-        insert(self.text(), word, behind)
-    }
-}
-
-/// Puts a word behind the first of the words `behind`, outside comments.
-fn insert(text: &str, word: &str, behind: &[&str]) -> String {
-    let tree = SourceFile::parse(text).tree();
-    let tokens = tree.syntax().descendants_with_tokens().filter_map(|element| element.into_token());
-    let place = tokens.filter(|token| !token.kind().is_trivia());
-    let place = place.into_iter().find(|token| behind.iter().any(|word| token.text().eq_ignore_ascii_case(word)));
-    match place.map(|token| usize::from(token.text_range().end())) {
-        Some(at) => format!("{} {word}{}", &text[..at], &text[at..]),
-        None => text.to_owned(),
+        put_behind(self.text(), word, behind)
     }
 }
 
@@ -221,7 +210,7 @@ fn act(place: &Place<'_>, what: &What) -> Option<Vec<Form>> {
                 ));
             }
             let name = Ident::new(name::of(table, &index.keys, "idx"));
-            vec![Form::Alone(insert(&sql, &name.to_string(), &["CONCURRENTLY"]))]
+            vec![Form::Alone(put_behind(&sql, &name.to_string(), &["CONCURRENTLY"]))]
         }
         What::CreateIndex { index, .. } if index.concurrently && index.name.is_none() => {
             vec![Form::Refused("an index that is built concurrently needs a name, to be found again after a crash".to_owned())]

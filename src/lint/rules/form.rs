@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+use squawk_syntax::SourceFile;
+use squawk_syntax::ast::AstNode;
+
 use crate::lint::act::{Column, Demands, Ty, What};
 use crate::lint::scene::Scene;
 use crate::lint::state::key;
@@ -10,17 +13,19 @@ use crate::sql::QualifiedName;
 /// The statement with CONCURRENTLY where the grammar wants it.
 pub(super) fn with_concurrently(scene: &Scene<'_>, at: &Range<usize>) -> String {
     let text = scene.script.text.get(at.clone()).unwrap_or_default();
-    let mut words = text.split_inclusive(char::is_whitespace);
-    let mut out = String::new();
-    for word in words.by_ref() {
-        out += word;
-        let bare = word.trim().to_ascii_uppercase();
-        if matches!(bare.as_str(), "INDEX" | "TABLE" | "VIEW" | "SCHEMA" | "DATABASE" | "SYSTEM") {
-            out += "CONCURRENTLY ";
-            break;
-        }
+    put_behind(text, "CONCURRENTLY", &["INDEX", "TABLE", "VIEW", "SCHEMA", "DATABASE", "SYSTEM"])
+}
+
+/// A statement with a word put behind the first of the words `behind`, outside comments; the statement itself where it has none of them.
+pub(in crate::lint) fn put_behind(text: &str, word: &str, behind: &[&str]) -> String {
+    let tree = SourceFile::parse(text).tree();
+    let tokens = tree.syntax().descendants_with_tokens().filter_map(|element| element.into_token());
+    let mut tokens = tokens.filter(|token| !token.kind().is_trivia());
+    let place = tokens.find(|token| behind.iter().any(|word| token.text().eq_ignore_ascii_case(word)));
+    match place.map(|token| usize::from(token.text_range().end())) {
+        Some(at) => format!("{} {word}{}", &text[..at], &text[at..]),
+        None => text.to_owned(),
     }
-    out + &words.collect::<String>()
 }
 
 /// Whether the table is known to be partitioned.
@@ -234,4 +239,20 @@ pub(super) fn harmless(kind: &str) -> bool {
 /// Whether a place (`file:line`) lies in this file.
 pub(super) fn same_file(place: &str, file: &str) -> bool {
     place.rsplit_once(':').is_some_and(|(name, _)| name == file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::put_behind;
+
+    #[test]
+    fn words_are_put_where_the_grammar_wants_them() {
+        for (text, with) in [
+            ("CREATE UNIQUE INDEX i ON t (a)", "CREATE UNIQUE INDEX CONCURRENTLY i ON t (a)"),
+            ("create /* an index */ index\n  i ON t (a)", "create /* an index */ index CONCURRENTLY\n  i ON t (a)"),
+            ("SELECT 1", "SELECT 1"),
+        ] {
+            assert_eq!(put_behind(text, "CONCURRENTLY", &["INDEX"]), with);
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! PRIMARY KEY USING INDEX on columns that may be NULL.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::{Demands, What};
 use crate::lint::count;
@@ -16,7 +16,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: true,
     irreversible: false,
-    same_end: false,
+    end: End::Same,
     covers: &["eugene E14"],
     bad: Example {
         before: r"CREATE TABLE logs (id bigint, what text);

@@ -1,6 +1,6 @@
 //! SET NOT NULL without a CHECK that proves it.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::{Demands, What};
 use crate::lint::count;
@@ -15,7 +15,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all; the way through CHECK saves the scan from 12 on",
     scales: true,
     irreversible: false,
-    same_end: true,
+    end: End::Same,
     covers: &[
         "squawk adding-not-nullable-field",
         "eugene E2",
