@@ -7,10 +7,10 @@ use clap::Args;
 
 use super::migrations::{Found, Wanted, Wrapping, walk};
 use super::{Format, print_json};
+use crate::lint::Known;
 use crate::lint::layout::{self, Direction};
 use crate::lint::rewrite::emit::{self, History};
 use crate::lint::rewrite::{Version, rewrite};
-use crate::lint::Known;
 use crate::pg::Database;
 use crate::sql::{Ident, QualifiedName};
 use crate::step::Stop;
@@ -179,8 +179,7 @@ fn version(found: &Found) -> Version {
         _ => stem,
     };
     let name = name.split('.').next().unwrap_or_default();
-    let name =
-        name.trim_start_matches(['V', 'v']).trim_start_matches(found.version.as_str()).trim_start_matches(['_', '-']);
+    let name = name.trim_start_matches(['V', 'v']).trim_start_matches(found.version.as_str()).trim_start_matches(['_', '-']);
     let (version, name) = (found.version.clone(), name.to_owned());
     Version { version, name, input: found.input() }
 }

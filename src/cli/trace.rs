@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::migrations::{FilesArgs, Found};
 use super::{Format, print_json, text};
 use crate::lint::layout::Direction;
-use crate::lint::{self, Config, Report};
+use crate::lint::{self, Config, Known, Report};
 use crate::sql::QualifiedName;
 use crate::step::Stop;
 use crate::terms::Exit;
@@ -30,15 +30,18 @@ pub(super) struct TraceArgs {
 pub(super) async fn trace_command(args: &TraceArgs, format: Format, quiet: bool) -> anyhow::Result<Exit> {
     let inputs: Vec<lint::Input> = args.files.migrations(Direction::Up)?.iter().map(Found::input).collect();
     let before = !args.start.is_empty() || inputs.iter().any(|input| input.applied);
+    // What cannot be run is known before a server is started.
+    let config = Config::default();
+    let first = lint::lint(inputs.clone(), &config, Known::new()).map_err(|why| anyhow::anyhow!(why))?;
+    let wrong = unrunnable(&first);
+    if !wrong.is_empty() {
+        return Err(Stop::Usage(format!("nothing was run: {}", wrong.join("; "))).into());
+    }
     let (scratch, unfilled) = Scratch::start(&args.start, args.rows).await?;
     let mut config = Config::default();
     config.set_version(&scratch.major().to_string()).map_err(Stop::Usage)?;
     let known = super::known::known(&scratch.session().await?).await?;
     let report = lint::lint(inputs, &config, known).map_err(|why| anyhow::anyhow!(why))?;
-    let wrong = unrunnable(&report);
-    if !wrong.is_empty() {
-        return Err(Stop::Usage(format!("nothing was run: {}", wrong.join("; "))).into());
-    }
     let found = trace(scratch.database(), &report).await?;
     match format {
         Format::Json => print_json(&document(&report, &found, scratch.major(), &unfilled))?,
@@ -169,9 +172,9 @@ fn document(report: &Report, found: &Trace, major: u32, unfilled: &[String]) -> 
             })
         });
         let scans = statement.scans.as_ref().map(|scans| {
-            let each = scans.iter().map(|scan| {
-                json!({"relation": scan.relation.plain(), "index": scan.index, "scans": scan.scans, "rows": scan.rows})
-            });
+            let each = scans.iter().map(
+                |scan| json!({"relation": scan.relation.plain(), "index": scan.index, "scans": scan.scans, "rows": scan.rows}),
+            );
             each.collect::<Vec<_>>()
         });
         json!({

@@ -13,6 +13,9 @@ use crate::sql::{Effect, QualifiedName};
 /// Statements about rows: whether they read all of them is the planner's choice.
 const PLANNED: &[&str] = &["SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "VALUES", "TABLE", "EXPLAIN"];
 
+/// Statements that run a query beside what they do.
+const QUERIES: &[&str] = &["CREATE TABLE AS", "CREATE MATERIALIZED VIEW", "REFRESH"];
+
 /// The descriptions of a statement and of what its body does.
 fn described<'a>(report: &'a Report, file: usize, at: &Range<usize>) -> impl Iterator<Item = &'a Described> {
     let at = at.clone();
@@ -60,18 +63,16 @@ pub(super) async fn claim(
         true => Vec::new(),
         false => resolve(session, &names).await?,
     };
-    let known: BTreeMap<&QualifiedName, Oid> = names
-        .iter()
-        .zip(ids)
-        .filter_map(|(name, id)| Some((name, id.filter(|id| there.contains_key(id))?)))
-        .collect();
+    let known: BTreeMap<&QualifiedName, Oid> =
+        names.iter().zip(ids).filter_map(|(name, id)| Some((name, id.filter(|id| there.contains_key(id))?))).collect();
     let some = |names: &mut dyn Iterator<Item = &QualifiedName>| names.filter_map(|name| known.get(name).copied()).collect();
     let mut claim = Claim {
         locks: all.iter().all(|one| one.locks.is_some()).then(BTreeMap::new),
         scans: some(&mut scans.into_iter()),
         rewrites: some(&mut rewrites.into_iter()),
         emptied: some(&mut emptied.iter()),
-        planned: PLANNED.contains(&piece.kind.as_str()) || piece.kind.starts_with("CREATE TABLE AS"),
+        planned: PLANNED.contains(&piece.kind.as_str()) || QUERIES.iter().any(|kind| piece.kind.starts_with(kind)),
+        joins: piece.kind.contains("FOREIGN KEY") || piece.kind.contains("VALIDATE CONSTRAINT"),
         branches: piece.kind == "DO" || piece.acts.iter().any(|act| matches!(act.what, What::Calls(_))),
         uncounted: piece.effect == Effect::Upkeep || piece.kind.starts_with("VACUUM"),
     };

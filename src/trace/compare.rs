@@ -63,8 +63,10 @@ pub(super) struct Claim {
     pub rewrites: BTreeSet<Oid>,
     /// What is emptied, which gives a table a new file too.
     pub emptied: BTreeSet<Oid>,
-    /// Whether it is about rows: then the server's planner decides what is read in full.
+    /// Whether it is about rows: then the server's planner decides what is read in full, and a view may name more.
     pub planned: bool,
+    /// Whether it looks at a foreign key: the planner decides which of the two tables is read in full.
+    pub joins: bool,
     /// Whether statements in it may not have run: branches of a body.
     pub branches: bool,
     /// Whether its scans go past the server's counters (`VACUUM`, `ANALYZE`).
@@ -127,18 +129,24 @@ pub(super) fn differences(claim: &Claim, effect: &Effect, hot: &BTreeMap<Oid, Re
         }
     }
     let holding = |relation: &&Oid| hot.get(relation).is_some_and(Relation::holds_rows);
-    for relation in effect.files.difference(&claim.rewrites).filter(|relation| !claim.emptied.contains(relation)).filter(holding) {
+    for relation in effect.files.difference(&claim.rewrites).filter(|relation| !claim.emptied.contains(relation)).filter(holding)
+    {
         differ(About::Rewrite, *relation, &"none", &"wrote it anew");
     }
     for relation in claim.rewrites.difference(&effect.files).filter(holding) {
         differ(About::Rewrite, *relation, &"it is written anew", &"left its file");
     }
     if let Some(scans) = &effect.scans {
-        let expected = |relation: &&Oid| claim.scans.contains(relation) || claim.rewrites.contains(relation);
+        let expected = |relation: &&Oid| {
+            // What is emptied has its empty indexes built anew.
+            let known = [&claim.scans, &claim.rewrites, &claim.emptied].iter().any(|known| known.contains(*relation));
+            let read = effect.after.get(*relation).is_none_or(|mode| *mode < LockMode::ShareUpdateExclusive);
+            known || claim.planned && read
+        };
         for relation in scans.iter().filter(|relation| !expected(relation)).filter(holding) {
             differ(About::Scan, *relation, &"none", &"read every row");
         }
-        let optional = claim.planned || claim.branches || claim.uncounted;
+        let optional = claim.planned || claim.joins || claim.branches || claim.uncounted;
         for relation in claim.scans.difference(scans).filter(|_| !optional).filter(holding) {
             differ(About::Scan, *relation, &"every row may be read", &"read it by no sequential scan");
         }
@@ -196,9 +204,18 @@ mod tests {
         );
         let stronger = Effect { before: [(1, LockMode::AccessExclusive)].into(), ..effect(LockMode::AccessExclusive) };
         assert_eq!(shown(&claim(LockMode::Share), &stronger), Vec::<String>::new());
-        assert_eq!(shown(&claim(LockMode::Share), &Effect { exact: true, ..Effect::default() })[0], "lock on t: lint says SHARE, the server took none");
-        let elsewhere = Effect { after: [(1, LockMode::Share), (2, LockMode::ShareRowExclusive), (3, LockMode::AccessExclusive)].into(), ..effect(LockMode::Share) };
-        assert_eq!(shown(&claim(LockMode::Share), &elsewhere), ["lock on u: lint says nothing, the server took SHARE ROW EXCLUSIVE"]);
+        assert_eq!(
+            shown(&claim(LockMode::Share), &Effect { exact: true, ..Effect::default() })[0],
+            "lock on t: lint says SHARE, the server took none"
+        );
+        let elsewhere = Effect {
+            after: [(1, LockMode::Share), (2, LockMode::ShareRowExclusive), (3, LockMode::AccessExclusive)].into(),
+            ..effect(LockMode::Share)
+        };
+        assert_eq!(
+            shown(&claim(LockMode::Share), &elsewhere),
+            ["lock on u: lint says nothing, the server took SHARE ROW EXCLUSIVE"]
+        );
     }
 
     #[test]
@@ -218,7 +235,8 @@ mod tests {
             shown(&claim(share), &tried(share, vec![(1, Try::Write, false)])),
             ["writes to t: lint says SHARE blocks them, the server served one"]
         );
-        let index = Effect { after: [(1, share), (3, LockMode::AccessExclusive)].into(), ..tried(share, vec![(1, Try::Read, true)]) };
+        let index =
+            Effect { after: [(1, share), (3, LockMode::AccessExclusive)].into(), ..tried(share, vec![(1, Try::Read, true)]) };
         assert!(shown(&claim(share), &index).is_empty(), "an index that is locked keeps readers of its table out");
     }
 

@@ -47,7 +47,7 @@ impl Run<'_> {
                 alone: false,
                 before: Standing::default(),
                 after: Standing::default(),
-                claim: Claim::default(),
+                claim: Claim { locks: Some(Held::new()), ..Claim::default() },
                 tries: Vec::new(),
                 blocked: Vec::new(),
                 counted: true,

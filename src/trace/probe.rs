@@ -1,6 +1,7 @@
 //! A reader and a writer that try the tables that a transaction touches, again and again, and note when they are refused.
 //!
-//! The reader reads one row. The writer changes one row and takes that back. Each waits for a lock no longer than [`PATIENCE`], so
+//! The reader reads one row. The writer takes the locks of changing one row, of the table and of the row, and lets go: nothing is changed,
+//! and no dead row is left that would be counted. Each waits for a lock no longer than [`PATIENCE`], so
 //! that a refusal shows within a few milliseconds and nobody queues behind the probes. How long a table was blocked is known to
 //! about [`PAUSE`] and [`PATIENCE`] together; it counts from the last time that the probe was served.
 
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::relation::Oid;
 use crate::pg::{Session, sqlstate};
-use crate::sql::{Ident, QualifiedName};
+use crate::sql::QualifiedName;
 
 /// How long a probe waits for a lock, in milliseconds: the shortest `lock_timeout` there is.
 pub(super) const PATIENCE: u32 = 1;
@@ -29,7 +30,7 @@ const REFUSED: &str = "55P03";
 pub(super) enum Try {
     /// Reading a row.
     Read,
-    /// Changing a row.
+    /// Taking the locks of changing a row.
     Write,
 }
 
@@ -40,8 +41,6 @@ pub(super) struct Target {
     pub table: Oid,
     /// Its name with its schema.
     pub name: QualifiedName,
-    /// A column that can be written; `None` where nobody writes.
-    pub column: Option<Ident>,
 }
 
 /// How the tries at a table stand.
@@ -99,7 +98,7 @@ impl Probe {
             while !until.is_cancelled() {
                 let began = Instant::now();
                 let refused = match own.batch_execute(&sql).await {
-                    // Whatever else is wrong (the table is gone, its row breaks a constraint): no lock was in the way.
+                    // Whatever else is wrong (the table is gone): no lock was in the way.
                     Err(error) => {
                         let _ = own.batch_execute("ROLLBACK").await;
                         sqlstate(&error) == REFUSED
@@ -135,32 +134,21 @@ impl Probe {
 /// The statement of a try. `ONLY` keeps it to this table: partitions are tables of their own.
 fn sql(target: &Target, what: Try) -> String {
     let name = &target.name;
-    match (what, &target.column) {
-        (Try::Write, Some(column)) => {
-            format!("BEGIN; UPDATE ONLY {name} SET {column} = {column} WHERE ctid = '(0,1)'; ROLLBACK")
-        }
-        _ => format!("SELECT FROM ONLY {name} LIMIT 1"),
+    match what {
+        Try::Read => format!("SELECT FROM ONLY {name} LIMIT 1"),
+        Try::Write => format!(
+            "BEGIN; LOCK TABLE ONLY {name} IN ROW EXCLUSIVE MODE; SELECT FROM ONLY {name} WHERE ctid = '(0,1)' FOR NO KEY UPDATE; ROLLBACK"
+        ),
     }
 }
 
-/// Makes a session ready to probe: no triggers, no waiting.
+/// Makes a session ready to probe: no waiting.
 ///
 /// # Errors
 /// When the session is gone.
 pub(super) async fn prepare(session: &Session) -> anyhow::Result<()> {
-    let settings = format!("SET session_replication_role = replica; SET lock_timeout = {PATIENCE}; SET statement_timeout = 0");
+    let settings = format!("SET lock_timeout = {PATIENCE}; SET statement_timeout = 0");
     Ok(session.batch_execute(&settings).await?)
-}
-
-/// A column of the table that can be written: neither generated nor an identity that is always the server's.
-///
-/// # Errors
-/// When the session is gone.
-pub(super) async fn writable(session: &Session, table: Oid) -> anyhow::Result<Option<Ident>> {
-    let sql = "SELECT attname::text FROM pg_attribute JOIN pg_class c ON c.oid = attrelid \
-               WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped AND attgenerated = '' AND attidentity <> 'a' \
-                 AND c.relkind IN ('r', 'p') ORDER BY attnum LIMIT 1";
-    Ok(session.query_opt(sql, &[&table]).await?.map(|row| Ident::new(row.get::<_, String>(0))))
 }
 
 #[cfg(test)]
@@ -186,8 +174,11 @@ mod tests {
 
     #[test]
     fn only_the_table_itself_is_tried() {
-        let target = Target { table: 1, name: QualifiedName::new("s", "t"), column: Some(Ident::new("a")) };
+        let target = Target { table: 1, name: QualifiedName::new("s", "t") };
         assert_eq!(sql(&target, Try::Read), "SELECT FROM ONLY \"s\".\"t\" LIMIT 1");
-        assert!(sql(&target, Try::Write).contains("UPDATE ONLY \"s\".\"t\" SET \"a\" = \"a\" WHERE ctid = '(0,1)'; ROLLBACK"));
+        assert!(
+            sql(&target, Try::Write)
+                .contains("LOCK TABLE ONLY \"s\".\"t\" IN ROW EXCLUSIVE MODE; SELECT FROM ONLY \"s\".\"t\" WHERE")
+        );
     }
 }

@@ -121,9 +121,9 @@ async fn columns(session: &Session, table: &QualifiedName) -> anyhow::Result<Vec
             category: letter(row.get(4)),
             length: row.get(5),
             not_null: row.get(6),
-            points_to: row.get::<_, Option<String>>(7).map(|schema| {
-                (QualifiedName::new(schema, row.get::<_, String>(8)), Ident::new(row.get::<_, String>(9)))
-            }),
+            points_to: row
+                .get::<_, Option<String>>(7)
+                .map(|schema| (QualifiedName::new(schema, row.get::<_, String>(8)), Ident::new(row.get::<_, String>(9)))),
         })
         .collect())
 }

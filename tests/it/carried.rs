@@ -6,8 +6,22 @@ use crossfade::lint::rewrite::{Form, Part, Rewritten, Version, emit, rewrite};
 use crossfade::lint::{Config, Input, Known, Report, Script, Within, lint, render};
 
 /// Words that a form says in another way: `serial` as a type with a sequence, UPDATE and DELETE as steps, the names of constraints' kinds.
-const RESTATED: &[&str] =
-    &["update", "set", "delete", "from", "where", "as", "serial", "bigserial", "smallserial", "serial2", "serial4", "serial8", "restrict", "only"];
+const RESTATED: &[&str] = &[
+    "update",
+    "set",
+    "delete",
+    "from",
+    "where",
+    "as",
+    "serial",
+    "bigserial",
+    "smallserial",
+    "serial2",
+    "serial4",
+    "serial8",
+    "restrict",
+    "only",
+];
 
 fn input(text: &str, wrapped: bool) -> Input {
     Input { name: "x.sql".to_owned(), text: text.to_owned(), wrapped, ..Input::default() }
@@ -95,10 +109,13 @@ pub fn carried(text: &str, wrapped: bool) -> Result<Fate, String> {
 /// The words of a text that are not as often in another.
 fn missing(wanted: &str, given: &str) -> Option<String> {
     let mut given = words(given);
-    words(wanted).into_iter().find(|(word, count)| {
-        let there = given.remove(word).unwrap_or_default();
-        there < *count && !RESTATED.contains(&word.as_str())
-    }).map(|(word, _)| word)
+    words(wanted)
+        .into_iter()
+        .find(|(word, count)| {
+            let there = given.remove(word).unwrap_or_default();
+            there < *count && !RESTATED.contains(&word.as_str())
+        })
+        .map(|(word, _)| word)
 }
 
 fn words(text: &str) -> BTreeMap<String, usize> {
@@ -125,13 +142,8 @@ fn text_of(part: &Part) -> String {
 
 /// Every form and every comment is in what is written.
 fn written(done: &[Rewritten], script: &Script) -> Result<(), String> {
-    let settings = emit::Settings {
-        name: "x".to_owned(),
-        folder: "x".to_owned(),
-        history: None,
-        downs: BTreeMap::new(),
-        max_rows: 1,
-    };
+    let settings =
+        emit::Settings { name: "x".to_owned(), folder: "x".to_owned(), history: None, downs: BTreeMap::new(), max_rows: 1 };
     let emitted = emit::emit(done, &settings);
     let plan: toml::Table = emitted.plan.parse().map_err(|e| format!("the plan is no TOML: {e}"))?;
     let mut out = String::new();

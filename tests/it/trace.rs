@@ -70,12 +70,16 @@ fn a_folder_of_migrations() {
 fn readers_and_writers_are_timed() {
     let text = "ALTER TABLE client ADD COLUMN a int;\nSELECT pg_sleep(0.3);\nCREATE INDEX token_kind ON token (kind);\nSELECT pg_sleep(0.3);\n\
                 UPDATE queue SET id = id;\n";
-    let folder = folder(&[("1_slow.up.sql", text), ("start.sql", &std::fs::read_to_string(fixtures().join("start.sql")).unwrap())]);
+    let folder =
+        folder(&[("1_slow.up.sql", text), ("start.sql", &std::fs::read_to_string(fixtures().join("start.sql")).unwrap())]);
     let document = json(&trace(folder.path(), &["1_slow.up.sql", "--start", "start.sql", "--format", "json"]).exits(0));
     let blocked = document["transactions"][0]["blocked"].as_array().unwrap();
     let of = |table: &str| blocked.iter().find(|one| one["relation"] == table);
     let client = of("client").unwrap();
-    assert!(client["reads_milliseconds"].as_f64() >= Some(600.0) && client["writes_milliseconds"].as_f64() >= Some(600.0), "{document:#}");
+    assert!(
+        client["reads_milliseconds"].as_f64() >= Some(600.0) && client["writes_milliseconds"].as_f64() >= Some(600.0),
+        "{document:#}"
+    );
     let token = of("token").unwrap();
     assert!(token["reads_milliseconds"].is_null() && token["writes_milliseconds"].as_f64() >= Some(300.0), "{document:#}");
     assert!(of("queue").is_none_or(|queue| queue["reads_milliseconds"].is_null()), "{document:#}");
@@ -99,11 +103,17 @@ fn where_lint_says_otherwise_the_exit_code_says_so() {
 #[test]
 fn inputs_and_failures() {
     let files = [
-        ("1_a.sql", "CREATE TABLE a (id bigint PRIMARY KEY, at timestamptz, n text CHECK (n ~ '^k'));\nCREATE TABLE b (id bigint, a bigint REFERENCES a (id), name varchar(4) NOT NULL);\n"),
+        (
+            "1_a.sql",
+            "CREATE TABLE a (id bigint PRIMARY KEY, at timestamptz, n text CHECK (n ~ '^k'));\nCREATE TABLE b (id bigint, a bigint REFERENCES a (id), name varchar(4) NOT NULL);\n",
+        ),
         ("2_b.sql", "ALTER TABLE b ADD COLUMN c int;\nSELECT 1 / 0;\nDROP TABLE b;\n"),
         ("copy.sql", "COPY a (id) FROM stdin;\n1\n\\.\n"),
         ("broken.sql", "CREATE TABEL x (a int);\n"),
-        ("3_kind.sql", "CREATE TYPE kind AS ENUM ('x', 'y');\nCREATE TABLE c (id uuid PRIMARY KEY, k kind NOT NULL, tags text[], b bigint);\n"),
+        (
+            "3_kind.sql",
+            "CREATE TYPE kind AS ENUM ('x', 'y');\nCREATE TABLE c (id uuid PRIMARY KEY, k kind NOT NULL, tags text[], b bigint);\n",
+        ),
     ];
     let folder = folder(&files);
     let ran = trace(folder.path(), &["1_a.sql", "2_b.sql", "--applied", "1"]).exits(1);

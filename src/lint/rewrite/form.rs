@@ -7,7 +7,7 @@ use super::alter;
 use super::name;
 use crate::lint::act::{Act, Volatility, What};
 use crate::lint::read::{text as text_of, volatility};
-use crate::lint::rules::form::put_behind;
+use crate::lint::rules::form::{proven, put_behind};
 use crate::lint::script::{Piece, Script, Within};
 use crate::lint::state::State;
 use crate::sql::{Block, Ident, LockMode, QualifiedName};
@@ -113,6 +113,9 @@ pub(super) fn forms(place: &Place<'_>) -> Vec<Form> {
     }
     let acts: Vec<&What> = piece.acts.iter().map(|act| &act.what).filter(|what| !remark(what)).collect();
     if piece.kind.starts_with("ALTER TABLE") {
+        if let Some(why) = unproven(place) {
+            return place.unsafe_because(why);
+        }
         return alter::forms(place);
     }
     for what in acts {
@@ -189,6 +192,17 @@ fn body(place: &Place<'_>) -> Option<String> {
         }
     }
     None
+}
+
+/// Why a SET NOT NULL reads every row although a CHECK shows that it need not: the same statement drops that one first.
+fn unproven(place: &Place<'_>) -> Option<String> {
+    place.piece.acts.iter().find_map(|act| match &act.what {
+        What::SetNotNull { table, column } => {
+            let known = place.state.table(table)?.proven.contains(column) && !proven(place.piece, place.state, table, column);
+            known.then(|| format!("every row of {} is read for {column}: the CHECK that shows it is dropped before; drop it in another statement", table.plain()))
+        }
+        _ => None,
+    })
 }
 
 /// What becomes of a statement with this act; `None` when the act decides nothing.
@@ -325,6 +339,9 @@ fn update(place: &Place<'_>, table: &QualifiedName) -> Vec<Form> {
         let ast::SetColumn::SetSingleColumn(column) = column else { return refuse("it sets several columns from one row") };
         let (Some(target), Some(value)) = (column.column_target(), column.set_expr()) else { return refuse("it was not read") };
         let Some(target) = whole_column(target.syntax()) else { return refuse("it sets a part of a column") };
+        if set.iter().any(|(known, _)| *known == target) {
+            return refuse(&format!("it sets {target} twice, which a server refuses"));
+        }
         if volatility(value.syntax()) == Volatility::Volatile {
             return refuse(&format!("the value of {target} is another one each time"));
         }

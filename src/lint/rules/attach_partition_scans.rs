@@ -1,8 +1,9 @@
 //! ATTACH PARTITION without a CHECK that proves its bounds.
 
+use super::form::bounded;
 use super::{End, Example, Rule};
 use crate::lint::Level;
-use crate::lint::act::{Demands, What};
+use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
 
 pub(super) static RULE: Rule = Rule {
@@ -49,10 +50,7 @@ fn check(scene: &Scene<'_>, hits: &mut Hits) {
     for (what, at) in scene.acts() {
         if let What::AttachPartition { table, partition, .. } = what
             && scene.hot(partition)
-            && !scene
-                .state
-                .table(partition)
-                .is_some_and(|t| t.constraints.iter().any(|c| matches!(c.demands, Demands::Check(_)) && !c.not_valid))
+            && !bounded(scene.state, partition)
         {
             hits.at(at, format!("every row of {} is looked at to see that it belongs into {}", partition.plain(), table.plain()));
         }

@@ -5,9 +5,10 @@ use std::ops::Range;
 use squawk_syntax::SourceFile;
 use squawk_syntax::ast::AstNode;
 
-use crate::lint::act::{Column, Demands, Ty, What};
+use crate::lint::act::{Column, Constraint, Demands, Ty, What};
 use crate::lint::scene::Scene;
-use crate::lint::state::key;
+use crate::lint::script::Piece;
+use crate::lint::state::{State, key, proves};
 use crate::sql::QualifiedName;
 
 /// The statement with CONCURRENTLY where the grammar wants it.
@@ -31,6 +32,38 @@ pub(in crate::lint) fn put_behind(text: &str, word: &str, behind: &[&str]) -> St
 /// Whether the table is known to be partitioned.
 pub(super) fn partitioned(scene: &Scene<'_>, table: &QualifiedName) -> bool {
     scene.state.table(table).is_some_and(|table| table.partitioned)
+}
+
+/// Whether a valid CHECK shows the column not to be NULL, and still stands when the statement comes to look: what it drops is gone by then
+/// (`ALTER TABLE` drops before it changes columns, `tablecmds.c` of the server).
+pub(in crate::lint) fn proven(piece: &Piece, state: &State, table: &QualifiedName, column: &str) -> bool {
+    let Some(known) = state.table(table) else { return false };
+    let shows = |constraint: &Constraint| !constraint.not_valid && proves(constraint).as_deref() == Some(column);
+    let dropped = |constraint: &Constraint| {
+        piece.acts.iter().any(|act| match &act.what {
+            What::DropConstraint { table: of, name } => key(of) == key(table) && constraint.name.as_ref() == Some(name),
+            _ => false,
+        })
+    };
+    let mut showing = known.constraints.iter().filter(|constraint| shows(constraint)).peekable();
+    let none = showing.peek().is_none();
+    known.proven.iter().any(|proven| proven == column) && (none || showing.any(|constraint| !dropped(constraint)))
+}
+
+/// Whether a valid CHECK of the table may show that its rows belong into a partition.
+pub(in crate::lint) fn bounded(state: &State, table: &QualifiedName) -> bool {
+    let check = |constraint: &Constraint| matches!(constraint.demands, Demands::Check(_)) && !constraint.not_valid;
+    state.table(table).is_some_and(|known| known.constraints.iter().any(check))
+}
+
+/// The columns of a primary key by an existing index that may be NULL, as far as is known.
+pub(in crate::lint) fn nullable_keys(state: &State, table: &QualifiedName, constraint: &Constraint) -> Vec<String> {
+    let index = constraint.using_index.as_ref().filter(|_| constraint.demands == Demands::PrimaryKey);
+    let index = index.and_then(|index| state.indexes.get(&key(&table.sibling(index.as_str()))));
+    let (Some(index), Some(known)) = (index, state.table(table)) else { return Vec::new() };
+    let nullable =
+        |column: &&String| known.columns.get(*column).is_some_and(|facts| !facts.not_null) && !known.proven.contains(*column);
+    index.columns.iter().filter(nullable).cloned().collect()
 }
 
 /// Whether a column has a key of its own.
