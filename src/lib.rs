@@ -40,4 +40,5 @@ pub mod shadow;
 pub mod sql;
 pub mod step;
 pub mod terms;
+pub mod trace;
 pub mod verify;

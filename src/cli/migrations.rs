@@ -1,10 +1,172 @@
-//! Migration files as they lie on disk.
+//! Migration files as they lie on disk, in the order of their tool: what `lint`, `rewrite`, `prove` and `trace` look at.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use clap::{Args, ValueEnum};
+
+use crate::lint::Input;
+use crate::lint::layout::{self, Direction, Placed};
+use crate::step::Stop;
+
+/// Which migrations to look at: of `lint` and `trace`.
+#[derive(Debug, Args)]
+pub(super) struct FilesArgs {
+    /// Migration files and folders; `-` reads SQL from standard input
+    pub paths: Vec<PathBuf>,
+    /// Read the names of files from this file, one a line; `-` reads them from standard input (as of `git diff --name-only`)
+    #[arg(long, value_name = "FILE")]
+    pub files_from: Option<PathBuf>,
+    /// Migrations up to this version count as applied: what they create is in use, and they are not reported
+    #[arg(long, value_name = "VERSION")]
+    pub applied: Option<String>,
+    /// Whether each file runs as one transaction
+    #[arg(long, value_enum, default_value_t = Wrapping::Auto)]
+    pub transaction: Wrapping,
+}
+
+impl FilesArgs {
+    /// The migrations of this direction. None only where a list of changed files names none.
+    ///
+    /// # Errors
+    /// Everything that cannot be read, at once; when nothing was named, or nothing of that direction is there.
+    pub fn migrations(&self, direction: Direction) -> anyhow::Result<Vec<Found>> {
+        if self.paths.is_empty() && self.files_from.is_none() {
+            return Err(usage("nothing to look at: name files or folders, or - for standard input".to_owned()));
+        }
+        let Self { paths, files_from, applied, transaction } = self;
+        let wanted = Wanted { paths, files_from: files_from.as_deref(), applied: applied.as_deref(), transaction: *transaction };
+        let found = wanted.find(direction)?;
+        if found.is_empty() && files_from.is_none() {
+            return Err(usage("no .sql file of that direction in what was named".to_owned()));
+        }
+        Ok(found)
+    }
+}
+
+/// How files run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Wrapping {
+    /// As the tool does that the names of the files are made for
+    Auto,
+    /// Each file in one transaction
+    File,
+    /// Each statement on its own
+    None,
+}
+
+/// What is looked for.
+pub(super) struct Wanted<'a> {
+    /// Files and folders; `-` is standard input.
+    pub paths: &'a [PathBuf],
+    /// A file that names files, one a line.
+    pub files_from: Option<&'a Path>,
+    /// The last version that counts as applied.
+    pub applied: Option<&'a str>,
+    /// Whether each file runs as one transaction.
+    pub transaction: Wrapping,
+}
+
+/// A migration.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Its file.
+    pub path: PathBuf,
+    /// Its version, as its name tells; empty for plain files.
+    pub version: String,
+    /// Its text.
+    pub text: String,
+    /// Whether it runs as one transaction.
+    pub wrapped: bool,
+    /// Whether it counts as applied.
+    pub applied: bool,
+    /// Which direction of it was asked for.
+    pub direction: Direction,
+}
+
+impl Found {
+    /// Its file's name.
+    pub fn file(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    /// As the linter takes it.
+    pub fn input(&self) -> Input {
+        let Self { text, wrapped, applied, direction, .. } = self;
+        Input { name: self.file(), text: text.clone(), wrapped: *wrapped, applied: *applied, down: *direction == Direction::Down }
+    }
+}
+
+impl Wanted<'_> {
+    /// The migrations of this direction, in their tool's order, standard input first.
+    ///
+    /// # Errors
+    /// Everything that cannot be read, at once.
+    pub fn find(&self, direction: Direction) -> anyhow::Result<Vec<Found>> {
+        let listed = match self.files_from {
+            Some(from) => read(from).map_err(|e| usage(format!("--files-from {}: {e}", from.display())))?,
+            None => String::new(),
+        };
+        let (mut found, mut wrong) = (Vec::new(), Vec::new());
+        let (mut chosen, mut all) = (Vec::new(), Vec::new());
+        for path in self.paths {
+            if path.as_os_str() == "-" {
+                let text = read(path).map_err(|e| usage(format!("standard input: {e}")))?;
+                let wrapped = self.transaction == Wrapping::File;
+                found.push(Found { path: path.clone(), version: String::new(), text, wrapped, applied: false, direction });
+            } else if path.is_dir() {
+                walk(path, &mut all, &mut wrong);
+                chosen.extend(all.iter().filter(|file| file.starts_with(path)).cloned());
+            } else if path.exists() {
+                chosen.push(path.clone());
+            } else {
+                wrong.push(format!("{} does not exist", path.display()));
+            }
+        }
+        // A list of changed files also names files that are gone or are no SQL.
+        for line in listed.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let path = PathBuf::from(line);
+            if layout::is_sql(&path) && path.exists() {
+                chosen.push(path);
+            }
+        }
+        for folder in chosen.iter().filter_map(|path| path.parent()).map(Path::to_path_buf).collect::<BTreeSet<_>>() {
+            let entries = std::fs::read_dir(if folder.as_os_str().is_empty() { Path::new(".") } else { &folder });
+            all.extend(entries.into_iter().flatten().flatten().map(|entry| folder.join(entry.file_name())));
+        }
+        let mut seen = BTreeSet::new();
+        chosen.retain(|path| seen.insert(path.clone()));
+        let ordered = layout::order(&chosen, &all, direction);
+        // A file that was named itself is looked at, whatever its direction.
+        let asked = |path: &&PathBuf| self.paths.contains(path) && !ordered.iter().any(|placed| placed.path == **path);
+        let beside: Vec<Placed> = chosen
+            .iter()
+            .filter(asked)
+            .map(|path| Placed { path: path.clone(), version: String::new(), wrapped: true })
+            .collect();
+        for Placed { path, version, wrapped } in ordered.iter().chain(&beside).cloned() {
+            let wrapped = match self.transaction {
+                Wrapping::Auto => wrapped && !runs_without_transaction(&path),
+                Wrapping::File => true,
+                Wrapping::None => false,
+            };
+            let applied = self.applied.is_some_and(|last| !version.is_empty() && layout::compare(&version, last).is_le());
+            match read(&path) {
+                Ok(text) => found.push(Found { path, version, text, wrapped, applied, direction }),
+                Err(e) => wrong.push(format!("{}: {e}", path.display())),
+            }
+        }
+        if wrong.is_empty() { Ok(found) } else { Err(usage(wrong.join("; "))) }
+    }
+}
+
+fn usage(what: String) -> anyhow::Error {
+    Stop::Usage(what).into()
+}
+
 /// diesel's `metadata.toml`, Flyway's `<file>.conf`.
-pub(super) fn runs_without_transaction(path: &Path) -> bool {
+fn runs_without_transaction(path: &Path) -> bool {
     let says = |path: PathBuf, key: &str| {
         let text = std::fs::read_to_string(path).unwrap_or_default();
         text.lines().any(|line| line.split_once('=').is_some_and(|(name, value)| name.trim() == key && value.trim() == "false"))

@@ -26,6 +26,7 @@ mod status;
 #[cfg(feature = "nats")]
 mod stream;
 mod text;
+mod trace;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -80,6 +81,11 @@ enum Command {
         after_help = "Examples:\n  crossfade prove migrations/ upgrade.toml                      from an empty database\n  crossfade prove migrations/ upgrade.toml --start schema.sql   from a dump (pg_dump), with rows if it has them"
     )]
     Prove(prove::ProveArgs),
+    /// Run SQL migrations on a throw-away server and say what each statement really locked, rewrote, read and blocked, and where lint says otherwise
+    #[command(
+        after_help = "Examples:\n  crossfade trace migrations/ --start dump.sql               from a dump (pg_dump), with rows if it has them\n  crossfade trace migrations/ --start schema.sql --rows 100000   generated rows in empty tables\n  crossfade trace migrations/ --applied 20200101000000       the versions up to this one first, unseen\n\nExit code 14 where lint says otherwise."
+    )]
+    Trace(trace::TraceArgs),
     /// Say which rows break the constraints to come, and what else would stop the plan; only reads
     Preflight(preflight::PreflightArgs),
     /// Compare what sessions mean on blue and on green; only reads, but for --save
@@ -196,6 +202,7 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Lint(args) => lint::lint(args, cli.format).await,
         Command::Rewrite(args) => rewrite::rewrite_command(args, cli.format, cli.quiet).await,
         Command::Prove(args) => prove::prove_command(args, cli.format, cli.quiet).await,
+        Command::Trace(args) => trace::trace_command(args, cli.format, cli.quiet).await,
         Command::Preflight(args) => preflight::preflight(args, cli.format, cli.quiet).await,
         Command::Audit(args) => audit::audit(args, cli.format, cli.quiet).await,
         Command::Run(args) => run::run(args, cli.format, cli.quiet).await,

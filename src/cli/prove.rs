@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::rewrite::{Found, SourceArgs};
+use super::migrations::Found;
+use super::rewrite::SourceArgs;
 use super::{Format, print_json, text};
 use crate::lint::layout::Direction;
 use crate::plan;
@@ -34,9 +35,9 @@ impl SourceArgs {
         let found = self.migrations(Direction::Up)?;
         let original = |found: &Found| Original {
             file: found.file(),
-            version: found.placed.version.clone(),
+            version: found.version.clone(),
             text: found.text.clone(),
-            wrapped: found.wrapped(),
+            wrapped: found.wrapped,
         };
         Ok(found.iter().filter(|found| !found.applied).map(original).collect())
     }

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::migrations::{read, runs_without_transaction, walk};
+use super::migrations::{Found, Wanted, Wrapping, walk};
 use super::{Format, print_json};
-use crate::lint::layout::{self, Direction, Placed};
+use crate::lint::Known;
+use crate::lint::layout::{self, Direction};
 use crate::lint::rewrite::emit::{self, History};
 use crate::lint::rewrite::{Version, rewrite};
-use crate::lint::{Input, Known};
 use crate::pg::Database;
 use crate::sql::{Ident, QualifiedName};
 use crate::step::Stop;
@@ -60,46 +60,21 @@ pub(super) struct RewriteArgs {
     overwrite: bool,
 }
 
-/// A migration of the folder.
-pub(super) struct Found {
-    pub placed: Placed,
-    pub text: String,
-    pub applied: bool,
-}
-
-impl Found {
-    /// Its file's name.
-    pub fn file(&self) -> String {
-        self.placed.path.display().to_string()
-    }
-
-    /// Whether its tool runs it as one transaction.
-    pub fn wrapped(&self) -> bool {
-        self.placed.wrapped && !runs_without_transaction(&self.placed.path)
-    }
-}
-
 impl SourceArgs {
     /// The migrations in their tool's order.
     ///
     /// # Errors
     /// Everything that cannot be read, at once.
     pub fn migrations(&self, direction: Direction) -> anyhow::Result<Vec<Found>> {
-        let (mut all, mut wrong) = (Vec::new(), Vec::new());
-        walk(&self.directory, &mut all, &mut wrong);
-        let mut found = Vec::new();
-        for placed in layout::order(&all, &all, direction) {
-            let version = (&placed.version, self.applied.as_ref());
-            let applied = matches!(version, (own, Some(last)) if !own.is_empty() && layout::compare(own, last).is_le());
-            match read(&placed.path) {
-                Ok(text) => found.push(Found { placed, text, applied }),
-                Err(e) => wrong.push(format!("{}: {e}", placed.path.display())),
-            }
+        let (paths, applied) = (std::slice::from_ref(&self.directory), self.applied.as_deref());
+        if !self.directory.is_dir() {
+            return Err(Stop::Usage(format!("{} is no folder", self.directory.display())).into());
         }
-        if found.is_empty() && wrong.is_empty() && direction == Direction::Up {
-            wrong.push(format!("{} holds no .sql migration", self.directory.display()));
+        let found = Wanted { paths, files_from: None, applied, transaction: Wrapping::Auto }.find(direction)?;
+        if found.is_empty() && direction == Direction::Up {
+            return Err(Stop::Usage(format!("{} holds no .sql migration", self.directory.display())).into());
         }
-        if wrong.is_empty() { Ok(found) } else { Err(Stop::Usage(wrong.join("; ")).into()) }
+        Ok(found)
     }
 
     /// Where versions are recorded.
@@ -165,7 +140,7 @@ pub(super) async fn rewrite_command(args: &RewriteArgs, format: Format, quiet: b
         downs: downs
             .into_iter()
             .filter(|down| fits(&down.text))
-            .map(|down| (down.placed.version, down.text))
+            .map(|down| (down.version, down.text))
             .collect::<BTreeMap<_, _>>(),
         max_rows: args.max_rows,
         history,
@@ -204,19 +179,16 @@ pub(super) async fn rewrite_command(args: &RewriteArgs, format: Format, quiet: b
 }
 
 fn version(found: &Found) -> Version {
-    let stem = found.placed.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let stem = found.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let own_folder = matches!(stem.as_str(), "up.sql" | "migration.sql");
-    let name = match found.placed.path.parent().and_then(Path::file_name) {
+    let name = match found.path.parent().and_then(Path::file_name) {
         Some(folder) if own_folder => folder.to_string_lossy().into_owned(),
         _ => stem,
     };
     let name = name.split('.').next().unwrap_or_default();
-    let name =
-        name.trim_start_matches(['V', 'v']).trim_start_matches(found.placed.version.as_str()).trim_start_matches(['_', '-']);
-    let (version, name) = (found.placed.version.clone(), name.to_owned());
-    let input =
-        Input { name: found.file(), text: found.text.clone(), wrapped: found.wrapped(), applied: found.applied, down: false };
-    Version { version, name, input }
+    let name = name.trim_start_matches(['V', 'v']).trim_start_matches(found.version.as_str()).trim_start_matches(['_', '-']);
+    let (version, name) = (found.version.clone(), name.to_owned());
+    Version { version, name, input: found.input() }
 }
 
 /// Whether a plan's migration may hold this text: no transaction control, nothing that runs outside one.

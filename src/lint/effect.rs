@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::act::{Demands, Volatility, What};
 use super::finding::Lock;
-use super::rules::form::{Change, widening};
+use super::rules::form::{Change, bounded, nullable_keys, proven, widening};
 use super::script::Piece;
 use super::state::{State, key};
 use crate::sql::{Block, LockMode, QualifiedName, Touch};
@@ -33,7 +33,8 @@ pub struct Described {
 /// The statement with the locks that follow from what is known: of an index its table, of a foreign key the table it points
 /// to (each was observed on a server: DROP CONSTRAINT and DROP TABLE lock the other end of a foreign key too).
 pub(super) fn resolved<'a>(piece: &'a Piece, state: &State) -> Cow<'a, Piece> {
-    let mut more: Vec<(QualifiedName, LockMode)> = Vec::new();
+    let mut more: Vec<Touch> = Vec::new();
+    let touch = |relation: QualifiedName, lock, scans| Touch { relation, lock, scans };
     let ends = |table: &QualifiedName, name: Option<&str>| -> Vec<QualifiedName> {
         let known = state.table(table).into_iter().flat_map(|known| &known.constraints);
         let keys = known.filter(|c| name.is_none() || c.name.as_deref() == name);
@@ -47,13 +48,16 @@ pub(super) fn resolved<'a>(piece: &'a Piece, state: &State) -> Cow<'a, Piece> {
         match &act.what {
             What::DropIndex { index, concurrently } => {
                 let mode = if *concurrently { LockMode::ShareUpdateExclusive } else { LockMode::AccessExclusive };
-                more.extend(state.indexes.get(&key(index)).map(|known| (known.table.clone(), mode)));
+                more.extend(state.indexes.get(&key(index)).map(|known| touch(known.table.clone(), mode, false)));
             }
             What::DropConstraint { table, name } => {
-                more.extend(ends(table, Some(name)).into_iter().map(|other| (other, LockMode::AccessExclusive)));
+                more.extend(ends(table, Some(name)).into_iter().map(|other| touch(other, LockMode::AccessExclusive, false)));
+            }
+            What::ValidateConstraint { table, name } => {
+                more.extend(ends(table, Some(name)).into_iter().map(|other| touch(other, LockMode::RowShare, true)));
             }
             What::DropTable { table, .. } if state.table(table).is_some_and(|known| known.partitions.is_empty()) => {
-                more.extend(ends(table, None).into_iter().map(|other| (other, LockMode::AccessExclusive)));
+                more.extend(ends(table, None).into_iter().map(|other| touch(other, LockMode::AccessExclusive, false)));
             }
             // These go on to the partitions.
             What::CreateIndex { table, .. }
@@ -64,10 +68,10 @@ pub(super) fn resolved<'a>(piece: &'a Piece, state: &State) -> Cow<'a, Piece> {
             | What::AddConstraint { table, .. }
             | What::Truncate { table }
             | What::DropTable { table, .. } => {
-                let mode = piece.touches.iter().flatten().find(|touch| touch.relation == *table).map(|touch| touch.lock);
+                let own = piece.touches.iter().flatten().find(|touch| touch.relation == *table);
                 let partitions = state.table(table).into_iter().flat_map(|known| &known.partitions);
-                let only = piece.only;
-                more.extend(partitions.filter(|_| !only).filter_map(|partition| Some((partition.clone(), mode?))));
+                let partitions = partitions.filter(|_| !piece.only);
+                more.extend(partitions.filter_map(|partition| own.map(|own| touch(partition.clone(), own.lock, own.scans))));
             }
             _ => {}
         }
@@ -77,13 +81,61 @@ pub(super) fn resolved<'a>(piece: &'a Piece, state: &State) -> Cow<'a, Piece> {
     }
     let mut piece = piece.clone();
     let touches = piece.touches.get_or_insert_default();
-    for (relation, lock) in more {
+    for Touch { relation, lock, scans } in more {
         match touches.iter_mut().find(|touch| key(&touch.relation) == key(&relation)) {
-            Some(touch) => touch.lock = touch.lock.max(lock),
-            None => touches.push(Touch { relation, lock, scans: false }),
+            Some(touch) => {
+                touch.lock = touch.lock.max(lock);
+                touch.scans |= scans;
+            }
+            None => touches.push(Touch { relation, lock, scans }),
         }
     }
     Cow::Owned(piece)
+}
+
+/// Whether the statement reads every row of a relation that it touches: the text says that it may, and what is known of the table does
+/// not spare it; or the text does not tell and what is known does.
+fn scanned(piece: &Piece, state: &State, touch: &Touch) -> bool {
+    let of = |table: &QualifiedName| key(table) == key(&touch.relation);
+    let mut spared = false;
+    for act in &piece.acts {
+        match &act.what {
+            What::SetNotNull { table, column } if of(table) => {
+                let refused = state.table(table).and_then(|known| known.columns.get(column)).is_some_and(|known| known.not_null);
+                if !refused && !proven(piece, state, table, column) {
+                    return true;
+                }
+                spared = true;
+            }
+            What::SetType { table, column, ty, using } if of(table) => {
+                if widening(state.column_type(table, column), ty, using.is_some()) != Change::None {
+                    return true;
+                }
+                spared = true;
+            }
+            What::AttachPartition { partition, .. } if of(partition) => {
+                if !bounded(state, partition) {
+                    return true;
+                }
+                spared = true;
+            }
+            What::AddConstraint { table, constraint } if of(table) => {
+                let reads = match constraint.using_index {
+                    Some(_) => !nullable_keys(state, table, constraint).is_empty(),
+                    None => !constraint.not_valid,
+                };
+                if reads {
+                    return true;
+                }
+            }
+            What::AddColumn { table, column, .. } if of(table) && (column.stored || !column.constraints.is_empty()) => {
+                return touch.scans;
+            }
+            What::SetExpression { table, .. } | What::Rewrite { table, .. } if of(table) => return true,
+            _ => {}
+        }
+    }
+    touch.scans && !spared
 }
 
 /// Tables in use that the statement writes anew.
@@ -103,6 +155,7 @@ pub(super) fn rewrites(piece: &Piece, state: &State, pg: u32) -> Vec<QualifiedNa
             What::SetExpression { table, .. } | What::Rewrite { table, .. } => Some(table),
             What::Cluster { table } => table.as_ref(),
             What::Vacuum { tables, full: true } => tables.first(),
+            What::Refresh { view, concurrently: false } => Some(view),
             _ => None,
         })
         .filter(|table| state.hot(table))
@@ -122,7 +175,13 @@ pub(super) fn describe(file: usize, piece: &Piece, state: &State, pg: u32) -> De
         kind: piece.kind.clone(),
         locks: touches
             .map(|touches| touches.iter().filter(hot).map(|t| Lock { relation: t.relation.clone(), mode: t.lock }).collect()),
-        scans: touches.iter().flat_map(|t| t.iter()).filter(hot).filter(|t| t.scans).map(|t| t.relation.clone()).collect(),
+        scans: touches
+            .iter()
+            .flat_map(|touches| touches.iter())
+            .filter(hot)
+            .filter(|touch| scanned(piece, state, touch))
+            .map(|touch| touch.relation.clone())
+            .collect(),
         rewrites: rewrites(piece, state, pg),
         block: piece.block,
     }

@@ -312,6 +312,9 @@ impl Walk<'_> {
             inner.acts.iter_mut().for_each(|act| act.at = piece.at.clone());
             inner.acts.retain(|act| !matches!(act.what, What::Calls(_)));
             inner.at = piece.at.clone();
+            if !script.applied {
+                self.described.push(effect::describe(index, &inner, &self.state, self.config.pg_version));
+            }
             self.look(index, script, &inner, false, hits);
             self.state.apply(&inner, line, &format!("{}:{line}", script.name));
         }

@@ -363,7 +363,10 @@ impl State {
                 entry.proven.extend(proven);
             }
             What::DropConstraint { table, name } => {
-                self.entry(table).constraints.retain(|known| known.name.as_ref() != Some(name));
+                let entry = self.entry(table);
+                entry.constraints.retain(|known| known.name.as_ref() != Some(name));
+                let valid = entry.constraints.iter().filter(|known| !known.not_valid);
+                entry.proven = valid.filter_map(proves).collect();
             }
             What::CreateIndex { table, index } => {
                 self.entry(table).indexed.push(index.keys.clone());

@@ -4,10 +4,9 @@
 mod difference;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 pub use difference::{Catalog, Difference, differences};
 
@@ -110,27 +109,9 @@ async fn begin(cluster: &Cluster, setup: &Setup, binaries: &Binaries) -> Result<
     let maintenance = cluster.database("the throw-away server", "postgres")?.connect("crossfade/prove").await?;
     maintenance.batch_execute("CREATE DATABASE proof").await?;
     for file in &setup.start {
-        load(cluster, file, binaries).await?;
+        cluster.load("proof", file, binaries).await?;
     }
     cluster.database("the throw-away server", "proof")
-}
-
-/// A dump holds COPY data and lines for psql: psql reads it.
-async fn load(cluster: &Cluster, file: &Path, binaries: &Binaries) -> Result<()> {
-    let beside = binaries.program("psql");
-    let program = if beside.exists() { beside } else { PathBuf::from("psql") };
-    let mut command = tokio::process::Command::new(program);
-    command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d"]).arg(cluster.url("proof")).arg("-f").arg(file);
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .context("psql does not start; install PostgreSQL's client programs (postgresql-client)")?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{} cannot be loaded: {}", file.display(), said.lines().take(3).collect::<Vec<_>>().join("; "));
-    }
-    Ok(())
 }
 
 /// Runs migrations as their tool does, one transaction for each file, and records their versions where there is a table for that.

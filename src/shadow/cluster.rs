@@ -136,6 +136,27 @@ impl Cluster {
         Database::parse_in(name, &self.url(database), &Environment::default())
     }
 
+    /// Loads an SQL file as `pg_dump` writes it: it may hold COPY data and lines for psql, so psql reads it.
+    ///
+    /// # Errors
+    /// When there is no psql, or with its first words when the file cannot be loaded.
+    pub async fn load(&self, database: &str, file: &Path, binaries: &Binaries) -> Result<()> {
+        let beside = binaries.program("psql");
+        let program = if beside.exists() { beside } else { "psql".into() };
+        let mut command = tokio::process::Command::new(program);
+        command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d"]).arg(self.url(database)).arg("-f").arg(file);
+        let output = command
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .context("psql does not start; install PostgreSQL's client programs (postgresql-client)")?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            bail!("{} cannot be loaded: {}", file.display(), said.lines().take(3).collect::<Vec<_>>().join("; "));
+        }
+        Ok(())
+    }
+
     /// Its folder: socket, data and log.
     pub fn folder(&self) -> &Path {
         self.folder.path()

@@ -74,7 +74,7 @@ pub(super) fn touches(stmt: &Stmt) -> Option<Vec<Touch>> {
         },
         Stmt::AlterTable(alter) => alter_table(alter, &mut found),
         Stmt::CreateTable(create) => {
-            found.references(node);
+            found.references(node, false);
             found.each(node, &[SyntaxKind::INHERITS], ShareUpdateExclusive, false);
             found.first(create.partition_of(), AccessExclusive, false);
             found.each(node, &[SyntaxKind::LIKE_CLAUSE], AccessShare, false);
@@ -183,28 +183,43 @@ fn alter_table(alter: &ast::AlterTable, found: &mut Touches) {
                 (AccessExclusive, false)
             }
             AlterTableAction::AlterColumn(column) => altered_column(column.option()),
-            AlterTableAction::AddColumn(add) => {
-                let scans = add.constraints().any(|constraint| {
-                    matches!(
-                        constraint,
-                        ast::Constraint::GeneratedConstraint(_)
-                            | ast::Constraint::UniqueConstraint(_)
-                            | ast::Constraint::PrimaryKeyConstraint(_)
-                            | ast::Constraint::CheckConstraint(_)
-                    )
-                });
-                (AccessExclusive, scans)
-            }
+            AlterTableAction::AddColumn(add) => (AccessExclusive, added_column(add)),
             AlterTableAction::SetTablespace(_)
             | AlterTableAction::SetLogged(_)
             | AlterTableAction::SetUnlogged(_)
             | AlterTableAction::SetAccessMethod(_) => (AccessExclusive, true),
             _ => (AccessExclusive, false),
         };
-        found.references(action.syntax());
+        // What a foreign key points to is read with it; a new column that is NULL in every row points to nothing.
+        let pointed = match &action {
+            AlterTableAction::AddConstraint(_) => scans,
+            AlterTableAction::AddColumn(add) => has_default(add),
+            _ => false,
+        };
+        found.references(action.syntax(), pointed);
         found.add(table.clone(), lock, scans);
     }
     found.0.sort_by_key(|touch| Some(&touch.relation) != table.as_ref()); // the table itself first
+}
+
+/// Whether a new column makes the server read every row: for what has to be computed, indexed or looked at. NOT NULL is looked at where
+/// there is no default.
+fn added_column(add: &ast::AddColumn) -> bool {
+    use ast::Constraint;
+    let default = has_default(add);
+    add.constraints().any(|constraint| match constraint {
+        Constraint::GeneratedConstraint(_)
+        | Constraint::UniqueConstraint(_)
+        | Constraint::PrimaryKeyConstraint(_)
+        | Constraint::CheckConstraint(_) => true,
+        Constraint::NotNullConstraint(_) => !default,
+        Constraint::ReferencesConstraint(_) => default,
+        _ => false,
+    })
+}
+
+fn has_default(add: &ast::AddColumn) -> bool {
+    add.constraints().any(|constraint| matches!(constraint, ast::Constraint::DefaultConstraint(_)))
 }
 
 fn added_constraint(add: &ast::AddConstraint) -> (LockMode, bool) {
@@ -290,9 +305,9 @@ impl Touches {
     }
 
     /// The referenced tables of foreign keys.
-    fn references(&mut self, node: &SyntaxNode) {
+    fn references(&mut self, node: &SyntaxNode, scans: bool) {
         let kinds = [SyntaxKind::REFERENCES_CONSTRAINT, SyntaxKind::FOREIGN_KEY_CONSTRAINT];
-        self.each(node, &kinds, LockMode::ShareRowExclusive, false);
+        self.each(node, &kinds, LockMode::ShareRowExclusive, scans);
     }
 
     /// Everything a statement on rows names.
@@ -359,6 +374,9 @@ mod tests {
         for (action, expected) in [
             ("ADD COLUMN a int", "t=ACCESS EXCLUSIVE"),
             ("ADD COLUMN a int REFERENCES s.u (b)", "t=ACCESS EXCLUSIVE s.u=SHARE ROW EXCLUSIVE"),
+            ("ADD COLUMN a int DEFAULT 1 REFERENCES u (b)", "t=ACCESS EXCLUSIVE* u=SHARE ROW EXCLUSIVE*"),
+            ("ADD COLUMN a int NOT NULL", "t=ACCESS EXCLUSIVE*"),
+            ("ADD COLUMN a int NOT NULL DEFAULT 1", "t=ACCESS EXCLUSIVE"),
             ("DROP COLUMN IF EXISTS a CASCADE", "t=ACCESS EXCLUSIVE"),
             ("ALTER COLUMN a SET NOT NULL", "t=ACCESS EXCLUSIVE*"),
             ("ALTER COLUMN a DROP NOT NULL, ALTER a DROP DEFAULT", "t=ACCESS EXCLUSIVE"),
@@ -369,7 +387,7 @@ mod tests {
             ("ADD CONSTRAINT c CHECK (a > 0) NOT VALID", "t=ACCESS EXCLUSIVE"),
             ("ADD CONSTRAINT c UNIQUE USING INDEX i", "t=ACCESS EXCLUSIVE"),
             ("ADD PRIMARY KEY (a)", "t=ACCESS EXCLUSIVE*"),
-            ("ADD FOREIGN KEY (a) REFERENCES u (b)", "t=SHARE ROW EXCLUSIVE* u=SHARE ROW EXCLUSIVE"),
+            ("ADD FOREIGN KEY (a) REFERENCES u (b)", "t=SHARE ROW EXCLUSIVE* u=SHARE ROW EXCLUSIVE*"),
             ("ADD FOREIGN KEY (a) REFERENCES u (b) NOT VALID", "t=SHARE ROW EXCLUSIVE u=SHARE ROW EXCLUSIVE"),
             ("VALIDATE CONSTRAINT c", "t=SHARE UPDATE EXCLUSIVE*"),
             ("DROP CONSTRAINT c", "t=ACCESS EXCLUSIVE"),

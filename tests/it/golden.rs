@@ -61,6 +61,7 @@ fn help_of_every_command() {
         "demo",
         "check",
         "lint",
+        "trace",
         "audit",
         "run",
         "follow",

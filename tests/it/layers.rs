@@ -40,9 +40,11 @@ const MAY_NAME: &[(&str, &str)] = &[
     // It runs migrations and a plan side by side.
     ("prove", "engine pg plan report shadow sql step terms"),
     ("demo", "engine journal pg plan projection prove report revocation router shadow sql step terms"),
+    // It runs what the linter has read, and compares.
+    ("trace", "lint pg shadow sql"),
     (
         "cli",
-        "audit demo engine journal limits lint nats pg plan preflight projection prove report revocation router shadow sql step terms",
+        "audit demo engine journal limits lint nats pg plan preflight projection prove report revocation router shadow sql step terms trace",
     ),
 ];
 

@@ -189,28 +189,3 @@ fn in_order(rewritten: &[Rewritten]) -> Vec<String> {
     }
     now.into_iter().chain(later).collect()
 }
-
-/// Text of every kind is carried over whole or refused with its place.
-#[test]
-fn the_corpus_is_carried_over_or_refused() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/lint/corpus");
-    let (mut carried, mut refused) = (0, 0);
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let text = std::fs::read_to_string(&path).unwrap();
-        let input = crossfade::lint::Input { name: "x.sql".to_owned(), text, wrapped: true, ..Default::default() };
-        let version = Version { version: "1".to_owned(), name: "x".to_owned(), input };
-        match rewrite(vec![version], Known::new()) {
-            Ok(done) => {
-                let statements: std::collections::BTreeSet<usize> = done[0].parts.iter().map(|part| part.line).collect();
-                assert!(!statements.is_empty(), "{}", path.display());
-                carried += 1;
-            }
-            Err(wrong) => {
-                assert!(wrong.iter().all(|line| line.starts_with("x.sql:")), "{wrong:?}");
-                refused += 1;
-            }
-        }
-    }
-    assert!(carried > 5, "{carried} carried over, {refused} refused");
-}

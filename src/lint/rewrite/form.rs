@@ -8,6 +8,7 @@ use super::name;
 use super::retype;
 use crate::lint::act::{Act, Volatility, What};
 use crate::lint::read::{text as text_of, volatility};
+use crate::lint::rules::form::{proven, put_behind};
 use crate::lint::script::{Piece, Script, Within};
 use crate::lint::state::State;
 use crate::sql::{Block, Ident, LockMode, QualifiedName};
@@ -104,19 +105,7 @@ impl Place<'_> {
 
     /// The statement with a word put behind the first of these words.
     fn with(&self, word: &str, behind: &[&str]) -> String {
-        insert(self.text(), word, behind)
-    }
-}
-
-/// Puts a word behind the first of the words `behind`, outside comments.
-fn insert(text: &str, word: &str, behind: &[&str]) -> String {
-    let tree = SourceFile::parse(text).tree();
-    let tokens = tree.syntax().descendants_with_tokens().filter_map(|element| element.into_token());
-    let place = tokens.filter(|token| !token.kind().is_trivia());
-    let place = place.into_iter().find(|token| behind.iter().any(|word| token.text().eq_ignore_ascii_case(word)));
-    match place.map(|token| usize::from(token.text_range().end())) {
-        Some(at) => format!("{} {word}{}", &text[..at], &text[at..]),
-        None => text.to_owned(),
+        put_behind(self.text(), word, behind)
     }
 }
 
@@ -135,6 +124,9 @@ pub(super) fn forms(place: &Place<'_>) -> Vec<Form> {
     }
     let acts: Vec<&What> = piece.acts.iter().map(|act| &act.what).filter(|what| !remark(what)).collect();
     if piece.kind.starts_with("ALTER TABLE") {
+        if let Some(why) = unproven(place) {
+            return place.unsafe_because(why);
+        }
         return alter::forms(place);
     }
     for what in acts {
@@ -213,6 +205,17 @@ fn body(place: &Place<'_>) -> Option<String> {
     None
 }
 
+/// Why a SET NOT NULL reads every row although a CHECK shows that it need not: the same statement drops that one first.
+fn unproven(place: &Place<'_>) -> Option<String> {
+    place.piece.acts.iter().find_map(|act| match &act.what {
+        What::SetNotNull { table, column } => {
+            let known = place.state.table(table)?.proven.contains(column) && !proven(place.piece, place.state, table, column);
+            known.then(|| format!("every row of {} is read for {column}: the CHECK that shows it is dropped before; drop it in another statement", table.plain()))
+        }
+        _ => None,
+    })
+}
+
 /// What becomes of a statement with this act; `None` when the act decides nothing.
 fn act(place: &Place<'_>, what: &What) -> Option<Vec<Form>> {
     let text = || place.text().to_owned();
@@ -232,7 +235,7 @@ fn act(place: &Place<'_>, what: &What) -> Option<Vec<Form>> {
                 ));
             }
             let name = Ident::new(name::of(table, &index.keys, "idx"));
-            vec![Form::Alone(insert(&sql, &name.to_string(), &["CONCURRENTLY"]))]
+            vec![Form::Alone(put_behind(&sql, &name.to_string(), &["CONCURRENTLY"]))]
         }
         What::CreateIndex { index, .. } if index.concurrently && index.name.is_none() => {
             vec![Form::Refused("an index that is built concurrently needs a name, to be found again after a crash".to_owned())]
@@ -347,6 +350,9 @@ fn update(place: &Place<'_>, table: &QualifiedName) -> Vec<Form> {
         let ast::SetColumn::SetSingleColumn(column) = column else { return refuse("it sets several columns from one row") };
         let (Some(target), Some(value)) = (column.column_target(), column.set_expr()) else { return refuse("it was not read") };
         let Some(target) = whole_column(target.syntax()) else { return refuse("it sets a part of a column") };
+        if set.iter().any(|(known, _)| *known == target) {
+            return refuse(&format!("it sets {target} twice, which a server refuses"));
+        }
         if volatility(value.syntax()) == Volatility::Volatile {
             return refuse(&format!("the value of {target} is another one each time"));
         }

@@ -1,6 +1,6 @@
 //! ADD COLUMN with a default on PostgreSQL 10 or older.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::{Volatility, What};
 use crate::lint::scene::{Hits, Scene};
@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "10 and older",
     scales: true,
     irreversible: false,
-    same_end: false,
+    end: End::Same,
     covers: &["squawk adding-field-with-default", "pgfence add-column-default-pre-pg11", "strong_migrations add_column_default"],
     bad: Example {
         before: "CREATE TABLE accounts (id bigint PRIMARY KEY, email text, name text);",

@@ -1,7 +1,7 @@
 //! ADD COLUMN ... NOT NULL without a default.
 
 use super::form::keyed;
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -15,7 +15,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: false,
-    same_end: false,
+    end: End::Other("the default stays, so that old versions can insert"),
     covers: &[
         "squawk adding-required-field",
         "squawk adding-not-nullable-field",

@@ -1,6 +1,6 @@
 //! ADD COLUMN of a serial type or as identity.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: true,
     irreversible: false,
-    same_end: false,
+    end: End::Other("identity and a sequence as default are two things in the catalog"),
     covers: &[
         "squawk adding-serial-primary-key-field",
         "eugene E11",

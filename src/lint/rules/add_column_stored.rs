@@ -1,6 +1,6 @@
 //! ADD COLUMN ... GENERATED ALWAYS AS (...) STORED.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "12 and later",
     scales: true,
     irreversible: false,
-    same_end: false,
+    end: End::Other("the value is computed when it is read"),
     covers: &[
         "squawk adding-field-with-default",
         "eugene E11",

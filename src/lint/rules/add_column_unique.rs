@@ -1,7 +1,7 @@
 //! ADD COLUMN with UNIQUE or PRIMARY KEY.
 
 use super::form::keyed;
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -15,7 +15,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: true,
     irreversible: false,
-    same_end: true,
+    end: End::Same,
     covers: &["squawk disallowed-unique-constraint", "pgfence add-column-unique", "strong_migrations add_unique_constraint"],
     bad: Example {
         before: "CREATE TABLE accounts (id bigint PRIMARY KEY, email text, name text);",

@@ -1,6 +1,6 @@
 //! ADD COLUMN with a default that differs from row to row.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::{Volatility, What};
 use crate::lint::scene::{Hits, Scene};
@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: true,
     irreversible: false,
-    same_end: true,
+    end: End::Same,
     covers: &[
         "squawk adding-field-with-default",
         "strong_migrations add_column_default_callable",

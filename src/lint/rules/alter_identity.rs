@@ -1,6 +1,6 @@
 //! the identity of a column is added, changed or dropped.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "10 and later",
     scales: false,
     irreversible: false,
-    same_end: false,
+    end: End::Other("nothing else does the same: it waits for a quiet moment, with a lock_timeout"),
     covers: &["squawk ban-alter-identity"],
     bad: Example {
         before: "CREATE TABLE accounts (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY);",

@@ -1,6 +1,6 @@
 //! a body that could not be read.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: false,
-    same_end: false,
+    end: End::Other("the other form means something else, which is the advice"),
     covers: &[],
     bad: Example { before: "", sql: "DO LANGUAGE plperl $$ 1; $$;", wrapped: false, pg: 14 },
     good: Example { before: "", sql: "DO $$ BEGIN PERFORM 1; END $$;", wrapped: false, pg: 14 },

@@ -1,6 +1,6 @@
 //! a statement that no other statement takes back.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -15,7 +15,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: true,
-    same_end: false,
+    end: End::Other("the other form means something else, which is the advice"),
     covers: &[],
     bad: Example { before: "CREATE SEQUENCE numbers;", sql: "ALTER SEQUENCE numbers RESTART;", wrapped: false, pg: 14 },
     good: Example { before: "CREATE SEQUENCE numbers;", sql: "ALTER SEQUENCE numbers CACHE 10;", wrapped: false, pg: 14 },

@@ -1,7 +1,7 @@
 //! ALTER COLUMN TYPE that rewrites or checks the table.
 
 use super::form::{Change, widening};
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -15,7 +15,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: true,
     irreversible: false,
-    same_end: false,
+    end: End::Other("a change like this has no form that old versions survive: it becomes something new beside the old"),
     covers: &["squawk changing-column-type", "eugene E5", "strong_migrations change_column", "pgfence alter-column-type"],
     bad: Example {
         before: "CREATE TABLE accounts (id bigint PRIMARY KEY, number int, city varchar(100));",

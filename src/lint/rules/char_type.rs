@@ -1,6 +1,6 @@
 //! char(n).
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::{Column, What};
 use crate::lint::scene::{Hits, Scene};
@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: false,
-    same_end: false,
+    end: End::Other("the other form means something else, which is the advice"),
     covers: &["squawk ban-char-field"],
     bad: Example { before: "", sql: "CREATE TABLE cities (id bigint PRIMARY KEY, code char(3));", wrapped: false, pg: 14 },
     good: Example { before: "", sql: "CREATE TABLE cities (id bigint PRIMARY KEY, code text);", wrapped: false, pg: 14 },

@@ -1,6 +1,6 @@
 //! CLUSTER.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -15,7 +15,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: true,
     irreversible: false,
-    same_end: false,
+    end: End::Same,
     covers: &["squawk prefer-repack", "pgfence cluster"],
     bad: Example {
         before: "CREATE TABLE accounts (id bigint PRIMARY KEY, email text, name text);",

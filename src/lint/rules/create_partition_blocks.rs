@@ -1,6 +1,6 @@
 //! CREATE TABLE ... PARTITION OF a table in use.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "10 and later",
     scales: false,
     irreversible: false,
-    same_end: false,
+    end: End::Same,
     covers: &[],
     bad: Example {
         before: "CREATE TABLE events (id bigint NOT NULL) PARTITION BY RANGE (id);",
@@ -27,7 +27,8 @@ CREATE TABLE events_2 PARTITION OF events FOR VALUES FROM (100) TO (200);",
         before: "CREATE TABLE events (id bigint NOT NULL) PARTITION BY RANGE (id);",
         sql: r"SET lock_timeout = '2s';
 CREATE TABLE events_2 (LIKE events INCLUDING ALL, CHECK (id >= 100 AND id < 200));
-ALTER TABLE events ATTACH PARTITION events_2 FOR VALUES FROM (100) TO (200);",
+ALTER TABLE events ATTACH PARTITION events_2 FOR VALUES FROM (100) TO (200);
+ALTER TABLE events_2 DROP CONSTRAINT events_2_id_check;",
         wrapped: false,
         pg: 14,
     },

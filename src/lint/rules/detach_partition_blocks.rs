@@ -1,6 +1,6 @@
 //! DETACH PARTITION without CONCURRENTLY.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "CONCURRENTLY: 14 and later",
     scales: false,
     irreversible: false,
-    same_end: false,
+    end: End::Same,
     covers: &["squawk require-concurrent-partition-detach", "pgfence detach-partition"],
     bad: Example {
         before: r"CREATE TABLE events (id bigint NOT NULL) PARTITION BY RANGE (id);
@@ -28,7 +28,11 @@ ALTER TABLE events DETACH PARTITION events_1;",
     good: Example {
         before: r"CREATE TABLE events (id bigint NOT NULL) PARTITION BY RANGE (id);
 CREATE TABLE events_1 PARTITION OF events FOR VALUES FROM (1) TO (100);",
-        sql: "ALTER TABLE events DETACH PARTITION events_1 CONCURRENTLY;",
+        sql: r"ALTER TABLE events DETACH PARTITION events_1 CONCURRENTLY;
+-- next file
+SET lock_timeout = '2s';
+-- crossfade-lint: ignore drop-constraint: DETACH leaves it in place of the bound
+ALTER TABLE events_1 DROP CONSTRAINT events_1_id_check;",
         wrapped: false,
         pg: 14,
     },

@@ -1,6 +1,6 @@
 //! a constraint added to a domain.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: false,
-    same_end: false,
+    end: End::Same,
     covers: &["squawk ban-alter-domain-with-add-constraint", "pgfence alter-domain-add-constraint"],
     bad: Example {
         before: "CREATE DOMAIN email AS text;",
@@ -25,7 +25,9 @@ ALTER DOMAIN email ADD CONSTRAINT email_at CHECK (VALUE ~ '@');",
     },
     good: Example {
         before: "CREATE DOMAIN email AS text;",
-        sql: "ALTER DOMAIN email ADD CONSTRAINT email_at CHECK (VALUE ~ '@') NOT VALID;",
+        sql: r"ALTER DOMAIN email ADD CONSTRAINT email_at CHECK (VALUE ~ '@') NOT VALID;
+-- next file
+ALTER DOMAIN email VALIDATE CONSTRAINT email_at;",
         wrapped: false,
         pg: 14,
     },

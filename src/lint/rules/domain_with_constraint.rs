@@ -1,6 +1,6 @@
 //! a domain with a constraint is created.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: false,
-    same_end: false,
+    end: End::Other("the other form means something else, which is the advice"),
     covers: &["squawk ban-create-domain-with-constraint"],
     bad: Example { before: "", sql: "CREATE DOMAIN email AS text CHECK (VALUE ~ '@');", wrapped: false, pg: 14 },
     good: Example { before: "", sql: "CREATE DOMAIN email AS text;", wrapped: false, pg: 14 },

@@ -1,7 +1,7 @@
 //! CASCADE.
 
 use super::form::dropped_new;
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -15,7 +15,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: true,
-    same_end: true,
+    end: End::Same,
     covers: &["squawk ban-truncate-cascade", "pgfence drop-cascade", "pg-schema-diff HAS_UNTRACKABLE_DEPENDENCIES"],
     bad: Example {
         before: r"CREATE TABLE accounts (id bigint PRIMARY KEY, email text, name text);

@@ -1,6 +1,6 @@
 //! DROP DATABASE.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: true,
-    same_end: false,
+    end: End::Other("what it takes away is the point: it goes when nobody uses it any more"),
     covers: &["squawk ban-drop-database", "pgfence drop-database"],
     bad: Example { before: "", sql: "DROP DATABASE old;", wrapped: false, pg: 14 },
     good: Example { before: "", sql: "CREATE SCHEMA old;", wrapped: false, pg: 14 },

@@ -1,6 +1,6 @@
 //! DROP TRIGGER or DROP RULE.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: false,
-    same_end: false,
+    end: End::Other("what it takes away is the point: it goes when nobody uses it any more"),
     covers: &["squawk ban-drop-trigger", "pgfence drop-trigger"],
     bad: Example {
         before: r"CREATE TABLE accounts (id bigint PRIMARY KEY, email text, name text);

@@ -1,6 +1,6 @@
 //! DROP TYPE or DROP DOMAIN.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -15,7 +15,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: false,
-    same_end: false,
+    end: End::Other("what it takes away is the point: it goes when nobody uses it any more"),
     covers: &["squawk ban-drop-type", "squawk ban-drop-domain"],
     bad: Example { before: "CREATE TYPE mood AS (a int);", sql: "DROP TYPE mood;", wrapped: false, pg: 14 },
     good: Example { before: "CREATE TYPE mood AS (a int);", sql: "CREATE TYPE mood_2 AS (a int);", wrapped: false, pg: 14 },

@@ -1,6 +1,6 @@
 //! SQL that is put together when it runs.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: false,
-    same_end: false,
+    end: End::Same,
     covers: &["strong_migrations execute"],
     bad: Example { before: "", sql: "DO $$ DECLARE q text := 'SELECT 1'; BEGIN EXECUTE q; END $$;", wrapped: false, pg: 14 },
     good: Example { before: "", sql: "DO $$ BEGIN EXECUTE 'SELECT 1'; END $$;", wrapped: false, pg: 14 },

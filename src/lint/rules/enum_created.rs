@@ -1,6 +1,6 @@
 //! CREATE TYPE ... AS ENUM.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: false,
-    same_end: false,
+    end: End::Other("the other form means something else, which is the advice"),
     covers: &["eugene E13", "pgfence create-enum"],
     bad: Example { before: "", sql: "CREATE TYPE mood AS ENUM ('glad');", wrapped: false, pg: 14 },
     good: Example { before: "", sql: "CREATE TABLE moods (mood text PRIMARY KEY);", wrapped: false, pg: 14 },

@@ -1,6 +1,6 @@
 //! ALTER TYPE ... ADD VALUE in a transaction on PostgreSQL 11 or older.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -15,7 +15,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "11 and older",
     scales: false,
     irreversible: false,
-    same_end: false,
+    end: End::Same,
     covers: &["pgfence alter-enum-add-value"],
     bad: Example {
         before: "CREATE TYPE mood AS ENUM ('glad');",

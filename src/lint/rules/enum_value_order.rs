@@ -1,6 +1,6 @@
 //! ADD VALUE without BEFORE or AFTER.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: false,
-    same_end: false,
+    end: End::Same,
     covers: &["squawk require-enum-value-ordering"],
     bad: Example {
         before: "CREATE TYPE mood AS ENUM ('glad');",

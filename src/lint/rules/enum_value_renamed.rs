@@ -1,6 +1,6 @@
 //! RENAME VALUE of an enum type.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -15,7 +15,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "10 and later",
     scales: false,
     irreversible: false,
-    same_end: false,
+    end: End::Other("a change like this has no form that old versions survive: it becomes something new beside the old"),
     covers: &[],
     bad: Example {
         before: "CREATE TYPE mood AS ENUM ('glad');",

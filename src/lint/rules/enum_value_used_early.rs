@@ -1,6 +1,6 @@
 //! an enum value used in the transaction that adds it.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "12 and later; before, ADD VALUE fails in any transaction",
     scales: false,
     irreversible: false,
-    same_end: false,
+    end: End::Other("a server refuses the found form"),
     covers: &[],
     bad: Example {
         before: r"CREATE TYPE mood AS ENUM ('glad');

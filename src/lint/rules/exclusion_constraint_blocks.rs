@@ -1,6 +1,6 @@
 //! ADD EXCLUDE.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::{Demands, What};
 use crate::lint::scene::{Hits, Scene};
@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: true,
     irreversible: false,
-    same_end: false,
+    end: End::Other("a change like this has no form that old versions survive: it becomes something new beside the old"),
     covers: &["eugene E8", "strong_migrations add_exclusion_constraint", "pgfence add-constraint-exclude"],
     bad: Example {
         before: "CREATE TABLE bookings (id bigint PRIMARY KEY, during tstzrange);",

@@ -1,6 +1,6 @@
 //! a statement that fails when it runs again.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -15,7 +15,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: false,
-    same_end: true,
+    end: End::Same,
     covers: &["squawk prefer-robust-stmts", "pgfence prefer-robust-ddl"],
     bad: Example { before: "", sql: "CREATE TABLE cities (name text PRIMARY KEY);", wrapped: false, pg: 14 },
     good: Example { before: "", sql: "CREATE TABLE IF NOT EXISTS cities (name text PRIMARY KEY);", wrapped: false, pg: 14 },

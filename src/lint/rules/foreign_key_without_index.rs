@@ -1,6 +1,6 @@
 //! a foreign key whose columns have no index.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::{Constraint, Demands, What};
 use crate::lint::scene::{Hits, Scene};
@@ -16,7 +16,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: false,
-    same_end: false,
+    end: End::Other("the index is what is missing"),
     covers: &["eugene E15", "strong_migrations add_reference"],
     bad: Example {
         before: "CREATE TABLE accounts (id bigint PRIMARY KEY, email text, name text);",

@@ -2,30 +2,68 @@
 
 use std::ops::Range;
 
-use crate::lint::act::{Column, Demands, Ty, What};
+use squawk_syntax::SourceFile;
+use squawk_syntax::ast::AstNode;
+
+use crate::lint::act::{Column, Constraint, Demands, Ty, What};
 use crate::lint::scene::Scene;
-use crate::lint::state::key;
+use crate::lint::script::Piece;
+use crate::lint::state::{State, key, proves};
 use crate::sql::QualifiedName;
 
 /// The statement with CONCURRENTLY where the grammar wants it.
 pub(super) fn with_concurrently(scene: &Scene<'_>, at: &Range<usize>) -> String {
     let text = scene.script.text.get(at.clone()).unwrap_or_default();
-    let mut words = text.split_inclusive(char::is_whitespace);
-    let mut out = String::new();
-    for word in words.by_ref() {
-        out += word;
-        let bare = word.trim().to_ascii_uppercase();
-        if matches!(bare.as_str(), "INDEX" | "TABLE" | "VIEW" | "SCHEMA" | "DATABASE" | "SYSTEM") {
-            out += "CONCURRENTLY ";
-            break;
-        }
+    put_behind(text, "CONCURRENTLY", &["INDEX", "TABLE", "VIEW", "SCHEMA", "DATABASE", "SYSTEM"])
+}
+
+/// A statement with a word put behind the first of the words `behind`, outside comments; the statement itself where it has none of them.
+pub(in crate::lint) fn put_behind(text: &str, word: &str, behind: &[&str]) -> String {
+    let tree = SourceFile::parse(text).tree();
+    let tokens = tree.syntax().descendants_with_tokens().filter_map(|element| element.into_token());
+    let mut tokens = tokens.filter(|token| !token.kind().is_trivia());
+    let place = tokens.find(|token| behind.iter().any(|word| token.text().eq_ignore_ascii_case(word)));
+    match place.map(|token| usize::from(token.text_range().end())) {
+        Some(at) => format!("{} {word}{}", &text[..at], &text[at..]),
+        None => text.to_owned(),
     }
-    out + &words.collect::<String>()
 }
 
 /// Whether the table is known to be partitioned.
 pub(super) fn partitioned(scene: &Scene<'_>, table: &QualifiedName) -> bool {
     scene.state.table(table).is_some_and(|table| table.partitioned)
+}
+
+/// Whether a valid CHECK shows the column not to be NULL, and still stands when the statement comes to look: what it drops is gone by then
+/// (`ALTER TABLE` drops before it changes columns, `tablecmds.c` of the server).
+pub(in crate::lint) fn proven(piece: &Piece, state: &State, table: &QualifiedName, column: &str) -> bool {
+    let Some(known) = state.table(table) else { return false };
+    let shows = |constraint: &Constraint| !constraint.not_valid && proves(constraint).as_deref() == Some(column);
+    let dropped = |constraint: &Constraint| {
+        piece.acts.iter().any(|act| match &act.what {
+            What::DropConstraint { table: of, name } => key(of) == key(table) && constraint.name.as_ref() == Some(name),
+            _ => false,
+        })
+    };
+    let mut showing = known.constraints.iter().filter(|constraint| shows(constraint)).peekable();
+    let none = showing.peek().is_none();
+    known.proven.iter().any(|proven| proven == column) && (none || showing.any(|constraint| !dropped(constraint)))
+}
+
+/// Whether a valid CHECK of the table may show that its rows belong into a partition.
+pub(in crate::lint) fn bounded(state: &State, table: &QualifiedName) -> bool {
+    let check = |constraint: &Constraint| matches!(constraint.demands, Demands::Check(_)) && !constraint.not_valid;
+    state.table(table).is_some_and(|known| known.constraints.iter().any(check))
+}
+
+/// The columns of a primary key by an existing index that may be NULL, as far as is known.
+pub(in crate::lint) fn nullable_keys(state: &State, table: &QualifiedName, constraint: &Constraint) -> Vec<String> {
+    let index = constraint.using_index.as_ref().filter(|_| constraint.demands == Demands::PrimaryKey);
+    let index = index.and_then(|index| state.indexes.get(&key(&table.sibling(index.as_str()))));
+    let (Some(index), Some(known)) = (index, state.table(table)) else { return Vec::new() };
+    let nullable =
+        |column: &&String| known.columns.get(*column).is_some_and(|facts| !facts.not_null) && !known.proven.contains(*column);
+    index.columns.iter().filter(nullable).cloned().collect()
 }
 
 /// Whether a column has a key of its own.
@@ -234,4 +272,20 @@ pub(super) fn harmless(kind: &str) -> bool {
 /// Whether a place (`file:line`) lies in this file.
 pub(super) fn same_file(place: &str, file: &str) -> bool {
     place.rsplit_once(':').is_some_and(|(name, _)| name == file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::put_behind;
+
+    #[test]
+    fn words_are_put_where_the_grammar_wants_them() {
+        for (text, with) in [
+            ("CREATE UNIQUE INDEX i ON t (a)", "CREATE UNIQUE INDEX CONCURRENTLY i ON t (a)"),
+            ("create /* an index */ index\n  i ON t (a)", "create /* an index */ index CONCURRENTLY\n  i ON t (a)"),
+            ("SELECT 1", "SELECT 1"),
+        ] {
+            assert_eq!(put_behind(text, "CONCURRENTLY", &["INDEX"]), with);
+        }
+    }
 }

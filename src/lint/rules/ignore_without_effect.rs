@@ -1,6 +1,6 @@
 //! an ignore comment that silences nothing.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::scene::{Hits, Scene};
 
@@ -13,7 +13,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: false,
-    same_end: false,
+    end: End::Same,
     covers: &["squawk unused-ignore"],
     bad: Example {
         before: "",

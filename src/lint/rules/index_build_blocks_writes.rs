@@ -1,7 +1,7 @@
 //! CREATE INDEX without CONCURRENTLY on a table in use.
 
 use super::form::{partitioned, with_concurrently};
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -15,7 +15,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: true,
     irreversible: false,
-    same_end: true,
+    end: End::Same,
     covers: &[
         "squawk require-concurrent-index-creation",
         "eugene E6",

@@ -1,7 +1,7 @@
 //! CREATE INDEX on a partitioned table in use.
 
 use super::form::partitioned;
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -15,7 +15,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "11 and later",
     scales: true,
     irreversible: false,
-    same_end: false,
+    end: End::Same,
     covers: &["pgfence create-index-not-concurrent"],
     bad: Example {
         before: r"CREATE TABLE events (id bigint NOT NULL, at timestamptz NOT NULL) PARTITION BY RANGE (at);
@@ -32,9 +32,9 @@ CREATE TABLE events_1 PARTITION OF events FOR VALUES FROM ('2026-01-01') TO ('20
 CREATE INDEX events_at ON ONLY events (at);
 RESET lock_timeout;
 -- next file
-CREATE INDEX CONCURRENTLY events_1_at ON events_1 (at);
+CREATE INDEX CONCURRENTLY events_1_at_idx ON events_1 (at);
 -- next file
-ALTER INDEX events_at ATTACH PARTITION events_1_at;",
+ALTER INDEX events_at ATTACH PARTITION events_1_at_idx;",
         wrapped: false,
         pg: 14,
     },

@@ -1,7 +1,7 @@
 //! DROP INDEX without CONCURRENTLY.
 
 use super::form::with_concurrently;
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -15,7 +15,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: false,
-    same_end: true,
+    end: End::Same,
     covers: &["squawk require-concurrent-index-deletion", "strong_migrations remove_index", "pgfence drop-index-not-concurrent"],
     bad: Example {
         before: r"CREATE TABLE accounts (id bigint PRIMARY KEY, email text, name text);

@@ -1,6 +1,6 @@
 //! a concurrent index build without a name.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: false,
-    same_end: true,
+    end: End::Same,
     covers: &[],
     bad: Example {
         before: "CREATE TABLE accounts (id bigint PRIMARY KEY, email text, name text);",

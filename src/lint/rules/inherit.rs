@@ -1,6 +1,6 @@
 //! INHERIT or NO INHERIT.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: false,
-    same_end: false,
+    end: End::Other("nothing else does the same: it waits for a quiet moment, with a lock_timeout"),
     covers: &["pgfence inherit", "pgfence no-inherit"],
     bad: Example {
         before: r"CREATE TABLE parent (id bigint);

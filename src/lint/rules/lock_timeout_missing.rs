@@ -1,6 +1,6 @@
 //! a lock that stops traffic, without lock_timeout.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::scene::{Hits, Scene};
 use crate::lint::state::key;
@@ -15,7 +15,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: false,
-    same_end: true,
+    end: End::Same,
     covers: &[
         "squawk require-lock-timeout",
         "eugene E9",

@@ -132,6 +132,15 @@ pub struct Example {
     pub pg: u32,
 }
 
+/// How the ends of a rule's two examples stand to each other. The tests hold each to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Both leave the same catalog.
+    Same,
+    /// They cannot, for this reason.
+    Other(&'static str),
+}
+
 /// A rule.
 pub struct Rule {
     /// Its name in reports, comments and configuration.
@@ -150,8 +159,8 @@ pub struct Rule {
     pub scales: bool,
     /// Whether what the statement removes comes back by no other statement.
     pub irreversible: bool,
-    /// Whether the good example ends with the same schema as the bad one.
-    pub same_end: bool,
+    /// Whether the good example leaves the catalog that the bad one leaves.
+    pub end: End,
     /// The names under which other tools know it.
     pub covers: &'static [&'static str],
     /// What it finds.

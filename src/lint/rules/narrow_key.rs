@@ -1,7 +1,7 @@
 //! a key of type int or smallint, or a serial.
 
 use super::form::keyed;
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::{Column, Demands, What};
 use crate::lint::scene::{Hits, Scene};
@@ -15,7 +15,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: false,
-    same_end: false,
+    end: End::Other("the other form means something else, which is the advice"),
     covers: &["squawk prefer-bigint-over-int", "squawk prefer-bigint-over-smallint", "pgfence prefer-bigint"],
     bad: Example {
         before: "",

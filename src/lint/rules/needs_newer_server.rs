@@ -1,6 +1,6 @@
 //! a form that the server does not know yet.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: false,
-    same_end: false,
+    end: End::Same,
     covers: &[],
     bad: Example {
         before: r"CREATE TABLE events (id bigint NOT NULL) PARTITION BY RANGE (id);

@@ -1,6 +1,6 @@
 //! a statement that the server refuses inside a transaction.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::scene::{Hits, Scene};
 use crate::sql::Block;
@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: false,
-    same_end: false,
+    end: End::Other("a server refuses the found form"),
     covers: &["squawk ban-concurrent-index-creation-in-transaction", "pgfence concurrent-in-transaction"],
     bad: Example {
         before: "CREATE TABLE accounts (id bigint PRIMARY KEY, email text, name text);",

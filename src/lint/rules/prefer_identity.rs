@@ -1,6 +1,6 @@
 //! serial instead of identity.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::{Column, What};
 use crate::lint::scene::{Hits, Scene};
@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "10 and later",
     scales: false,
     irreversible: false,
-    same_end: false,
+    end: End::Other("the other form means something else, which is the advice"),
     covers: &["squawk prefer-identity", "pgfence prefer-identity"],
     bad: Example { before: "", sql: "CREATE TABLE orders (id bigserial PRIMARY KEY);", wrapped: false, pg: 14 },
     good: Example {

@@ -1,6 +1,6 @@
 //! ADD PRIMARY KEY without USING INDEX.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::{Demands, What};
 use crate::lint::count;
@@ -15,7 +15,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: true,
     irreversible: false,
-    same_end: true,
+    end: End::Same,
     covers: &["squawk adding-serial-primary-key-field", "pgfence add-constraint-pk", "eugene E7"],
     bad: Example {
         before: "CREATE TABLE logs (id bigint NOT NULL, what text);",

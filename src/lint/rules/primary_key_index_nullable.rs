@@ -1,11 +1,11 @@
 //! PRIMARY KEY USING INDEX on columns that may be NULL.
 
-use super::{Example, Rule};
+use super::form::nullable_keys;
+use super::{End, Example, Rule};
 use crate::lint::Level;
-use crate::lint::act::{Demands, What};
+use crate::lint::act::What;
 use crate::lint::count;
 use crate::lint::scene::{Hits, Scene};
-use crate::lint::state::key;
 
 pub(super) static RULE: Rule = Rule {
     id: "primary-key-index-nullable",
@@ -16,7 +16,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: true,
     irreversible: false,
-    same_end: false,
+    end: End::Same,
     covers: &["eugene E14"],
     bad: Example {
         before: r"CREATE TABLE logs (id bigint, what text);
@@ -41,17 +41,8 @@ fn check(scene: &Scene<'_>, hits: &mut Hits) {
     for (what, at) in scene.acts() {
         if let What::AddConstraint { table, constraint } = what
             && scene.hot(table)
-            && constraint.demands == Demands::PrimaryKey
-            && let Some(index) = &constraint.using_index
         {
-            let Some(known) = scene.state.indexes.get(&key(&table.sibling(index.as_str()))) else { continue };
-            let Some(facts) = scene.state.table(table) else { continue };
-            let nullable: Vec<&str> = known
-                .columns
-                .iter()
-                .filter(|c| facts.columns.get(*c).is_some_and(|f| !f.not_null) && !facts.proven.contains(c))
-                .map(String::as_str)
-                .collect();
+            let nullable = nullable_keys(scene.state, table, constraint);
             if !nullable.is_empty() {
                 hits.at(
                     at,
@@ -61,7 +52,7 @@ fn check(scene: &Scene<'_>, hits: &mut Hits) {
                         table.plain()
                     ),
                 )
-                .query(count::nulls(table, nullable[0]));
+                .query(count::nulls(table, &nullable[0]));
             }
         }
     }

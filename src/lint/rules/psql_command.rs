@@ -1,6 +1,6 @@
 //! psql commands and variables.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::scene::{Hits, Scene};
 
@@ -13,7 +13,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: false,
-    same_end: false,
+    end: End::Other("the found text is not SQL"),
     covers: &[],
     bad: Example {
         before: "",

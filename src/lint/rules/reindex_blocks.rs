@@ -1,7 +1,7 @@
 //! REINDEX without CONCURRENTLY.
 
 use super::form::with_concurrently;
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -15,7 +15,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "CONCURRENTLY: 12 and later",
     scales: true,
     irreversible: false,
-    same_end: true,
+    end: End::Same,
     covers: &["squawk require-concurrent-reindex", "pgfence reindex-not-concurrent"],
     bad: Example {
         before: "CREATE TABLE accounts (id bigint PRIMARY KEY, email text, name text);",

@@ -1,6 +1,6 @@
 //! RENAME COLUMN.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: false,
-    same_end: false,
+    end: End::Other("a change like this has no form that old versions survive: it becomes something new beside the old"),
     covers: &["squawk renaming-column", "strong_migrations rename_column", "pgfence rename-column"],
     bad: Example {
         before: "CREATE TABLE accounts (id bigint PRIMARY KEY, email text, name text);",

@@ -1,6 +1,6 @@
 //! RENAME of a table.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: false,
-    same_end: false,
+    end: End::Other("a change like this has no form that old versions survive: it becomes something new beside the old"),
     covers: &["squawk renaming-table", "strong_migrations rename_table", "pgfence rename-table"],
     bad: Example {
         before: "CREATE TABLE accounts (id bigint PRIMARY KEY, email text, name text);",

@@ -1,6 +1,6 @@
 //! a table without its schema.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: false,
-    same_end: true,
+    end: End::Same,
     covers: &["squawk require-table-schema"],
     bad: Example { before: "", sql: "CREATE TABLE cities (name text PRIMARY KEY);", wrapped: false, pg: 14 },
     good: Example { before: "", sql: "CREATE TABLE public.cities (name text PRIMARY KEY);", wrapped: false, pg: 14 },

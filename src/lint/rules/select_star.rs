@@ -1,6 +1,6 @@
 //! SELECT * from a table whose columns may change.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -16,7 +16,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: false,
-    same_end: true,
+    end: End::Same,
     covers: &[],
     bad: Example {
         before: "CREATE TABLE accounts (id bigint PRIMARY KEY, email text, name text);",

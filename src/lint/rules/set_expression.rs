@@ -1,6 +1,6 @@
 //! SET EXPRESSION of a generated column.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "17 and later",
     scales: true,
     irreversible: false,
-    same_end: false,
+    end: End::Other("a change like this has no form that old versions survive: it becomes something new beside the old"),
     covers: &["squawk ban-alter-generated-expression"],
     bad: Example {
         before: "CREATE TABLE accounts (id bigint PRIMARY KEY, name text, lower_name text GENERATED ALWAYS AS (lower(name)) STORED);",

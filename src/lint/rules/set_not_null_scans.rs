@@ -1,6 +1,7 @@
 //! SET NOT NULL without a CHECK that proves it.
 
-use super::{Example, Rule};
+use super::form::proven;
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::{Demands, What};
 use crate::lint::count;
@@ -11,11 +12,11 @@ pub(super) static RULE: Rule = Rule {
     level: Level::Error,
     title: "SET NOT NULL without a CHECK that proves it",
     effect: "Reads the whole table under ACCESS EXCLUSIVE.",
-    safe: "ADD CONSTRAINT c CHECK (column IS NOT NULL) NOT VALID; VALIDATE CONSTRAINT c in a later transaction; SET NOT NULL (no scan from PostgreSQL 12 on); DROP CONSTRAINT c",
+    safe: "ADD CONSTRAINT c CHECK (column IS NOT NULL) NOT VALID; VALIDATE CONSTRAINT c in a later transaction; SET NOT NULL (no scan from PostgreSQL 12 on); DROP CONSTRAINT c in another statement: ALTER TABLE drops first",
     versions: "all; the way through CHECK saves the scan from 12 on",
     scales: true,
     irreversible: false,
-    same_end: true,
+    end: End::Same,
     covers: &[
         "squawk adding-not-nullable-field",
         "eugene E2",
@@ -38,8 +39,11 @@ ALTER TABLE accounts ADD CONSTRAINT accounts_email_not_null CHECK (email IS NOT 
 ALTER TABLE accounts VALIDATE CONSTRAINT accounts_email_not_null;
 -- next file
 SET lock_timeout = '2s';
+ALTER TABLE accounts ALTER COLUMN email SET NOT NULL;
+-- next file
+SET lock_timeout = '2s';
 -- crossfade-lint: ignore drop-constraint: NOT NULL takes its place
-ALTER TABLE accounts ALTER COLUMN email SET NOT NULL, DROP CONSTRAINT accounts_email_not_null;",
+ALTER TABLE accounts DROP CONSTRAINT accounts_email_not_null;",
         wrapped: false,
         pg: 14,
     },
@@ -59,9 +63,9 @@ fn check(scene: &Scene<'_>, hits: &mut Hits) {
             _ => continue,
         };
         let known = scene.state.table(table);
-        let proven = scene.pg >= 12 && known.is_some_and(|t| t.proven.contains(column))
+        let spared = scene.pg >= 12 && proven(scene.piece, scene.state, table, column)
             || known.and_then(|t| t.columns.get(column)).is_some_and(|c| c.not_null);
-        if scene.hot(table) && !proven {
+        if scene.hot(table) && !spared {
             hits.at(at, format!("every row of {} is looked at for {column} while nobody can use the table", table.plain()))
      .query(count::nulls(table, column))
      .safe(format!("ALTER TABLE {t} ADD CONSTRAINT {n} CHECK ({column} IS NOT NULL) NOT VALID; ALTER TABLE {t} VALIDATE CONSTRAINT {n}; ALTER TABLE {t} ALTER COLUMN {column} SET NOT NULL; ALTER TABLE {t} DROP CONSTRAINT {n}", t = table.plain(), n = format_args!("{}_{column}_not_null", table.name().as_str())));

@@ -1,7 +1,7 @@
 //! ACCESS EXCLUSIVE on several tables in one transaction.
 
 use super::form::table_of;
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::scene::{Hits, Scene};
 use crate::lint::state::key;
@@ -16,7 +16,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: false,
-    same_end: true,
+    end: End::Same,
     covers: &["eugene E4", "pgfence multiple-access-exclusive"],
     bad: Example {
         before: r"CREATE TABLE accounts (id bigint PRIMARY KEY, email text, name text);

@@ -1,6 +1,6 @@
 //! SET LOGGED, SET UNLOGGED, SET TABLESPACE or SET ACCESS METHOD.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: true,
     irreversible: false,
-    same_end: false,
+    end: End::Other("a change like this has no form that old versions survive: it becomes something new beside the old"),
     covers: &["eugene E10", "pgfence set-logged-unlogged", "pg-schema-diff ACQUIRES_ACCESS_EXCLUSIVE_LOCK"],
     bad: Example {
         before: "CREATE TABLE accounts (id bigint PRIMARY KEY, email text, name text);",

@@ -1,6 +1,6 @@
 //! a template directive.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::scene::{Hits, Scene};
 
@@ -13,7 +13,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: false,
-    same_end: false,
+    end: End::Other("the found text is not SQL"),
     covers: &[],
     bad: Example { before: "", sql: "CREATE TABLE {{ .Name }} (id bigint PRIMARY KEY);", wrapped: false, pg: 14 },
     good: Example { before: "", sql: "CREATE TABLE cities (id bigint PRIMARY KEY);", wrapped: false, pg: 14 },

@@ -1,6 +1,6 @@
 //! BEGIN without COMMIT.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::scene::{Hits, Scene};
 
@@ -13,7 +13,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: false,
-    same_end: false,
+    end: End::Other("what is left open is rolled back"),
     covers: &["squawk ban-uncommitted-transaction"],
     bad: Example {
         before: "",

@@ -1,6 +1,6 @@
 //! TRUNCATE.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: true,
-    same_end: false,
+    end: End::Same,
     covers: &["squawk ban-truncate-cascade", "pgfence truncate", "pg-schema-diff DELETES_DATA"],
     bad: Example {
         before: "CREATE TABLE accounts (id bigint PRIMARY KEY, email text, name text);",

@@ -1,6 +1,6 @@
 //! ALTER TYPE ... ATTRIBUTE.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: false,
-    same_end: false,
+    end: End::Other("a change like this has no form that old versions survive: it becomes something new beside the old"),
     covers: &[],
     bad: Example {
         before: "CREATE TYPE pair AS (a int, b int);",

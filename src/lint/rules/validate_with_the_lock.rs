@@ -1,6 +1,6 @@
 //! VALIDATE CONSTRAINT in the transaction that added the constraint.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -15,7 +15,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: true,
     irreversible: false,
-    same_end: true,
+    end: End::Same,
     covers: &[
         "pgfence not-valid-validate-same-tx",
         "strong_migrations validate_foreign_key",

@@ -1,6 +1,6 @@
 //! long work while a lock that stops traffic is held.
 
-use super::{Example, Rule};
+use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
 use crate::lint::scene::{Hits, Scene};
@@ -15,7 +15,7 @@ pub(super) static RULE: Rule = Rule {
     versions: "all",
     scales: false,
     irreversible: false,
-    same_end: true,
+    end: End::Same,
     covers: &["eugene E4", "strong_migrations backfill", "pgfence statement-after-access-exclusive"],
     bad: Example {
         before: "CREATE TABLE accounts (id bigint PRIMARY KEY, email text, name text);",

@@ -1,0 +1,3 @@
+SET lock_timeout = '2s';
+ALTER TABLE accounts ADD COLUMN token uuid;
+ALTER TABLE accounts ALTER COLUMN token SET DEFAULT gen_random_uuid();

@@ -1,0 +1,2 @@
+CREATE TABLE events (id bigint NOT NULL) PARTITION BY RANGE (id);
+CREATE TABLE events_1 (id bigint NOT NULL);

@@ -1,0 +1,1 @@
+CREATE TABLE accounts (id bigint PRIMARY KEY, number int, city varchar(100));

@@ -1,0 +1,1 @@
+CREATE FUNCTION touch_2() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;

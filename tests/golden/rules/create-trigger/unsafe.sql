@@ -1,0 +1,2 @@
+SET lock_timeout = '2s';
+CREATE TRIGGER touch BEFORE UPDATE ON accounts FOR EACH ROW EXECUTE FUNCTION touch();

@@ -1,0 +1,3 @@
+ALTER DOMAIN email ADD CONSTRAINT email_at CHECK (VALUE ~ '@') NOT VALID;
+-- next file
+ALTER DOMAIN email VALIDATE CONSTRAINT email_at;

@@ -1,0 +1,2 @@
+SET lock_timeout = '2s';
+ALTER DOMAIN email ADD CONSTRAINT email_at CHECK (VALUE ~ '@');

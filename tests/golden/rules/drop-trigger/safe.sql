@@ -1,0 +1,1 @@
+CREATE TABLE touches (id bigint PRIMARY KEY);

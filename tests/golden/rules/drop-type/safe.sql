@@ -1,0 +1,1 @@
+CREATE TYPE mood_2 AS (a int);

@@ -1,0 +1,1 @@
+CREATE VIEW active_2 AS SELECT id FROM accounts;

@@ -1,0 +1,1 @@
+UPDATE accounts SET name = 'a', name = 'b' WHERE id = 1;

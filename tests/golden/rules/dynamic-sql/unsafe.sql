@@ -1,0 +1,1 @@
+DO $$ DECLARE q text := 'SELECT 1'; BEGIN EXECUTE q; END $$;

@@ -1,0 +1,2 @@
+CREATE TYPE mood AS ENUM ('glad');
+CREATE TABLE moods (mood mood);

@@ -1,0 +1,3 @@
+ALTER TYPE mood ADD VALUE 'calm';
+-- next file
+INSERT INTO moods (mood) VALUES ('calm');

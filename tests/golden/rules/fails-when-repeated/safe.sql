@@ -1,0 +1,1 @@
+CREATE TABLE IF NOT EXISTS cities (name text PRIMARY KEY);

@@ -1,0 +1,3 @@
+SET lock_timeout = '2s';
+CREATE TABLE orders (id bigint PRIMARY KEY, account_id bigint REFERENCES accounts (id));
+CREATE INDEX orders_account ON orders (account_id);

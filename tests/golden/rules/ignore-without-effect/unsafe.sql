@@ -1,0 +1,2 @@
+-- crossfade-lint: ignore drop-table: not needed
+SELECT 1;

@@ -1,0 +1,1 @@
+CREATE INDEX CONCURRENTLY accounts_wide ON accounts (id, email, name, city);

@@ -1,0 +1,2 @@
+SET lock_timeout = '2s';
+CREATE TABLE child_2 () INHERITS (parent);

@@ -1,0 +1,1 @@
+INSERT INTO accounts (id, email, name) VALUES (1, 'a', 'b');

@@ -1,0 +1,1 @@
+REASSIGN OWNED BY old_owner TO new_owner;

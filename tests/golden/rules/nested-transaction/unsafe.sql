@@ -1,0 +1,3 @@
+BEGIN;
+-- crossfade-lint: ignore nested-transaction: shown above
+COMMIT;

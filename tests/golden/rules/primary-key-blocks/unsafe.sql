@@ -1,0 +1,2 @@
+SET lock_timeout = '2s';
+ALTER TABLE logs ADD CONSTRAINT logs_pkey PRIMARY KEY (id);

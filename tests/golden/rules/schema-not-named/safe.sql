@@ -1,0 +1,1 @@
+CREATE TABLE public.cities (name text PRIMARY KEY);

@@ -1,0 +1,1 @@
+CREATE VIEW all_accounts AS SELECT id, email, name FROM accounts;

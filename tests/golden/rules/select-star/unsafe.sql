@@ -1,0 +1,1 @@
+CREATE VIEW all_accounts AS SELECT * FROM accounts;

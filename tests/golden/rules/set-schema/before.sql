@@ -1,0 +1,2 @@
+CREATE SCHEMA archive;
+CREATE TABLE accounts (id bigint PRIMARY KEY, email text, name text);

@@ -1,0 +1,1 @@
+CREATE VIEW archive.accounts AS SELECT id, email, name FROM accounts;

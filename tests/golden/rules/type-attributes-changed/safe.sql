@@ -1,0 +1,1 @@
+CREATE TYPE pair_2 AS (a int, b int, c int);

@@ -1,0 +1,4 @@
+SET lock_timeout = '2s';
+ALTER TABLE accounts ADD COLUMN city text;
+-- next file
+UPDATE accounts SET city = 'none' WHERE id < 100;
