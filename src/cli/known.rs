@@ -57,7 +57,7 @@ const DEPENDENTS: &str = "WITH col AS (
         JOIN pg_class s ON d.classid = 'pg_class'::regclass AND s.oid = d.objid AND s.relkind = 'S' AND d.deptype = 'a'
         JOIN pg_namespace sn ON sn.oid = s.relnamespace
         UNION ALL
-        SELECT col.*, 'unfit', '', pg_describe_object(d.classid, d.objid, d.objsubid) || ' stands on it'
+        SELECT col.*, 'unfit', '', replace(pg_describe_object(d.classid, d.objid, d.objsubid), 'rule _RETURN on ', '') || ' stands on it'
         FROM col JOIN pg_depend d ON (d.refclassid, d.refobjid, d.refobjsubid) = ('pg_class'::regclass, col.oid, col.num)
         LEFT JOIN pg_class r ON d.classid = 'pg_class'::regclass AND r.oid = d.objid
         LEFT JOIN pg_constraint k ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid

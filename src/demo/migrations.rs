@@ -72,8 +72,9 @@ pub async fn run_migrations(demo: &Demo, migrations: &Migrations) -> Result<Migr
     demo.say("demo: rewriting the migrations, and proving that both end the same");
     let approvals = rewrite(demo, migrations, &folder, &cluster.url("rewritten")).await?;
     let proved = prove(demo, migrations, &folder).await?;
+    session.batch_execute("VACUUM ANALYZE").await?;
     drop(session);
-    maintenance.batch_execute("VACUUM; CREATE DATABASE original TEMPLATE rewritten").await?;
+    maintenance.batch_execute("CREATE DATABASE original TEMPLATE rewritten").await?;
 
     demo.say(&format!("demo: the plan, with {CLIENTS} live clients ({} requests a second)", demo.rate));
     let plan = plan::load(&folder.path().join(PLAN))?;
@@ -196,9 +197,14 @@ async fn ours(demo: &Demo, words: &[&OsStr], database: Option<&str>) -> Result<V
     let output = command.output().await.with_context(|| format!("cannot start {}", Path::new(&demo.program).display()))?;
     let printed = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
         let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
-        bail!("crossfade {}: {}\n{}{}", words.join(" "), output.status, said.trim_end(), printed.trim_end());
+        let said = String::from_utf8_lossy(&output.stderr);
+        let document: Value = serde_json::from_str(&printed).unwrap_or_default();
+        let differences = document["differences"].as_array().into_iter().flatten().map(|one| {
+            let of = |name: &str| one[name].as_str().unwrap_or_default();
+            format!("\n{} {}, {}", of("kind"), of("object"), of("property"))
+        });
+        bail!("crossfade {}: {}\n{}{}", words.join(" "), output.status, said.trim_end(), differences.collect::<String>());
     }
     serde_json::from_str(&printed).context("it printed something else than JSON")
 }

@@ -240,7 +240,10 @@ impl State {
     /// What stood on the columns of tables that are altered is not known any more. Names stay through changes of type, and a column
     /// that comes leaves the others alone.
     fn forget_dependents(&mut self, piece: &Piece) {
-        let harmless = |what: &What| matches!(what, What::SetType { .. } | What::AddColumn { .. } | What::Constants(_));
+        let harmless = |what: &What| {
+            matches!(what, What::SetType { .. } | What::AddColumn { .. } | What::Constants(_) | What::Repeatable | What::Once)
+                || matches!(what, What::LongName(_) | What::Unqualified(_) | What::Needs { .. } | What::Stars(_))
+        };
         if piece.touches.is_some() && piece.kind.starts_with("ALTER TABLE") && piece.acts.iter().all(|act| harmless(&act.what)) {
             return;
         }

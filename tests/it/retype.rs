@@ -28,7 +28,10 @@ CREATE TABLE orders (
 COMMENT ON COLUMN orders.amount IS 'in cents; it''s whole';
 CREATE INDEX orders_by_amount ON orders (amount DESC, id) WHERE amount > 10;
 CREATE UNIQUE INDEX orders_one_each ON orders (customer, placed, id);
-CREATE INDEX orders_by_day ON orders (date_trunc('day', placed)) INCLUDE (amount);
+CREATE INDEX orders_by_time ON orders (placed DESC NULLS LAST) INCLUDE (amount);
+CREATE TABLE ledger (id serial PRIMARY KEY, number varchar(10) NOT NULL, day int, UNIQUE (number, day));
+INSERT INTO ledger (number, day) SELECT n::text, n FROM generate_series(1, 3000) n;
+CREATE TABLE late (id int PRIMARY KEY, n int UNIQUE DEFERRABLE);
 CREATE VIEW open_orders AS SELECT id AS nr, state FROM orders WHERE note IS NULL;
 INSERT INTO orders (amount, same, customer, placed, number, code, state, note)
 SELECT n, n, n % 100 + 1, timestamp '2024-01-01' + n * interval '1 minute', n::text, n::text, 'open', 'x' FROM generate_series(1, 20000) n;
@@ -37,6 +40,8 @@ SELECT n, n, n % 100 + 1, timestamp '2024-01-01' + n * interval '1 minute', n::t
 const UP: &str = "-- Amounts grow.
 ALTER TABLE orders ALTER COLUMN amount TYPE bigint;
 ALTER TABLE orders ALTER COLUMN placed TYPE timestamptz USING placed AT TIME ZONE 'UTC', ALTER COLUMN customer SET DATA TYPE bigint;
+ALTER TABLE ledger ALTER COLUMN id TYPE bigint;
+ALTER TABLE ledger ALTER COLUMN number TYPE varchar(8) COLLATE \"C\";
 ALTER TABLE orders ALTER COLUMN code TYPE integer USING (nullif(code, '')::integer /* digits */);
 ";
 
@@ -152,14 +157,16 @@ async fn what_cannot_be_carried_over_waits() {
     let db = started().await;
     let text = "ALTER TABLE orders ALTER COLUMN id TYPE bigint;\nALTER TABLE customer ALTER COLUMN id TYPE numeric;\n\
                 ALTER TABLE orders ALTER COLUMN state TYPE varchar(9);\nALTER TABLE orders ALTER COLUMN number DROP NOT NULL, \
-                ALTER COLUMN number TYPE numeric(20) USING number::numeric;\n";
+                ALTER COLUMN number TYPE numeric(20) USING number::numeric;\n\
+                ALTER TABLE late ALTER COLUMN n TYPE bigint;\n";
     let set = folder(&[("20240101000000_types.postgres.up.sql", text)]);
     let said = rewrite(set.path(), &db).stdout;
     for (line, why) in [
         (1, "view open_orders stands on it"),
         (2, "constraint order_has_customer on table orders stands on it"),
         (3, "view open_orders stands on it"),
-        (4, "other changes of number in one statement with it"),
+        (5, "is more than its columns (DEFERRABLE)"),
+        (4, "other changes of \"number\" in one statement with it"),
     ] {
         let place = format!("types.postgres.up.sql:{line}: ");
         assert!(said.lines().any(|one| one.contains(&place) && one.contains(why)), "{line}: {why}\n{said}");

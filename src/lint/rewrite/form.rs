@@ -271,10 +271,16 @@ fn act(place: &Place<'_>, what: &What) -> Option<Vec<Form>> {
         What::Refresh { view, concurrently: false } if place.hot(view) => {
             place.unsafe_because("nobody reads the view meanwhile; with a unique index REFRESH ... CONCURRENTLY lets them")
         }
+        // It takes long: no lock of a neighbour is held meanwhile, and no neighbour's wait makes it begin anew.
+        What::Insert { from_query: true, .. } if reads_what_is_in_use(place) => vec![Form::Cut, Form::Sql(text()), Form::Cut],
         What::AddEnumValue { .. } => vec![Form::Cut, Form::Sql(text()), Form::Cut],
         What::Set { name, local, .. } => setting(place, name, *local),
         _ => return None,
     })
+}
+
+fn reads_what_is_in_use(place: &Place<'_>) -> bool {
+    place.piece.touches.iter().flatten().any(|touch| place.hot(&touch.relation))
 }
 
 /// Whether programs use such an object by its name.

@@ -212,3 +212,39 @@ fn keep_what_is_needed(versions: &mut [Rewritten]) {
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forms(text: &str) -> Vec<Form> {
+        let input = Input { name: "x.sql".to_owned(), text: text.to_owned(), wrapped: true, ..Input::default() };
+        let version = Version { version: "1".to_owned(), name: "x".to_owned(), input };
+        let done = rewrite(vec![version], Known::new()).unwrap();
+        done.into_iter().flat_map(|version| version.parts).map(|part| part.form).collect()
+    }
+
+    #[test]
+    fn rows_from_a_query_share_no_transaction() {
+        let found = forms("ALTER TABLE a ADD COLUMN b int; INSERT INTO c (x) SELECT x FROM a; ALTER TABLE a DROP CONSTRAINT k;");
+        let shape: Vec<bool> = found.iter().map(|form| *form == Form::Cut).collect();
+        assert_eq!(shape, [false, true, false, true, false], "{found:?}");
+        let alone = forms("CREATE TABLE c (x int); INSERT INTO c (x) SELECT n FROM generate_series(1, 9) n;");
+        assert!(!alone.contains(&Form::Cut), "{alone:?}");
+    }
+
+    #[test]
+    fn what_keeps_columns_in_step_ends_before_they_change() {
+        let fill = "ALTER TABLE a ADD COLUMN b int; UPDATE a SET b = c + 1;";
+        let ends = |form: &Form| matches!(form, Form::Later { sql, .. } if sql.starts_with("DROP TRIGGER"));
+        let found = forms(fill);
+        assert!(found.iter().any(ends), "{found:?}");
+        let found = forms(&format!("{fill} ALTER TABLE a ALTER COLUMN b SET NOT NULL; ALTER TABLE a RENAME COLUMN b TO d;"));
+        assert!(!found.iter().any(ends), "{found:?}");
+        // Not before somebody approved the rename.
+        let Some(Form::Unsafe { sql, .. }) = found.last() else { panic!("{found:?}") };
+        assert!(sql.starts_with("DROP TRIGGER") && sql.ends_with("RENAME COLUMN b TO d"), "{sql}");
+        // A column that was there is left to whoever writes it.
+        assert!(forms("UPDATE a SET b = c + 1;").iter().all(|form| matches!(form, Form::Backfill(_))));
+    }
+}

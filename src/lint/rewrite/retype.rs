@@ -143,13 +143,13 @@ impl Retype<'_> {
                     .find_map(|word| Some((word, definition.strip_prefix(word)?)))
                     .ok_or_else(unread)?;
                 let (columns, rest) = rest.trim_start().strip_prefix('(').and_then(|rest| rest.split_once(')')).ok_or_else(unread)?;
-                if !matches!(rest.trim(), "" | "DEFERRABLE" | "DEFERRABLE INITIALLY DEFERRED") {
-                    return Err(unread());
+                if !rest.trim().is_empty() {
+                    return Err(format!("{name} is more than its columns ({}), and the index beside it is checked at once", rest.trim()));
                 }
                 let columns = renamed(columns);
                 forms.push(Form::Alone(format!("CREATE UNIQUE INDEX CONCURRENTLY {aside} ON {} ({columns})", self.table)));
                 swap.push(self.alter(&format!("DROP CONSTRAINT {name}")));
-                swap.push(self.alter(&format!("ADD CONSTRAINT {name} {word} USING INDEX {aside}{rest}")));
+                swap.push(self.alter(&format!("ADD CONSTRAINT {name} {word} USING INDEX {aside}")));
             }
             StandingKind::Rule => {
                 let (body, valid) = match definition.strip_suffix(" NOT VALID") {
