@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crossfade::lint::rules::{self, End, Example, Rule};
 use crossfade::lint::{Config, Input, Known, Level, Report, lint, render};
-use crossfade::prove::{catalog, differences};
+use crossfade::prove::{Catalog, catalog, differences};
 use crossfade::shadow::Binaries;
 use crossfade::sql::split;
 
@@ -105,9 +105,9 @@ fn folders_are_what_the_linter_says() {
     }
 }
 
-/// Runs the files of a folder; the error of the first statement that the server refuses.
-async fn end(rule: &Rule, name: &str) -> Result<TestDb, String> {
-    let db = TestDb::empty().await;
+/// Runs the files of a folder in an empty database; the error of the first statement that the server refuses.
+async fn end(db: &TestDb, rule: &Rule, name: &str) -> Result<Catalog, String> {
+    db.sweep().await;
     let folder = folder().join(rule.id);
     db.sql(&before(&folder, name)).await;
     let example = if name == "unsafe" { &rule.bad } else { &rule.good };
@@ -127,7 +127,7 @@ async fn end(rule: &Rule, name: &str) -> Result<TestDb, String> {
             return Err("not SQL".to_owned());
         }
     }
-    Ok(db)
+    Ok(catalog(&db.session().await).await.unwrap())
 }
 
 /// Rules whose safe form needs what the servers of the tests lack.
@@ -137,8 +137,9 @@ const LACKING: &[(&str, &str)] = &[("drop-extension", "hstore_2 is no extension 
 async fn both_forms_leave_the_same_catalog_or_cannot() {
     let major = Binaries::find().unwrap().major();
     let (mut same, mut wrong) = (0, Vec::new());
+    let (one, other) = (TestDb::empty().await, TestDb::empty().await);
     for rule in rules::all().filter(|rule| rule.bad.pg <= major) {
-        let (bad, good) = (end(rule, "unsafe").await, end(rule, "safe").await);
+        let (bad, good) = (end(&one, rule, "unsafe").await, end(&other, rule, "safe").await);
         let good = match good {
             Ok(good) => good,
             Err(_) if LACKING.iter().any(|(id, _)| *id == rule.id) => continue,
@@ -147,13 +148,7 @@ async fn both_forms_leave_the_same_catalog_or_cannot() {
                 continue;
             }
         };
-        let found = match &bad {
-            Ok(bad) => {
-                let (bad, good) = (bad.session().await, good.session().await);
-                differences(&catalog(&bad).await.unwrap(), &catalog(&good).await.unwrap())
-            }
-            Err(_) => Vec::new(),
-        };
+        let found = bad.as_ref().map(|bad| differences(bad, &good)).unwrap_or_default();
         match (rule.end, &bad) {
             (End::Same, Ok(_)) if found.is_empty() => same += 1,
             (End::Same, Ok(_)) => wrong.push(format!("{}: {}", rule.id, found[0])),

@@ -42,12 +42,13 @@ async fn claims_are_those_of_a_server() {
     let mut config = Config::default();
     config.set_version(&major.to_string()).unwrap();
     let (mut wrong, mut compared, mut outside, mut queries, mut tried) = (Vec::new(), 0, 0, 0, 0);
+    let db = TestDb::empty().await;
     for (rule, which, example) in examples() {
         let refused = which == "bad" && REFUSED.iter().any(|(id, _)| *id == rule.id);
         if refused || ALSO_REFUSED.iter().any(|(id, of, _)| (*id, *of) == (rule.id, which)) || example.pg > major {
             continue;
         }
-        let db = TestDb::empty().await;
+        db.sweep().await;
         let report = lint(files(example), &config, Known::new()).unwrap();
         let found = trace(&db.database(), &report).await.unwrap_or_else(|e| panic!("{} {which}: {e:?}", rule.id));
         if let Some(failure) = &found.failure {
@@ -62,7 +63,7 @@ async fn claims_are_those_of_a_server() {
         }
         let counts: Vec<String> = read(example).findings.into_iter().filter_map(|finding| finding.query).collect();
         if !counts.is_empty() {
-            let db = TestDb::empty().await;
+            db.sweep().await;
             let session = db.session().await;
             session.batch_execute(example.before).await.unwrap();
             for query in counts {

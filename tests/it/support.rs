@@ -102,6 +102,16 @@ impl TestDb {
         &self.cluster
     }
 
+    /// Removes everything that SQL made in its schemas: much faster than another database.
+    pub async fn sweep(&self) {
+        let schemas = "SELECT string_agg(format('DROP SCHEMA %I CASCADE', nspname), '; ') FROM pg_namespace \
+                       WHERE nspname <> 'information_schema' AND nspname !~ '^pg_'";
+        let session = self.session().await;
+        let drop: Option<String> = session.query_one(schemas, &[]).await.unwrap().get(0);
+        let quiet = "SET client_min_messages = warning";
+        session.batch_execute(&format!("{quiet}; {}; CREATE SCHEMA public", drop.unwrap_or_default())).await.unwrap();
+    }
+
     /// Its name in the cluster.
     pub fn name(&self) -> &str {
         &self.name

@@ -5,5 +5,8 @@ ALTER TABLE accounts ADD CONSTRAINT accounts_email_not_null CHECK (email IS NOT 
 ALTER TABLE accounts VALIDATE CONSTRAINT accounts_email_not_null;
 -- next file
 SET lock_timeout = '2s';
+ALTER TABLE accounts ALTER COLUMN email SET NOT NULL;
+-- next file
+SET lock_timeout = '2s';
 -- crossfade-lint: ignore drop-constraint: NOT NULL takes its place
-ALTER TABLE accounts ALTER COLUMN email SET NOT NULL, DROP CONSTRAINT accounts_email_not_null;
+ALTER TABLE accounts DROP CONSTRAINT accounts_email_not_null;
