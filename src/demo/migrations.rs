@@ -110,9 +110,7 @@ pub async fn run_migrations(demo: &Demo, migrations: &Migrations) -> Result<Migr
 fn as_it_ended(ran: Result<u32>) -> UnderTraffic {
     match ran {
         Ok(deadlocks) => UnderTraffic { outcome: "done", deadlocks, ..UnderTraffic::default() },
-        Err(error) => {
-            UnderTraffic { outcome: "failed", reason: Some(crate::pg::explain(&error)), ..UnderTraffic::default() }
-        }
+        Err(error) => UnderTraffic { outcome: "failed", reason: Some(crate::pg::explain(&error)), ..UnderTraffic::default() },
     }
 }
 

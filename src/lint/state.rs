@@ -450,7 +450,12 @@ impl State {
 }
 
 fn known_column(column: &Column, new: bool) -> KnownColumn {
-    KnownColumn { ty: Some(column.ty.clone()), not_null: column.not_null || column.identity || column.serial(), new, dependents: None }
+    KnownColumn {
+        ty: Some(column.ty.clone()),
+        not_null: column.not_null || column.identity || column.serial(),
+        new,
+        dependents: None,
+    }
 }
 
 /// The column that a CHECK of the form `column IS NOT NULL` shows not to be NULL.

@@ -119,12 +119,7 @@ async fn begin(cluster: &Cluster, setup: &Setup, binaries: &Binaries) -> Result<
 ///
 /// # Errors
 /// The server's, with the file.
-pub async fn run_originals(
-    database: &Database,
-    originals: &[Original],
-    history: Option<&History>,
-    patience: u32,
-) -> Result<u32> {
+pub async fn run_originals(database: &Database, originals: &[Original], history: Option<&History>, patience: u32) -> Result<u32> {
     let mut recorded: BTreeSet<&str> = BTreeSet::new();
     let mut deadlocks = 0;
     for (at, original) in originals.iter().enumerate() {
@@ -163,8 +158,7 @@ impl Original {
             let text = if begins { self.text.clone() } else { format!("BEGIN;\n{}\n;COMMIT;", self.text) };
             return Ok(session.batch_execute(&text).await?);
         }
-        let all =
-            split(&self.text).map_err(|faults| anyhow::anyhow!("{}:{}: {}", self.file, faults[0].line, faults[0].what))?;
+        let all = split(&self.text).map_err(|faults| anyhow::anyhow!("{}:{}: {}", self.file, faults[0].line, faults[0].what))?;
         for statement in all {
             session.batch_execute(statement.text()).await?;
         }

@@ -67,7 +67,8 @@ async fn locks(session: &Session) -> BTreeMap<String, (i32, String)> {
 
 /// The files of tables and indexes.
 async fn files(session: &Session) -> BTreeMap<String, u32> {
-    let sql = "SELECT oid::regclass::text, relfilenode FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'";
+    let sql =
+        "SELECT oid::regclass::text, relfilenode FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'";
     session.query(sql, &[]).await.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
@@ -130,7 +131,9 @@ fn the_folder_rewritten_under_live_traffic() {
     command.arg(fixtures().join("hazards")).args(["--ignore-values", "hydra_client.pk"]);
     let ran = Ran::of(command.output().unwrap()).exits(0);
     let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
-    let number = |pointer: &str| report.pointer(pointer).and_then(serde_json::Value::as_f64).unwrap_or_else(|| panic!("{pointer}: {report}"));
+    let number = |pointer: &str| {
+        report.pointer(pointer).and_then(serde_json::Value::as_f64).unwrap_or_else(|| panic!("{pointer}: {report}"))
+    };
     for run in ["original", "rewritten"] {
         assert_eq!(report[run]["outcome"], "done", "{run}");
         assert!(number(&format!("/{run}/requests")) > 100.0 && number(&format!("/{run}/longest_stall_ms")) > 0.0, "{run}");
@@ -141,7 +144,10 @@ fn the_folder_rewritten_under_live_traffic() {
     assert!(number("/proved/properties") > 1000.0 && number("/proved/rows") > 1000.0);
     // What was approved is said, with its place.
     let approvals = report["approvals"].as_array().unwrap();
-    assert!(approvals.iter().any(|one| one.as_str().unwrap().starts_with("20230101000023_client_ids.up.sql:3: ")), "{approvals:?}");
+    assert!(
+        approvals.iter().any(|one| one.as_str().unwrap().starts_with("20230101000023_client_ids.up.sql:3: ")),
+        "{approvals:?}"
+    );
 }
 
 /// A folder that ends elsewhere than its plan is not run.

@@ -45,7 +45,6 @@ ALTER TABLE ledger ALTER COLUMN number TYPE varchar(8) COLLATE \"C\";
 ALTER TABLE orders ALTER COLUMN code TYPE integer USING (nullif(code, '')::integer /* digits */);
 ";
 
-
 fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("pop")).unwrap();
@@ -79,7 +78,9 @@ async fn a_type_changes_beside_old_code() {
     command.args(["-q", "prove", "pop", "plan.toml", "--start", "start.sql"]).current_dir(folder.path());
     let ran = Ran::of(command.output().unwrap()).exits(0);
     assert!(ran.stdout.contains("note: order of columns public.orders"), "{}", ran.stdout);
-    for (from, to) in [("bigint", "integer"), ("WHERE (crossfade_amount_new > 10)", ""), ("amounts_are_small", "amounts_are_large")] {
+    for (from, to) in
+        [("bigint", "integer"), ("WHERE (\"crossfade_amount_new\" > 10)", ""), ("amounts_are_small", "amounts_are_large")]
+    {
         damaged(folder.path(), from, to);
     }
 
@@ -95,8 +96,13 @@ async fn a_type_changes_beside_old_code() {
                 at += 3;
                 let (id, value) = (at * 7919 % 20_000 + 1, at % 999_983);
                 let sql = match at % 3 {
-                    0 => format!("UPDATE orders SET amount = {value}, same = {value}, placed = placed + interval '1 hour' WHERE id = {id}"),
-                    1 => format!("INSERT INTO orders (amount, same, customer, code) VALUES ({value}, {value}, {}, '{at}')", at % 100 + 1),
+                    0 => format!(
+                        "UPDATE orders SET amount = {value}, same = {value}, placed = placed + interval '1 hour' WHERE id = {id}"
+                    ),
+                    1 => format!(
+                        "INSERT INTO orders (amount, same, customer, code) VALUES ({value}, {value}, {}, '{at}')",
+                        at % 100 + 1
+                    ),
                     _ => "INSERT INTO orders (customer) VALUES (NULL)".to_owned(),
                 };
                 let went = session.batch_execute(&sql).await;

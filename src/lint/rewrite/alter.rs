@@ -120,7 +120,8 @@ impl Table<'_> {
         match widening(self.place.state.column_type(&self.name, column.as_str()), ty, using.is_some()) {
             Change::None => return vec![self.sql(&text(node))],
             Change::Unknown => {
-                let why = format!("whether {table} is written anew depends on the type that {column} has now; ask with --connect");
+                let why =
+                    format!("whether {table} is written anew depends on the type that {column} has now; ask with --connect");
                 return self.refuse(node, why);
             }
             Change::Rewrite => {}
@@ -133,8 +134,10 @@ impl Table<'_> {
             return self.refuse(node, format!("{anew}; {why}"));
         };
         // Several changes of one column in one statement are one change: what comes before this one is not known yet.
-        let alone = acts.iter().all(|what| !matches!(what, What::SetDefault { column: own, .. } | What::DropDefault { column: own, .. }
-            | What::SetNotNull { column: own, .. } | What::DropNotNull { column: own, .. } if own == column.as_str()));
+        let alone = acts.iter().all(|what| {
+            !matches!(what, What::SetDefault { column: own, .. } | What::DropDefault { column: own, .. }
+            | What::SetNotNull { column: own, .. } | What::DropNotNull { column: own, .. } if own == column.as_str())
+        });
         let named = set.ty().map(|ty| text(ty.syntax()));
         let (Some(mut ty), true) = (named, alone) else {
             return self.refuse(node, format!("{anew}; other changes of {column} in one statement with it are not carried over"));

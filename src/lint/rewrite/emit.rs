@@ -50,6 +50,9 @@ pub struct Emitted {
 const PIECES: &str =
     "CREATE SCHEMA IF NOT EXISTS crossfade;\nCREATE TABLE IF NOT EXISTS crossfade.rewritten (version text PRIMARY KEY);\n";
 
+/// A client that wants a row of a batch waits for its end: shorter than in a plan that somebody tuned.
+const LIMITS: &str = "\n[limits]\nbatch_target = \"100ms\"  # as long may a client wait for a row of a batch\n";
+
 /// Which history a run of files is recorded in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Recorded {
@@ -72,6 +75,8 @@ struct Writer<'a> {
     folders: usize,
     pieces: usize,
     others: usize,
+    /// Whether rows are changed in batches.
+    batches: bool,
     phase: &'static str,
 }
 
@@ -85,6 +90,7 @@ pub fn emit(versions: &[Rewritten], settings: &Settings) -> Emitted {
         folders: 0,
         pieces: 0,
         others: 0,
+        batches: false,
         phase: "expand",
     };
     for version in versions {
@@ -96,8 +102,9 @@ pub fn emit(versions: &[Rewritten], settings: &Settings) -> Emitted {
     let quoted = |text: &str| toml::Value::from(text).to_string();
     writer.out.plan = format!(
         "# Made by `crossfade rewrite`. Read it before you run it; `crossfade prove` shows that it ends where the original does.\n\
-         format = 1\nname = {}\n\n[blue]\nurl_env = \"BLUE_DATABASE_URL\"\n{}",
+         format = 1\nname = {}\n\n[blue]\nurl_env = \"BLUE_DATABASE_URL\"\n{}{}",
         quoted(&settings.name),
+        if writer.batches { LIMITS } else { "" },
         writer.steps
     );
     writer.out
@@ -264,6 +271,7 @@ impl Writer<'_> {
             .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
             .take(30)
             .collect();
+        self.batches |= kind != "confirm";
         let side = if kind == "confirm" { "" } else { "side = \"blue\"\n" };
         self.steps += &format!(
             "\n# {}:{}\n[[step]]\nid = \"{}\"\nphase = \"{phase}\"\nkind = \"{kind}\"\n{side}{body}\n",

@@ -142,9 +142,13 @@ impl Retype<'_> {
                     .into_iter()
                     .find_map(|word| Some((word, definition.strip_prefix(word)?)))
                     .ok_or_else(unread)?;
-                let (columns, rest) = rest.trim_start().strip_prefix('(').and_then(|rest| rest.split_once(')')).ok_or_else(unread)?;
+                let (columns, rest) =
+                    rest.trim_start().strip_prefix('(').and_then(|rest| rest.split_once(')')).ok_or_else(unread)?;
                 if !rest.trim().is_empty() {
-                    return Err(format!("{name} is more than its columns ({}), and the index beside it is checked at once", rest.trim()));
+                    return Err(format!(
+                        "{name} is more than its columns ({}), and the index beside it is checked at once",
+                        rest.trim()
+                    ));
                 }
                 let columns = renamed(columns);
                 forms.push(Form::Alone(format!("CREATE UNIQUE INDEX CONCURRENTLY {aside} ON {} ({columns})", self.table)));
@@ -229,7 +233,8 @@ fn renamed(text: &str, column: &str, new: &Ident) -> String {
             _ => token.to_owned(),
         };
         let before = out.trim_end();
-        let elsewhere = before.ends_with("::") || before.ends_with('.') || before.ends_with("COLLATE") || behind.starts_with(['(', '.']);
+        let elsewhere =
+            before.ends_with("::") || before.ends_with('.') || before.ends_with("COLLATE") || behind.starts_with(['(', '.']);
         if first != '\'' && name == column && !elsewhere {
             out += &new.to_string();
         } else {
@@ -264,7 +269,10 @@ mod tests {
         let new = Ident::new("crossfade_date_new");
         for (text, wanted) in [
             ("btree (date, lower((date)::text))", "btree (crossfade_date_new, lower((crossfade_date_new)::text))"),
-            ("btree (date(other), \"date\") WHERE ((other)::date > 0)", "btree (date(other), crossfade_date_new) WHERE ((other)::date > 0)"),
+            (
+                "btree (date(other), \"date\") WHERE ((other)::date > 0)",
+                "btree (date(other), crossfade_date_new) WHERE ((other)::date > 0)",
+            ),
             ("CHECK ((date <> 'a date, it''s'::text))", "CHECK ((crossfade_date_new <> 'a date, it''s'::text))"),
             ("CHECK ((\"Date\" <> up_date))", "CHECK ((\"Date\" <> up_date))"),
             ("btree (date COLLATE \"C\" text_pattern_ops)", "btree (crossfade_date_new COLLATE \"C\" text_pattern_ops)"),
@@ -278,8 +286,14 @@ mod tests {
     fn what_cannot_be_carried_is_said() {
         let dependents = Dependents { unfit: vec!["view v reads it".to_owned()], ..Dependents::default() };
         let (table, column) = (QualifiedName::bare("t"), Ident::new("c"));
-        let retype =
-            Retype { table: &table, column: &column, ty: "bigint".to_owned(), using: None, not_null: false, dependents: &dependents };
+        let retype = Retype {
+            table: &table,
+            column: &column,
+            ty: "bigint".to_owned(),
+            using: None,
+            not_null: false,
+            dependents: &dependents,
+        };
         assert_eq!(retype.forms(), Err("c cannot be carried over to a new column: view v reads it".to_owned()));
     }
 }
