@@ -19,6 +19,16 @@ pub enum Side {
     Green,
 }
 
+impl Side {
+    /// The one that is not this one.
+    pub fn other(self) -> Self {
+        match self {
+            Side::Blue => Side::Green,
+            Side::Green => Side::Blue,
+        }
+    }
+}
+
 impl fmt::Display for Side {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -1,12 +1,15 @@
 //! `crossfade demo`.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result};
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Format, print_json, text};
-use crate::demo::{self, Demo, DemoReport, Followed, JourneyReport, Revocations, Switched};
+use super::rewrite::SourceArgs;
+use super::{Format, demo_migrations, print_json, text};
+use crate::demo::{self, Demo, DemoReport, Followed, JourneyReport, Migrations, MigrationsReport, Revocations, Switched};
 use crate::report::{bytes, thousands, time};
 use crate::terms::Exit;
 
@@ -27,6 +30,12 @@ pub(super) struct DemoArgs {
     /// After the switch go back to blue again, with what green took meanwhile
     #[arg(long)]
     and_back: bool,
+    /// Instead of both upgrades: run this folder of migrations on the same data under the same traffic, rewritten and as it is
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["keep", "and_back"])]
+    migrations: Option<PathBuf>,
+    /// With --migrations: a column whose values may differ between both, TABLE.COLUMN; may be given several times
+    #[arg(long, value_name = "TABLE.COLUMN", requires = "migrations")]
+    ignore_values: Vec<String>,
     /// Install PostgreSQL's server programs by the package manager when there are none
     #[arg(long)]
     install: bool,
@@ -38,7 +47,7 @@ fn seed(text: &str) -> Result<String, String> {
 }
 
 pub(super) async fn demo(args: &DemoArgs, format: Format, quiet: bool) -> Result<Exit> {
-    let DemoArgs { sessions, seed, rate, keep, and_back, install } = args;
+    let DemoArgs { sessions, seed, rate, keep, and_back, migrations, ignore_values, install } = args;
     let program = std::env::current_exe().context("cannot tell where this program is, which is the router too")?;
     let demo = Demo {
         sessions: *sessions,
@@ -50,21 +59,47 @@ pub(super) async fn demo(args: &DemoArgs, format: Format, quiet: bool) -> Result
         program,
         quiet,
     };
+    let migrations = match migrations {
+        Some(directory) => {
+            let source = SourceArgs::from(directory.clone());
+            let (originals, history) = (source.originals()?, source.recorded()?);
+            Some(Migrations { directory: directory.clone(), originals, history, ignored: ignore_values.clone() })
+        }
+        None => None,
+    };
+    let run = async {
+        match &migrations {
+            Some(migrations) => demo::run_migrations(&demo, migrations).await.map(Shown::Migrations),
+            None => demo::run(&demo).await.map(Shown::Journeys),
+        }
+    };
     let (mut int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     // Dropping the demo ends its servers and removes their folders.
-    let report = tokio::select! {
-        report = demo::run(&demo) => report?,
+    let shown = tokio::select! {
+        shown = run => shown?,
         _ = int.recv() => return Ok(Exit::Interrupted),
         _ = term.recv() => return Ok(Exit::Interrupted),
     };
+    let (document, table, problems, exit) = match &shown {
+        Shown::Journeys(report) => (serde_json::json!(report), render(report), report.problems(), report.exit()),
+        Shown::Migrations(report) => {
+            (serde_json::json!(report), demo_migrations::render(report), report.problems(), report.exit())
+        }
+    };
     match format {
-        Format::Json => print_json(&report)?,
-        Format::Text | Format::Sarif | Format::Github => text::print(&render(&report))?,
+        Format::Json => print_json(&document)?,
+        Format::Text | Format::Sarif | Format::Github => text::print(&table)?,
     }
-    for problem in report.problems() {
+    for problem in problems {
         eprintln!("not as it must be: {problem}");
     }
-    Ok(report.exit())
+    Ok(exit)
+}
+
+/// What came of a demo.
+enum Shown {
+    Journeys(DemoReport),
+    Migrations(MigrationsReport),
 }
 
 fn render(report: &DemoReport) -> String {

@@ -1,14 +1,15 @@
-//! `crossfade follow PLAN`: goes on following for a run, beside whatever else is done.
+//! `crossfade follow PLAN`: goes on following for a run, beside whatever else is done. Until the switch it keeps green close to blue,
+//! after it blue close to green.
 
 use clap::Args;
 
 use super::databases::DatabaseArgs;
 use super::{Format, PlanArgs, print_json, text};
 use crate::engine;
-use crate::journal::{Journal, State};
-use crate::plan;
+use crate::journal::{Journal, State, StepStatus};
+use crate::plan::{self, Plan};
 use crate::report::Screen;
-use crate::step::{Cx, Interrupt, Stop, Until, figures_of, follow as follow_on};
+use crate::step::{Cx, Interrupt, Projected, Stop, Until, figures_of, follow as follow_on};
 use crate::terms::{Exit, Side, StepId};
 
 #[derive(Debug, Args)]
@@ -17,7 +18,7 @@ pub(super) struct FollowArgs {
     plan: PlanArgs,
     #[command(flatten)]
     databases: DatabaseArgs,
-    /// End when everything that was committed on blue before the start is on green
+    /// End when everything that was committed before the start is on the other side
     #[arg(long)]
     until_caught_up: bool,
 }
@@ -34,10 +35,7 @@ pub(super) async fn follow(args: &FollowArgs, format: Format, quiet: bool) -> an
     if !changes.is_empty() {
         return Err(Stop::Usage(format!("the plan has changed since run {run} began: {}; restore it", changes.join("; "))).into());
     }
-    let projected = engine::followed(&plan);
-    if projected.is_empty() {
-        return Err(Stop::Usage(format!("plan {} copies nothing: there is nothing to follow", plan.name())).into());
-    }
+    let (projected, to) = way(&plan, &state).map_err(Stop::Usage)?;
     let databases = args.databases.resolve(&plan)?;
     let databases = [databases.get(&Side::Blue).cloned(), databases.get(&Side::Green).cloned()];
     let interrupt = Interrupt::default();
@@ -48,7 +46,7 @@ pub(super) async fn follow(args: &FollowArgs, format: Format, quiet: bool) -> an
     cx.interrupt = interrupt.clone();
     let until = if args.until_caught_up { Until::CaughtUp } else { Until::Interrupted };
     let outcome = tokio::select! {
-        outcome = follow_on(&cx, &projected, until) => outcome,
+        outcome = follow_on(&cx, &projected, to, until) => outcome,
         () = interrupt.hard.cancelled() => Err(Stop::Interrupted.into()),
     };
     drop(cx);
@@ -57,12 +55,42 @@ pub(super) async fn follow(args: &FollowArgs, format: Format, quiet: bool) -> an
     match format {
         Format::Json => {
             let figures: std::collections::BTreeMap<&str, u64> = figures.into_iter().collect();
-            print_json(&serde_json::json!({ "run": run, "figures": figures }))?;
+            print_json(&serde_json::json!({ "run": run, "to": to, "figures": figures }))?;
         }
         Format::Text | Format::Sarif | Format::Github => {
             let figures = figures.map(|(name, value)| format!("{name} {value}"));
-            text::print(&format!("run {run} of {}: {}\n", plan.name(), figures.join(", ")))?;
+            text::print(&format!("run {run} of {}, to {to}: {}\n", plan.name(), figures.join(", ")))?;
         }
     }
     Ok(Exit::Done)
+}
+
+/// What is followed, and to which side: blue's changes until the switch, green's after it, so that the way back stays short. The
+/// error says why there is nothing to follow.
+fn way<'a>(plan: &'a Plan, state: &State) -> Result<(Vec<&'a Projected>, Side), String> {
+    let status = |step: &StepId| state.step(step).status;
+    if let Some(switch) = plan.steps().iter().find(|step| step.kind == "switch") {
+        let next = format!("crossfade run {} --execute", plan.path().display());
+        match (status(&switch.id), switch.step.leads_back()) {
+            (StepStatus::Started | StepStatus::Undoing, _) => {
+                return Err(format!("step {} is under way: nobody follows beside it; next: {next}", switch.id));
+            }
+            (StepStatus::Done, None) => {
+                return Err(format!("step {} has no `back`: blue cannot be kept close to green", switch.id));
+            }
+            (StepStatus::Done, Some(back)) => {
+                let ended = plan.steps().iter().find(|step| step.kind == "end_way_back");
+                return match ended.filter(|step| matches!(status(&step.id), StepStatus::Started | StepStatus::Done)) {
+                    Some(step) => Err(format!("step {} gave up the way back: there is nothing to follow any more", step.id)),
+                    None => Ok((vec![back], Side::Blue)),
+                };
+            }
+            _ => {}
+        }
+    }
+    let projected = engine::followed(plan);
+    match projected.is_empty() {
+        true => Err(format!("plan {} copies nothing: there is nothing to follow", plan.name())),
+        false => Ok((projected, Side::Green)),
+    }
 }

@@ -5,6 +5,7 @@ mod check;
 mod cutover;
 mod databases;
 mod demo;
+mod demo_migrations;
 mod finish;
 mod follow;
 mod known;

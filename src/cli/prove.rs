@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::rewrite::SourceArgs;
+use super::rewrite::{Found, SourceArgs};
 use super::{Format, print_json, text};
 use crate::lint::layout::Direction;
 use crate::plan;
-use crate::prove::{Original, Proof, Setup, prove};
+use crate::prove::{History, Original, Proof, Setup, prove};
 use crate::terms::Exit;
 
 #[derive(Debug, Args)]
@@ -25,19 +25,37 @@ pub(super) struct ProveArgs {
     ignore_values: Vec<String>,
 }
 
+impl SourceArgs {
+    /// The migrations that are not applied yet, as their tool runs them.
+    ///
+    /// # Errors
+    /// Everything that cannot be read, at once.
+    pub(super) fn originals(&self) -> anyhow::Result<Vec<Original>> {
+        let found = self.migrations(Direction::Up)?;
+        let original = |found: &Found| Original {
+            file: found.file(),
+            version: found.placed.version.clone(),
+            text: found.text.clone(),
+            wrapped: found.wrapped(),
+        };
+        Ok(found.iter().filter(|found| !found.applied).map(original).collect())
+    }
+
+    /// Where their versions are recorded.
+    ///
+    /// # Errors
+    /// When that is written in another form than it must be.
+    pub(super) fn recorded(&self) -> anyhow::Result<Option<History>> {
+        Ok(self.history()?.map(|history| History { table: history.table, column: history.column, constants: history.constants }))
+    }
+}
+
 pub(super) async fn prove_command(args: &ProveArgs, format: Format, quiet: bool) -> anyhow::Result<Exit> {
-    let found = args.source.migrations(Direction::Up)?;
-    let originals = found.iter().filter(|found| !found.applied).map(|found| Original {
-        file: found.file(),
-        version: found.placed.version.clone(),
-        text: found.text.clone(),
-        wrapped: found.wrapped(),
-    });
     let setup = Setup {
-        originals: originals.collect(),
+        originals: args.source.originals()?,
         plan: plan::load(&args.plan)?,
         start: args.start.clone(),
-        history: args.source.history()?.map(|history| (history.table, history.column, history.constants)),
+        history: args.source.recorded()?,
         ignored: args.ignore_values.clone(),
         quiet,
     };

@@ -32,6 +32,13 @@ pub(super) struct SourceArgs {
     pub applied: Option<String>,
 }
 
+impl From<PathBuf> for SourceArgs {
+    /// A folder of migrations none of which is applied, recorded where its tool does.
+    fn from(directory: PathBuf) -> Self {
+        Self { directory, history: None, history_constants: String::new(), applied: None }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(super) struct RewriteArgs {
     #[command(flatten)]

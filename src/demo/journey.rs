@@ -1,7 +1,6 @@
 //! Both journeys, one after the other: servers, data, service, clients, plans, and what came of it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,18 +9,19 @@ use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
 use super::door::{Door, Doorway};
+use super::drive::{Drive, Ran};
 use super::reuse::revoked_by_reuse_of;
+use super::worker::{CLIENTS, share_out};
 use super::{
-    App, Balance, Census, DemoReport, Held, JourneyReport, Load, Measured, Mix, OAuthClient, Pool, RolledBack, SESSIONS_1X,
+    App, Balance, Census, DemoReport, JourneyReport, Load, Measured, Mix, OAuthClient, Pool, RolledBack, SESSIONS_1X,
     SESSIONS_2X, STORE_1_11, STORE_1X, STORE_2X, Service, Switched, Worker, World, balance, create_1x, unpack,
 };
-use crate::engine::{self, Options, Outcome, RunChoice};
+use crate::journal::StepStatus;
 use crate::pg::Database;
 use crate::plan;
-use crate::report::{JourneySummary, Screen, summarize};
+use crate::report::StepSummary;
 use crate::shadow::{Binaries, Cluster, Folder, Settings, install};
-use crate::step::Interrupt;
-use crate::terms::{Severity, Side};
+use crate::terms::Side;
 
 /// What to show.
 #[derive(Debug, Clone)]
@@ -44,15 +44,14 @@ pub struct Demo {
     pub quiet: bool,
 }
 
-/// Live clients, and sessions of the service on each database.
-const CLIENTS: usize = 16;
-const POOL: usize = 8;
+/// Sessions of the service on each database.
+pub(super) const POOL: usize = 8;
 /// Generated sessions the clients hold at most.
-const HELD: i64 = 20_000;
+pub(super) const HELD: i64 = 20_000;
 /// Rows of each kind that breaks naive migrations.
 const PLANTED: u32 = 3;
 /// Traffic before and after each run, to have something to compare with.
-const SETTLE: Duration = Duration::from_secs(1);
+pub(super) const SETTLE: Duration = Duration::from_secs(1);
 /// Traffic on green at the end.
 const PROOF: Duration = Duration::from_secs(4);
 
@@ -69,22 +68,13 @@ struct Stage<'a> {
     apps: Arc<Vec<App>>,
 }
 
-/// A plan's run.
-struct Ran {
-    summary: JourneySummary,
-    reason: Option<String>,
-}
-
 /// Runs both journeys for real.
 ///
 /// # Errors
 /// When servers cannot be started or something breaks that is not the journeys' own. That a journey ends otherwise than it
 /// must is no error: the report says so.
 pub async fn run(demo: &Demo) -> Result<DemoReport> {
-    let binaries = match Binaries::find() {
-        Err(_) if demo.install => install().and_then(|()| Binaries::find())?,
-        found => found?,
-    };
+    let binaries = demo.binaries()?;
     let mut folder = Folder::make("crossfade-demo-")?;
     unpack(folder.path())?;
     demo.say(&format!("demo: starting two throw-away PostgreSQL {} servers", binaries.major()));
@@ -106,6 +96,13 @@ pub async fn run(demo: &Demo) -> Result<DemoReport> {
     }
 
     demo.say(&format!("demo: generating {} sessions in a database of Hydra 1.0.0", demo.sessions));
+    // The switch warms green with it, where the server's packages bring it.
+    let green_session = databases[&Side::Green].connect("crossfade/demo").await?;
+    let sql = "SELECT FROM pg_available_extensions WHERE name = 'pg_prewarm'";
+    if green_session.query_opt(sql, &[]).await?.is_some() {
+        green_session.batch_execute("CREATE EXTENSION pg_prewarm").await?;
+    }
+    drop(green_session);
     let session = databases[&Side::Blue].connect("crossfade/demo").await?;
     create_1x(&session, demo.sessions, PLANTED, &demo.seed).await?;
     let server_version: String = session.query_one("SHOW server_version", &[]).await?.get(0);
@@ -117,7 +114,7 @@ pub async fn run(demo: &Demo) -> Result<DemoReport> {
     ];
     let stage = Stage { demo, folder: &folder, databases, services, apps: Arc::new(world.apps) };
     let door = Door::open(&folder, &demo.program, &stage.doorway()).await?;
-    let workers = stage.share_out(world.sessions, door.address());
+    let workers = share_out(&stage.apps, world.sessions, door.address(), stage.seed());
 
     let (in_place, workers) = stage.in_place(workers).await?;
     let mut journeys = vec![in_place];
@@ -128,9 +125,23 @@ pub async fn run(demo: &Demo) -> Result<DemoReport> {
 }
 
 impl Demo {
-    fn say(&self, line: &str) {
+    pub(super) fn say(&self, line: &str) {
         if !self.quiet {
             eprintln!("{line}");
+        }
+    }
+
+    /// The seed as a number.
+    pub(super) fn number(&self) -> u64 {
+        let seeds = Sha256::digest(self.seed.as_bytes());
+        seeds.iter().take(8).fold(0u64, |seed, byte| seed << 8 | u64::from(*byte))
+    }
+
+    /// PostgreSQL's server programs.
+    pub(super) fn binaries(&self) -> Result<Binaries> {
+        match Binaries::find() {
+            Err(_) if self.install => install().and_then(|()| Binaries::find()),
+            found => found,
         }
     }
 }
@@ -161,8 +172,10 @@ impl Stage<'_> {
         let before = self.census(Side::Blue, SESSIONS_1X).await?;
         let load = Load::start(workers, Mix::UNRULY, rate);
         tokio::time::sleep(SETTLE).await;
-        let ran = self.run_plan(CUTOVER, &["switch"], false).await?;
-        if ran.summary.outcome != "done" {
+        let mut ran = self.run_plan(CUTOVER, &["switch"], false).await?;
+        // What is left then is the end of the way back, which a person approves.
+        let watched = |step: &StepSummary| step.step.as_str() == "watch-after" && step.status == StepStatus::Done;
+        if !ran.summary.steps.iter().any(watched) {
             let (workers, measured) = load.finish().await?;
             // Without the schema there is no session to be found: then all of them are missing.
             let reached = self.census(Side::Green, SESSIONS_2X).await.unwrap_or_default();
@@ -181,9 +194,14 @@ impl Stage<'_> {
         if self.demo.and_back {
             close_books(&mut workers);
             let back = self.and_back(workers, &after).await?;
-            serves = if back.reason.is_none() { Side::Blue } else { Side::Green };
+            if back.reason.is_none() {
+                (serves, ran.summary.outcome, ran.reason) = (Side::Blue, "rolled_back", None);
+            }
             switched.rollback = Some(back);
             switched.token_families_revoked_by_reuse = revoked_by_reuse();
+        }
+        if !self.demo.and_back {
+            ran = self.run_plan(CUTOVER, &["end-way-back"], false).await?;
         }
         self.demo.say("demo: the same unruly clients for a moment through a router that does not coalesce");
         let bare = Doorway { name: "router-without-coalescing", first: serves, coalesce: false, ..self.doorway() };
@@ -225,36 +243,11 @@ impl Stage<'_> {
         std::fs::write(&path, shorter).with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Runs a plan by the engine, as `crossfade run --execute` does, or takes its run back, as `crossfade rollback --execute`.
+    /// Runs a plan of this repository, or takes its run back.
     async fn run_plan(&self, file: &str, approve: &[&str], back: bool) -> Result<Ran> {
         let plan = plan::load(&self.folder.path().join("plans").join(file))?;
-        let databases = plan.sides().map(|side| (side, self.databases[&side].clone())).collect();
-        let (screen, notices) = Screen::start(self.demo.quiet);
-        let options = Options {
-            state_dir: self.folder.path().join("state"),
-            choice: RunChoice::Latest,
-            approve: approve.iter().map(|step| (*step).to_owned()).collect(),
-            allow_hooks: false,
-            databases,
-            interrupt: Interrupt::default(),
-            notices,
-        };
-        let mut driver = engine::prepare(plan, options).await?;
-        if back {
-            engine::turn_back(&mut driver)?;
-        }
-        let outcome = engine::drive(&mut driver).await?;
-        let summary = summarize(driver.journal().lines()).map_err(|why| anyhow::anyhow!(why))?;
-        drop(driver);
-        screen.finish().await;
-        let reason = match outcome {
-            Outcome::Left { reason, findings, .. } => {
-                let blocking = findings.iter().filter(|finding| finding.severity == Severity::Blocks);
-                Some(blocking.fold(reason, |text, finding| format!("{text}\n{finding}")))
-            }
-            _ => None,
-        };
-        Ok(Ran { summary, reason })
+        let approve = approve.iter().map(|step| (*step).to_owned()).collect();
+        Drive { state: self.folder.path().join("state"), approve, back, quiet: self.demo.quiet }.run(plan, &self.databases).await
     }
 
     /// The router that the clients go through.
@@ -264,8 +257,7 @@ impl Stage<'_> {
     }
 
     fn seed(&self) -> u64 {
-        let seeds = Sha256::digest(self.demo.seed.as_bytes());
-        seeds.iter().take(8).fold(0u64, |seed, byte| seed << 8 | u64::from(*byte))
+        self.demo.number()
     }
 
     async fn census(&self, side: Side, sql: &str) -> Result<Census> {
@@ -274,17 +266,6 @@ impl Stage<'_> {
 
     fn balance(&self, before: &Census, workers: &[Worker], after: &Census) -> Balance {
         balance(before, workers.iter().flat_map(|worker| &worker.sessions), &self.apps, after)
-    }
-
-    /// Each session to one client.
-    fn share_out(&self, sessions: Vec<Held>, router: SocketAddr) -> Vec<Worker> {
-        let mut shares: Vec<Vec<Held>> = (0..CLIENTS).map(|_| Vec::new()).collect();
-        for (index, held) in sessions.into_iter().enumerate() {
-            shares[index % CLIENTS].push(held);
-        }
-        let (http, seed) = (OAuthClient::new(router), self.seed());
-        let worker = |(number, share)| Worker::new(http.clone(), Arc::clone(&self.apps), seed.wrapping_add(number), share);
-        (0u64..).zip(shares).map(worker).collect()
     }
 }
 

@@ -2,19 +2,24 @@
 //!
 //! [`Service`] answers OAuth requests from whichever schema its side has ([`Store`]), behind a real `crossfade route`; [`Load`] is the live clients, who keep
 //! books ([`Held`]) about what each of their tokens must be good for; a [`Census`] is what a database says about its
-//! sessions; [`run`] puts them together around the same engine that `crossfade run` uses.
+//! sessions; [`run`] puts them together around the same engine that `crossfade run` uses; [`run_migrations`] does so with
+//! somebody's migrations, as they are and rewritten.
 
 mod call;
 mod census;
 mod client;
 mod door;
+mod drive;
 mod embedded;
 mod grant;
 mod held;
 mod journey;
 mod load;
 mod measured;
+mod migrations;
+mod migrations_report;
 mod pool;
+mod reader;
 mod report;
 mod reuse;
 mod service;
@@ -34,6 +39,8 @@ pub use held::{Held, Token};
 pub use journey::{Demo, run};
 pub use load::Load;
 pub use measured::Measured;
+pub use migrations::{Migrations, run_migrations};
+pub use migrations_report::{MigrationsReport, Proved, UnderTraffic};
 pub use pool::{Lease, Pool, Work};
 pub use report::{DemoReport, Followed, JourneyReport, Revocations, RolledBack, Switched};
 pub use service::Service;

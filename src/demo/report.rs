@@ -200,7 +200,9 @@ impl JourneyReport {
             }
         };
         let reason = self.reason.as_deref().unwrap_or("no reason given");
-        say(self.outcome != "done", format!("the run is {}: {reason}", self.outcome));
+        let back = self.switched.as_ref().is_some_and(|switched| switched.rollback.is_some());
+        let wanted = if back { "rolled_back" } else { "done" };
+        say(self.outcome != wanted, format!("the run is {}: {reason}", self.outcome));
         say(self.requests == 0, "no request was made".to_owned());
         for (why, times) in &self.failures {
             say(true, format!("{times} of {} requests failed: {why}", self.requests));

@@ -1,5 +1,6 @@
 //! One live client: does one thing after another with the sessions it holds, and checks every answer against its books.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -34,6 +35,9 @@ pub struct Worker {
     /// What it measured since it was last asked.
     pub measured: Measured,
 }
+
+/// Live clients of a demo.
+pub(super) const CLIENTS: usize = 16;
 
 /// The application in whose name tokens are introspected: it has a secret.
 const RESOURCE_SERVER: usize = 1;
@@ -225,6 +229,17 @@ impl Worker {
             status => format!("{what}: status {status} {}", answer.text("error")).trim_end().to_owned(),
         });
     }
+}
+
+/// As many clients of the service behind this address, each session to one of them.
+pub(super) fn share_out(apps: &Arc<Vec<App>>, sessions: Vec<Held>, service: SocketAddr, seed: u64) -> Vec<Worker> {
+    let mut shares: Vec<Vec<Held>> = (0..CLIENTS).map(|_| Vec::new()).collect();
+    for (index, held) in sessions.into_iter().enumerate() {
+        shares[index % CLIENTS].push(held);
+    }
+    let http = OAuthClient::new(service);
+    let worker = |(number, share)| Worker::new(http.clone(), Arc::clone(apps), seed.wrapping_add(number), share);
+    (0u64..).zip(shares).map(worker).collect()
 }
 
 /// The access token and, if there is one, the refresh token of an answer.

@@ -7,7 +7,7 @@ use super::drive::{unless, write};
 use crate::journal::{Direction, Event, State, StepStatus};
 use crate::plan::Plan;
 use crate::step::{Projected, Until, figures_of, follow};
-use crate::terms::{RunId, StepId};
+use crate::terms::{RunId, Side, StepId};
 
 /// What the steps of a run that is done keep going, in the order of the plan: each as a clause.
 pub fn kept(plan: &Plan, state: &State, run: &RunId) -> Vec<(StepId, String)> {
@@ -48,7 +48,7 @@ pub async fn finish(driver: &mut Driver) -> Result<Vec<(&'static str, u64)>> {
     if let Some((first, _)) = kept.first().filter(|_| kept.iter().all(|(step, _)| !begun(step))) {
         if !switched(&driver.plan, driver.journal.state()) {
             let cx = driver.cx(first, 1);
-            let last = unless(&hard, follow(&cx, &followed(&driver.plan), Until::CaughtUp)).await?;
+            let last = unless(&hard, follow(&cx, &followed(&driver.plan), Side::Green, Until::CaughtUp)).await?;
             figures = figures_of(&last).to_vec();
             cx.crash_point("caught-up");
         }

@@ -15,6 +15,45 @@ pub struct KnownColumn {
     pub not_null: bool,
     /// Whether this set of migrations adds it.
     pub new: bool,
+    /// What stands on it, when a database was asked and this set has not altered its table since.
+    pub dependents: Option<Dependents>,
+}
+
+/// What stands on a column.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dependents {
+    /// Its default, as SQL.
+    pub default: Option<String>,
+    /// Its comment.
+    pub comment: Option<String>,
+    /// Sequences that go when it goes.
+    pub sequences: Vec<QualifiedName>,
+    /// Indexes and constraints of its table.
+    pub standing: Vec<Standing>,
+    /// What no other column can take the place of it for, in words.
+    pub unfit: Vec<String>,
+}
+
+/// An index or a constraint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Which of them.
+    pub kind: StandingKind,
+    /// Its name.
+    pub name: String,
+    /// As the server writes it.
+    pub definition: String,
+}
+
+/// What stands on a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StandingKind {
+    /// An index of its own.
+    Index,
+    /// A primary key or UNIQUE constraint with its index.
+    Key,
+    /// A CHECK or a foreign key to another table.
+    Rule,
 }
 
 /// A table, as far as it is known.
@@ -185,6 +224,9 @@ impl State {
             | What::DropConstraint { table, .. } => Some(key(table)),
             _ => None,
         });
+        if !self.applied {
+            self.forget_dependents(piece);
+        }
         for act in &piece.acts {
             self.take(&act.what, line);
         }
@@ -192,6 +234,24 @@ impl State {
             && piece.block != crate::sql::Block::Control
         {
             transaction.last_altered = altered.map(|table| (table, line));
+        }
+    }
+
+    /// What stood on the columns of tables that are altered is not known any more. Names stay through changes of type, and a column
+    /// that comes leaves the others alone.
+    fn forget_dependents(&mut self, piece: &Piece) {
+        let harmless = |what: &What| matches!(what, What::SetType { .. } | What::AddColumn { .. } | What::Constants(_));
+        if piece.touches.is_some() && piece.kind.starts_with("ALTER TABLE") && piece.acts.iter().all(|act| harmless(&act.what)) {
+            return;
+        }
+        let strong = |touch: &&crate::sql::Touch| touch.lock >= LockMode::ShareUpdateExclusive;
+        let altered = piece.touches.iter().flatten().filter(strong).map(|touch| key(&touch.relation));
+        let altered: Vec<QualifiedName> =
+            altered.map(|name| self.indexes.get(&name).map_or(name.clone(), |index| index.table.clone())).collect();
+        for (name, table) in &mut self.tables {
+            if piece.touches.is_none() || altered.contains(name) {
+                table.columns.values_mut().for_each(|column| column.dependents = None);
+            }
         }
     }
 
@@ -384,7 +444,7 @@ impl State {
 }
 
 fn known_column(column: &Column, new: bool) -> KnownColumn {
-    KnownColumn { ty: Some(column.ty.clone()), not_null: column.not_null || column.identity || column.serial(), new }
+    KnownColumn { ty: Some(column.ty.clone()), not_null: column.not_null || column.identity || column.serial(), new, dependents: None }
 }
 
 /// The column that a CHECK of the form `column IS NOT NULL` shows not to be NULL.

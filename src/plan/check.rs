@@ -60,6 +60,13 @@ pub fn load(path: &Path) -> Result<Plan, Problems> {
             Err(more) => problems.extend(more),
         }
     }
+    for (index, step) in steps.iter().enumerate().filter(|(_, step)| step.kind == "end_way_back") {
+        if !steps[..index].iter().any(|before| before.step.leads_back().is_some()) {
+            let what = "no switch with `back` stands before it: there is no way back to end".to_owned();
+            let line = seen.get(step.id.as_str()).copied().unwrap_or(1);
+            problems.push(Problem::in_file(path, what).at(line).of_step(step.id.as_str()));
+        }
+    }
     let (mut guards, mut guarded): (Vec<Guard>, Vec<Vec<u8>>) = (Vec::new(), Vec::new());
     for written in &file.guard {
         let line = file::line_of(&text, written.span().start);

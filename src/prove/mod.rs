@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 pub use difference::{Catalog, Difference, differences};
 
 use crate::engine::{self, Options, Outcome, RunChoice};
-use crate::pg::{Database, Session};
+use crate::pg::{Database, Session, sqlstate};
 use crate::plan::Plan;
 use crate::report::Screen;
 use crate::shadow::{Binaries, Cluster, Folder};
@@ -33,6 +33,17 @@ pub struct Original {
     pub wrapped: bool,
 }
 
+/// The application's table of applied versions.
+#[derive(Debug, Clone)]
+pub struct History {
+    /// The table.
+    pub table: QualifiedName,
+    /// Its column of versions.
+    pub column: Ident,
+    /// What a new row has in other columns, as in a plan: `version_self = 0`.
+    pub constants: String,
+}
+
 /// What is proved from what.
 pub struct Setup {
     /// The original migrations in their order.
@@ -41,8 +52,8 @@ pub struct Setup {
     pub plan: Plan,
     /// SQL files that make the database both begin with, schema and rows, as `pg_dump` writes them.
     pub start: Vec<PathBuf>,
-    /// The application's table of applied versions, with its column and what a new row has in others.
-    pub history: Option<(QualifiedName, Ident, String)>,
+    /// Where the versions are recorded.
+    pub history: Option<History>,
     /// Columns, as `table.column`, whose values may differ: random ones, times of the run.
     pub ignored: Vec<String>,
     /// Whether to show less of the plan's run.
@@ -75,7 +86,7 @@ pub async fn prove(setup: Setup) -> Result<Proof> {
     let (original, planned) = tokio::try_join!(Cluster::start(&binaries, Vec::new()), Cluster::start(&binaries, Vec::new()))?;
     let (original_db, planned_db) = (begin(&original, &setup, &binaries).await?, begin(&planned, &setup, &binaries).await?);
     let migrations = setup.originals.len();
-    run_originals(&original_db, &setup).await?;
+    run_originals(&original_db, &setup.originals, setup.history.as_ref(), 0).await?;
     let ignored = setup.ignored.clone();
     run_plan(&planned_db, setup).await?;
     let (one, other) = (original_db.connect("crossfade/prove").await?, planned_db.connect("crossfade/prove").await?);
@@ -122,36 +133,62 @@ async fn load(cluster: &Cluster, file: &Path, binaries: &Binaries) -> Result<()>
     Ok(())
 }
 
-async fn run_originals(database: &Database, setup: &Setup) -> Result<()> {
+/// Runs migrations as their tool does, one transaction for each file, and records their versions where there is a table for that.
+/// A file that the server ended because of a deadlock is run anew, `patience` times in all at most. How many times that was.
+///
+/// # Errors
+/// The server's, with the file.
+pub async fn run_originals(
+    database: &Database,
+    originals: &[Original],
+    history: Option<&History>,
+    patience: u32,
+) -> Result<u32> {
     let mut recorded: BTreeSet<&str> = BTreeSet::new();
-    for (at, original) in setup.originals.iter().enumerate() {
-        let session = database.connect("crossfade/prove").await?;
-        let failed = || format!("the original {} fails", original.file);
-        if original.wrapped {
-            let begins = split(&original.text).is_ok_and(|all| all.iter().any(|one| one.block() == Block::Control));
-            let text = if begins { original.text.clone() } else { format!("BEGIN;\n{}\n;COMMIT;", original.text) };
-            session.batch_execute(&text).await.with_context(failed)?;
-        } else {
-            let all = split(&original.text)
-                .map_err(|faults| anyhow::anyhow!("{}:{}: {}", original.file, faults[0].line, faults[0].what))?;
-            for statement in all {
-                session.batch_execute(statement.text()).await.with_context(failed)?;
+    let mut deadlocks = 0;
+    for (at, original) in originals.iter().enumerate() {
+        let session = loop {
+            let session = database.connect("crossfade/prove").await?;
+            match original.run(&session).await {
+                Ok(()) => break session,
+                Err(error) if deadlocks < patience && in_deadlock(&error) => deadlocks += 1,
+                Err(error) => return Err(error.context(format!("the original {} fails", original.file))),
             }
-        }
-        let Some((table, column, constants)) = &setup.history else { continue };
+        };
+        let Some(History { table, column, constants }) = history else { continue };
         let there: bool = session.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table.to_string()]).await?.get(0);
         if !there {
             continue;
         }
         let (names, values) = columns(constants);
-        for earlier in setup.originals[..=at].iter().filter(|earlier| !earlier.version.is_empty()) {
+        for earlier in originals[..=at].iter().filter(|earlier| !earlier.version.is_empty()) {
             if recorded.insert(&earlier.version) {
                 let version = Literal::new(earlier.version.as_str());
                 session.batch_execute(&format!("INSERT INTO {table} ({column}{names}) VALUES ({version}{values})")).await?;
             }
         }
     }
-    Ok(())
+    Ok(deadlocks)
+}
+
+fn in_deadlock(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<tokio_postgres::Error>().is_some_and(|error| sqlstate(error) == "40P01")
+}
+
+impl Original {
+    async fn run(&self, session: &Session) -> Result<()> {
+        if self.wrapped {
+            let begins = split(&self.text).is_ok_and(|all| all.iter().any(|one| one.block() == Block::Control));
+            let text = if begins { self.text.clone() } else { format!("BEGIN;\n{}\n;COMMIT;", self.text) };
+            return Ok(session.batch_execute(&text).await?);
+        }
+        let all =
+            split(&self.text).map_err(|faults| anyhow::anyhow!("{}:{}: {}", self.file, faults[0].line, faults[0].what))?;
+        for statement in all {
+            session.batch_execute(statement.text()).await?;
+        }
+        Ok(())
+    }
 }
 
 /// `version_self = 0, kind = "up"` as `, version_self, kind` and `, 0, 'up'`.

@@ -133,7 +133,7 @@ impl Step for Follow {
     }
 
     async fn apply(&self, cx: &Cx, _: &Extent, _: &Before) -> anyhow::Result<()> {
-        let figures = follow(cx, &[&self.projected], Until::Close(self.lag, self.during)).await?;
+        let figures = follow(cx, &[&self.projected], Side::Green, Until::Close(self.lag, self.during)).await?;
         for (name, value) in figures_of(&figures) {
             cx.figure(name, value);
         }
@@ -179,15 +179,15 @@ pub fn figures_of(figures: &Figures) -> [(&'static str, u64); 6] {
     ]
 }
 
-/// A follower for these projections of the run.
+/// A follower for these projections of the run, which bring changes to the side `to`.
 ///
 /// # Errors
 /// [`Stop::Findings`] when something stands in the way; otherwise when a server cannot be reached.
-pub async fn open(cx: &Cx, projected: &[&Projected]) -> anyhow::Result<(Follower, Vec<(Bound, Target)>)> {
-    let (blue, green) = (cx.connect(Side::Blue).await?, cx.connect(Side::Green).await?);
+pub async fn open(cx: &Cx, projected: &[&Projected], to: Side) -> anyhow::Result<(Follower, Vec<(Bound, Target)>)> {
+    let (from_session, to_session) = (cx.connect(to.other()).await?, cx.connect(to).await?);
     let mut bound = Vec::new();
     for projected in projected {
-        let binding = projected.bind(&blue, &green, true).await?;
+        let binding = projected.bind(&from_session, &to_session, true).await?;
         let blocking = binding.blocks_following();
         if !blocking.is_empty() {
             return Err(Stop::Findings(blocking).into());
@@ -196,8 +196,7 @@ pub async fn open(cx: &Cx, projected: &[&Projected]) -> anyhow::Result<(Follower
     }
     let told = cx.clone();
     let told = Arc::new(move |moment: Moment| told.crash_point(moment.place()));
-    let setup =
-        Setup { run: cx.run.clone(), blue: cx.opener(Side::Blue)?, green: cx.opener(Side::Green)?, bound: bound.clone(), told };
+    let setup = Setup { run: cx.run.clone(), blue: cx.opener(to.other())?, green: cx.opener(to)?, bound: bound.clone(), told };
     Ok((Follower::open(setup).await.map_err(as_stop)?, bound))
 }
 
@@ -212,14 +211,16 @@ pub(super) fn as_stop(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// Follows. A server that is away is waited for, as long as the plan's `lock_retry_for`.
+/// Follows: brings to the side `to` what is written on the other. A server that is away is waited for, as long as the plan's
+/// `lock_retry_for`.
 ///
 /// # Errors
 /// [`Stop::Findings`] when green cannot follow, [`Stop::Interrupted`] when asked to stop and `until` is not reached; otherwise when
 /// green refuses a row or a server stays away.
-pub async fn follow(cx: &Cx, projected: &[&Projected], until: Until) -> anyhow::Result<Figures> {
+pub async fn follow(cx: &Cx, projected: &[&Projected], to: Side, until: Until) -> anyhow::Result<Figures> {
     let mut following = Following {
         cx,
+        to,
         figures: Figures::default(),
         throttle: Throttle::default(),
         close_since: None,
@@ -256,6 +257,7 @@ pub async fn follow(cx: &Cx, projected: &[&Projected], until: Until) -> anyhow::
 
 struct Following<'a> {
     cx: &'a Cx,
+    to: Side,
     figures: Figures,
     throttle: Throttle,
     close_since: Option<Instant>,
@@ -268,8 +270,8 @@ impl Following<'_> {
     /// With one follower, until the end or the first error.
     async fn attend(&mut self, projected: &[&Projected], until: Until, away: &mut Option<Instant>) -> anyhow::Result<()> {
         let cx = self.cx;
-        let (mut follower, bound) = open(cx, projected).await?;
-        let observer = cx.connect(Side::Blue).await?;
+        let (mut follower, bound) = open(cx, projected, self.to).await?;
+        let observer = cx.connect(self.to.other()).await?;
         let mut hurries = false;
         loop {
             if cx.interrupt.soft.is_cancelled() {
@@ -322,15 +324,15 @@ impl Following<'_> {
         }
     }
 
-    async fn sequences(&self, bound: &[(Bound, Target)], blue: &Session) -> anyhow::Result<()> {
-        let green = self.cx.connect(Side::Green).await?;
+    async fn sequences(&self, bound: &[(Bound, Target)], from: &Session) -> anyhow::Result<()> {
+        let to = self.cx.connect(self.to).await?;
         let oids: Vec<u32> = bound.iter().map(|(_, target)| target.oid).collect();
         let same: Vec<QualifiedName> =
             bound.iter().filter(|(bound, _)| bound.identity).map(|(bound, _)| bound.table.clone()).collect();
-        Sequence::carry(&green, blue, &oids, &same).await.context("carrying sequences to green")
+        Sequence::carry(&to, from, &oids, &same).await.with_context(|| format!("carrying sequences to {}", self.to))
     }
 
-    /// Says now and then how far green is behind, in rows, bytes and seconds.
+    /// Says now and then how far the side is behind, in rows, bytes and seconds.
     async fn report(&mut self, follower: &mut Follower) -> anyhow::Result<()> {
         if self.reported.elapsed() < REPORT {
             return Ok(());
@@ -339,8 +341,8 @@ impl Following<'_> {
         let lag = std::mem::take(&mut self.unreported).as_secs_f64();
         let backlog = follower.backlog().await?;
         self.cx.remark(format!(
-            "{} rows applied in {} batches; green was at most {lag:.1} s behind, {} changed keys wait ({} bytes of outbox)",
-            self.figures.applied, self.figures.batches, backlog.rows, backlog.bytes
+            "{} rows applied in {} batches; {} was at most {lag:.1} s behind, {} changed keys wait ({} bytes of outbox)",
+            self.figures.applied, self.figures.batches, self.to, backlog.rows, backlog.bytes
         ));
         if let Some(slot) = &backlog.slot {
             let bytes = |bytes: u64| String::from(Size(bytes));

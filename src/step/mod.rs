@@ -15,6 +15,7 @@ mod copy;
 mod create_index;
 mod ddl;
 mod drop_index;
+mod end_way_back;
 mod explicit_columns;
 mod follow;
 mod guard;
@@ -173,6 +174,11 @@ pub trait Step: Send + Sync {
 
     /// What green is from this step on, for a kind that takes it over from whatever filled it.
     fn takes_over(&self) -> Option<&Projected> {
+        None
+    }
+
+    /// What blue must hold once green serves, from green, for a kind that keeps a way back.
+    fn leads_back(&self) -> Option<&Projected> {
         None
     }
 

@@ -84,6 +84,7 @@ pub const KINDS: &[Kind] = &[
     super::prove_revocations::KIND,
     super::switch::KIND,
     super::watch::KIND,
+    super::end_way_back::KIND,
     super::audit::KIND,
     super::repair::KIND,
     super::run_hook::KIND,

@@ -78,7 +78,7 @@ impl Step for TakeOver {
     }
 
     async fn apply(&self, cx: &Cx, _: &Extent, _: &Before) -> anyhow::Result<()> {
-        let (mut follower, _) = open(cx, &[&self.projected]).await?;
+        let (mut follower, _) = open(cx, &[&self.projected], Side::Green).await?;
         let batch = follower.anew().await.map_err(as_stop)?;
         cx.remark(format!(
             "{} rows of green changed, {} changes of blue since the copy among them",

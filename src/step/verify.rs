@@ -171,7 +171,7 @@ async fn follower(cx: &Cx, green: &Session, projected: &Projected, bound: &[Boun
         ));
         return Ok(None);
     }
-    Ok(Some(open(cx, &[projected]).await?.0))
+    Ok(Some(open(cx, &[projected], Side::Green).await?.0))
 }
 
 fn contradiction((object, what): (String, String)) -> Finding {

@@ -39,7 +39,7 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("engine", "journal limits pg plan report step terms"),
     // It runs migrations and a plan side by side.
     ("prove", "engine pg plan report shadow sql step terms"),
-    ("demo", "engine journal pg plan projection report revocation router shadow sql step terms"),
+    ("demo", "engine journal pg plan projection prove report revocation router shadow sql step terms"),
     (
         "cli",
         "audit demo engine journal limits lint nats pg plan preflight projection prove report revocation router shadow sql step terms",

@@ -114,6 +114,7 @@ const SUGGESTED: &[Kind] = &[
     ("UPDATE t SET a = 40000 WHERE id IN (3, 1999)", "ALTER TABLE t ALTER a TYPE smallint", "ALTER TABLE t ALTER a TYPE int", "cast", Some("a"), 2),
     ("UPDATE t SET s = md5(s)::uuid; UPDATE t SET s = '{' || md5(s) || '-}' WHERE id = 3; UPDATE t SET s = 'none' WHERE id IN (5, 6)", "ALTER TABLE t ALTER s TYPE uuid USING s::uuid", "ALTER TABLE t ALTER s TYPE text", "cast", Some("s"), 3),
     ("UPDATE t SET a = id WHERE id % 100 <> 7; UPDATE t SET a = 5 WHERE id IN (6, 8)", "ALTER TABLE t DROP CONSTRAINT t_pkey, ADD CONSTRAINT pk PRIMARY KEY (a)", "ALTER TABLE t DROP CONSTRAINT pk, ALTER a DROP NOT NULL, ADD CONSTRAINT t_pkey PRIMARY KEY (id)", "unique", None, 2),
+    ("ALTER TABLE t DROP CONSTRAINT t_pkey, ALTER id SET NOT NULL; CREATE UNIQUE INDEX named ON t (id)", "ALTER TABLE t ALTER a SET NOT NULL", "ALTER TABLE t ALTER a DROP NOT NULL", "not_null", Some("a"), 20),
     (r#"UPDATE t SET s = '{}'; UPDATE t SET s = ' ' WHERE id < 4; UPDATE t SET s = '{"a": "\u0000"}' WHERE id = 9"#, "ALTER TABLE t ALTER s TYPE jsonb USING s::jsonb", "ALTER TABLE t ALTER s TYPE text", "cast", Some("s"), 4),
 ];
 
@@ -153,6 +154,18 @@ async fn what_is_suggested_lets_the_plan_pass_and_comes_back() {
         workspace.run(&["rollback", "--execute"]).exits(0);
         assert_eq!(db.value(rows).await, before, "{statement}");
     }
+}
+
+/// Rows that nothing names are counted; the suggestion says what a step lacks.
+#[tokio::test]
+async fn a_table_without_a_key_gets_no_step_that_would_be_refused() {
+    let db = TestDb::empty().await;
+    db.sql(&format!("{ROWS}; ALTER TABLE t DROP CONSTRAINT t_pkey")).await;
+    let step = one_step("ALTER TABLE t ALTER a SET NOT NULL", "ALTER TABLE t ALTER a DROP NOT NULL");
+    let workspace = Workspace::new(&format!("{HEAD}{step}"), &db, None);
+    assert_eq!(count(&look(&workspace, 10), "not_null", "public.t", Some("a")), 20);
+    let suggested = workspace.run(&["preflight", "--suggest"]).exits(10).stdout;
+    assert!(suggested.contains("needs a unique index on NOT NULL columns") && !suggested.contains("[[step]]"), "{suggested}");
 }
 
 /// More SQL, statement, what takes it back, column, the rows: kinds for which SQL has no condition, so that the person who reads the

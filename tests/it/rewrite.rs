@@ -184,7 +184,7 @@ fn in_order(rewritten: &[Rewritten]) -> Vec<String> {
                 now.push(format!("UPDATE {} SET {} WHERE {}", fill.table, set.join(", "), fill.filter));
             }
             Form::Clean { table, filter } => now.push(format!("DELETE FROM {table} WHERE {filter}")),
-            Form::Cut | Form::Left(_) | Form::Refused(_) => {}
+            Form::Cut | Form::Until { .. } | Form::Left(_) | Form::Refused(_) => {}
         }
     }
     now.into_iter().chain(later).collect()

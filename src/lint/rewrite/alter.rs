@@ -5,6 +5,7 @@ use squawk_syntax::{SourceFile, SyntaxKind, SyntaxNode};
 
 use super::form::{Backfill, Form, Place};
 use super::name;
+use super::retype::Retype;
 use crate::lint::act::{Constraint, Demands, Volatility, What};
 use crate::lint::read::{constraint, text, volatility};
 use crate::lint::rules::form::{Change, widening};
@@ -70,7 +71,7 @@ impl Table<'_> {
                 let (Some(column), Some(option)) = (column, alter.option()) else { return vec![self.sql(&text(node))] };
                 match option {
                     ast::AlterColumnOption::SetNotNull(_) => self.not_null(&column),
-                    ast::AlterColumnOption::SetType(_) => self.set_type(node, column.as_str(), acts),
+                    ast::AlterColumnOption::SetType(set) => self.set_type(node, &set, &column, acts),
                     ast::AlterColumnOption::SetExpression(_) => {
                         self.refuse(node, format!("{table} is written anew under ACCESS EXCLUSIVE"))
                     }
@@ -109,27 +110,41 @@ impl Table<'_> {
         ]
     }
 
-    fn set_type(&self, node: &SyntaxNode, column: &str, acts: &[&What]) -> Vec<Form> {
+    fn set_type(&self, node: &SyntaxNode, set: &ast::SetType, column: &Ident, acts: &[&What]) -> Vec<Form> {
         let found = acts.iter().find_map(|what| match what {
-            What::SetType { column: own, ty, using, .. } if own == column => Some((ty, using)),
+            What::SetType { column: own, ty, using, .. } if own == column.as_str() => Some((ty, using)),
             _ => None,
         });
         let Some((ty, using)) = found else { return self.refuse(node, "its type was not read") };
-        match widening(self.place.state.column_type(&self.name, column), ty, using.is_some()) {
-            Change::None => vec![self.sql(&text(node))],
-            Change::Unknown => self.refuse(
-                node,
-                format!("whether {} is written anew depends on the type that {column} has now; ask with --connect", self.name.plain()),
-            ),
-            Change::Rewrite => self.refuse(
-                node,
-                format!(
-                    "{} is written anew under ACCESS EXCLUSIVE; a new column, kept in step by a trigger and filled by a backfill, that the \
-                     application moves to, does without",
-                    self.name.plain()
-                ),
-            ),
+        let table = self.name.plain();
+        match widening(self.place.state.column_type(&self.name, column.as_str()), ty, using.is_some()) {
+            Change::None => return vec![self.sql(&text(node))],
+            Change::Unknown => {
+                let why = format!("whether {table} is written anew depends on the type that {column} has now; ask with --connect");
+                return self.refuse(node, why);
+            }
+            Change::Rewrite => {}
         }
+        let anew = format!("{table} is written anew under ACCESS EXCLUSIVE");
+        let known = self.place.state.table(&self.name).and_then(|known| known.columns.get(column.as_str()));
+        let Some((known, dependents)) = known.and_then(|known| Some((known, known.dependents.as_ref()?))) else {
+            let why = "a new column in its place has to carry everything that stands on it: ask with --connect, and alter the table \
+                       otherwise only in an earlier set";
+            return self.refuse(node, format!("{anew}; {why}"));
+        };
+        // Several changes of one column in one statement are one change: what comes before this one is not known yet.
+        let alone = acts.iter().all(|what| !matches!(what, What::SetDefault { column: own, .. } | What::DropDefault { column: own, .. }
+            | What::SetNotNull { column: own, .. } | What::DropNotNull { column: own, .. } if own == column.as_str()));
+        let named = set.ty().map(|ty| text(ty.syntax()));
+        let (Some(mut ty), true) = (named, alone) else {
+            return self.refuse(node, format!("{anew}; other changes of {column} in one statement with it are not carried over"));
+        };
+        if let Some(collate) = set.collate() {
+            ty += &format!(" {}", text(collate.syntax()));
+        }
+        let using = set.using_expr().and_then(|using| using.expr()).map(|expr| text(expr.syntax()));
+        let retype = Retype { table: &self.name, column, ty, using, not_null: known.not_null, dependents };
+        retype.forms().unwrap_or_else(|why| self.refuse(node, format!("{anew}; {why}")))
     }
 
     /// `columns`: of a constraint that is written behind a column.

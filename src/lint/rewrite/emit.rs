@@ -157,7 +157,8 @@ impl Writer<'_> {
                     self.out.approvals.push(place);
                     text += &format!("{sql};\n");
                 }
-                Form::Refused(_) => {}
+                // Until has become one of the others.
+                Form::Until { .. } | Form::Refused(_) => {}
             }
         }
         if !version.tail.is_empty() {

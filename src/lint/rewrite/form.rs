@@ -5,6 +5,7 @@ use squawk_syntax::{SourceFile, SyntaxKind, SyntaxNode};
 
 use super::alter;
 use super::name;
+use super::retype;
 use crate::lint::act::{Act, Volatility, What};
 use crate::lint::read::{text as text_of, volatility};
 use crate::lint::script::{Piece, Script, Within};
@@ -36,6 +37,16 @@ pub enum Form {
         /// Whether it runs outside a transaction.
         alone: bool,
         /// The name that goes.
+        name: String,
+    },
+    /// Ends what keeps new columns in step: before the first later statement that takes columns of the table away, renames them or
+    /// gives them another type; where there is none, last.
+    Until {
+        /// The statements.
+        sql: String,
+        /// The table.
+        table: QualifiedName,
+        /// What goes, in words.
         name: String,
     },
     /// Nothing makes it safe: it waits for an approval, where it stands.
@@ -356,10 +367,67 @@ fn update(place: &Place<'_>, table: &QualifiedName) -> Vec<Form> {
             return refuse(&format!("{column} is made from {own}, which it also sets: a second time gives another value"));
         }
     }
+    let in_step = match set.iter().all(|(column, _)| place.state.new_column(table, column.as_str())) {
+        true => in_step(place.state, table, &set, filter.as_deref()),
+        // Code that is older than this set may write the column in its own way, and code that is newer too.
+        false => Vec::new(),
+    };
     let differs: Vec<String> = set.iter().map(|(column, value)| format!("{column} IS DISTINCT FROM ({value})")).collect();
     let differs = differs.join(" OR ");
     let filter = filter.map_or(differs.clone(), |filter| format!("({filter}) AND ({differs})"));
-    vec![Form::Backfill(Backfill { table: table.clone(), set, filter, only_null: false })]
+    let mut forms = in_step;
+    let end = forms.pop();
+    forms.push(Form::Backfill(Backfill { table: table.clone(), set, filter, only_null: false }));
+    forms.extend(end);
+    forms
+}
+
+/// What fills columns that this set adds for rows that older code writes, which does not know them: in new rows where nobody gave a
+/// value, in changed ones where what the value is made of changed and the column did not. The last form ends it.
+fn in_step(state: &State, table: &QualifiedName, set: &[(Ident, String)], filter: Option<&str>) -> Vec<Form> {
+    let row = Ident::new(table.name().as_str());
+    let over_row = |expression: &str| format!("(SELECT ({expression}\n) FROM (SELECT NEW.*) AS {row})");
+    let holds = filter.map_or(String::new(), |filter| format!(" AND {}", over_row(filter)));
+    let known = state.table(table).map(|known| &known.columns);
+    let mut body = String::new();
+    for (column, value) in set {
+        let sources = [Some(value.as_str()), filter].into_iter().flatten().flat_map(names_in);
+        let mut sources: Vec<Ident> = sources
+            .filter(|name| name != column.as_str() && known.is_some_and(|known| known.contains_key(name)))
+            .map(Ident::new)
+            .collect();
+        sources.sort();
+        sources.dedup();
+        let list = |row: &str| sources.iter().map(|source| format!("{row}.{source}")).collect::<Vec<_>>().join(", ");
+        let changed = match sources.is_empty() {
+            true => String::new(),
+            false => format!(
+                "\n  ELSIF TG_OP = 'UPDATE' THEN\n    IF NEW.{column} IS NOT DISTINCT FROM OLD.{column} AND \
+                 ROW({}) IS DISTINCT FROM ROW({}){holds} THEN\n      NEW.{column} := {};\n    END IF;",
+                list("NEW"),
+                list("OLD"),
+                over_row(value)
+            ),
+        };
+        let new = format!("IF NEW.{column} IS NULL{holds} THEN\n      NEW.{column} := {};\n    END IF;", over_row(value));
+        body += &format!("IF TG_OP = 'INSERT' THEN\n    {new}{changed}\n  END IF;\n  ");
+    }
+    let columns: Vec<String> = set.iter().map(|(column, _)| column.as_str().to_owned()).collect();
+    let trigger = Ident::new(name::of(&QualifiedName::bare("zzz_crossfade"), &columns, "in_step"));
+    let function = QualifiedName::new("crossfade", name::of(table, &columns, "in_step"));
+    let mut forms = retype::in_step(&trigger, table, &function, body.trim_end());
+    let sql = format!("DROP TRIGGER {trigger} ON {table};\nDROP FUNCTION {function}()");
+    let name = format!("what keeps {} of {} in step", columns.join(", "), table.plain());
+    forms.push(Form::Until { sql, table: table.clone(), name });
+    forms
+}
+
+/// The names in an expression that are no functions'.
+fn names_in(expression: &str) -> Vec<String> {
+    let tree = SourceFile::parse(&format!("SELECT {expression}")).tree();
+    let names = tree.syntax().descendants().filter(|node| node.kind() == SyntaxKind::NAME_REF);
+    let columns = names.filter(|node| node.parent().is_none_or(|parent| parent.kind() != SyntaxKind::CALL_EXPR));
+    columns.map(|node| ast::normalize_name_node(&node)).collect()
 }
 
 /// The column that is set; `None` for a field or an element of it.

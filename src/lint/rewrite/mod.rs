@@ -8,6 +8,7 @@ mod alter;
 pub mod emit;
 mod form;
 mod name;
+mod retype;
 
 pub use form::{Backfill, Form};
 
@@ -93,6 +94,7 @@ pub fn rewrite(versions: Vec<Version>, known: Known) -> Result<Vec<Rewritten>, V
         done.push(Rewritten { version, name, file: script.name.clone(), parts: read.0, tail: read.1 });
     }
     keep_what_is_needed(&mut done);
+    end_in_time(&mut done);
     for version in &done {
         let refused = version.parts.iter().filter_map(|part| match &part.form {
             Form::Refused(why) => Some(format!("{}:{}: {why}", version.file, part.line)),
@@ -140,6 +142,44 @@ fn remember_function(piece: &Piece, inner: &[Piece], state: &mut State) {
             let body = body.map(|piece| Piece { within: Within::Block, ..piece }).collect();
             state.functions.insert(name.name().as_str().to_owned(), body);
         }
+    }
+}
+
+/// What keeps new columns in step ends before a statement that takes columns of its table away, renames them or gives them another
+/// type; where there is none, it goes last.
+fn end_in_time(versions: &mut [Rewritten]) {
+    let order = |versions: &[Rewritten]| -> Vec<(usize, usize)> {
+        versions.iter().enumerate().flat_map(|(v, version)| (0..version.parts.len()).map(move |p| (v, p))).collect()
+    };
+    let mut at = 0;
+    while let Some(&(v, p)) = order(versions).get(at) {
+        at += 1;
+        let Form::Until { sql, table, name } = versions[v].parts[p].form.clone() else { continue };
+        let disturbs = |form: &Form| match form {
+            Form::Sql(text) | Form::Alone(text) | Form::Unsafe { sql: text, .. } => {
+                let upper = text.to_ascii_uppercase();
+                form::mentions(text, table.name().as_str())
+                    && ["DROP COLUMN", "RENAME", "TYPE", "DROP TABLE"].iter().any(|word| form::mentions(&upper, word))
+                    && !upper.starts_with("CREATE")
+            }
+            _ => false,
+        };
+        let later = order(versions).into_iter().skip(at).find(|&(v, p)| disturbs(&versions[v].parts[p].form));
+        let Some((then, before)) = later else {
+            versions[v].parts[p].form = Form::Later { sql, alone: false, name };
+            continue;
+        };
+        let part = &mut versions[then].parts[before];
+        match &mut part.form {
+            // Not before somebody approves.
+            Form::Unsafe { sql: text, .. } => *text = format!("{sql};\n{text}"),
+            _ => {
+                let part = Part { line: part.line, lead: String::new(), form: Form::Sql(sql) };
+                versions[then].parts.insert(before, part);
+            }
+        }
+        versions[v].parts.remove(p);
+        at -= 1;
     }
 }
 

@@ -65,13 +65,15 @@ pub(super) async fn checks(
     begin(Box::new(Known(format!("step {}", step.id), findings)));
     let mut tables = Vec::new();
     for (bound, target) in binding.bound {
-        let mut keys = Vec::new();
+        let (mut keys, mut same) = (Vec::new(), None);
         let mut estimate = 0;
         let mut known = Vec::new();
         let mut pending = None;
         for source in &bound.sources {
             let mut of = proof::Known::default();
-            keys.push(key_of(&blue, &source.drives).await?);
+            let key = key_of(&blue, &source.drives).await?;
+            keys.push(key.columns.clone());
+            same.get_or_insert(key);
             let driving = read_target(&blue, &source.drives).await?;
             estimate += driving.map_or(0, |target| target.estimated_rows.max(0).unsigned_abs());
             for relation in anatomy(&source.from).relations {
@@ -101,7 +103,7 @@ pub(super) async fn checks(
                 .collect();
             rows.look_ahead(&blue, &ahead);
         }
-        let same = bound.identity.then(|| keys.first().cloned().unwrap_or_default());
+        let same = same.filter(|_| bound.identity);
         tables.push(Table { rows, bound, target, definitions, same, estimate, known, pending });
     }
     let kept = kept(&on_green, &tables).await?;

@@ -35,7 +35,7 @@ impl Check for Dangling {
         let Some(target) = read_target(session, &self.table).await? else { return Ok(Vec::new()) };
         let key = definitions::key_of(session, &target.table).await?;
         let definitions = definitions::read(session, &target).await?;
-        let rows = Rows::of_table(Side::Blue, &target, key, &[]);
+        let rows = Rows::of_table(Side::Blue, &target, key.columns, &[]);
         let estimate = target.estimated_rows.max(0).unsigned_abs();
         let inspection =
             Inspection { reader: &reader, rows: &rows, sample: cx.sample, estimate, pending: None, repair: Repair::Projection };

@@ -124,18 +124,31 @@ const DOMAINS: &str = "\
     SELECT chain.attname::text, c.conname::text, pg_get_constraintdef(c.oid) \
     FROM chain JOIN pg_constraint c ON c.contypid = chain.oid AND c.contype = 'c'";
 
-/// The columns of a table's primary key in order, or of its first unique index over NOT NULL columns; empty without one.
+/// The columns that name the rows of a table, in order.
+#[derive(Debug, Clone, Default)]
+pub(super) struct TableKey {
+    /// None: nothing names them.
+    pub columns: Vec<Ident>,
+    /// Whether they are its primary key, which steps that walk a table take unasked.
+    pub primary: bool,
+}
+
+/// A table's primary key, or its first unique index over NOT NULL columns that is checked at once; without columns when it has none.
 ///
 /// # Errors
 /// When the session is gone.
-pub(super) async fn key_of(session: &Session, table: &QualifiedName) -> anyhow::Result<Vec<Ident>> {
-    let sql = "SELECT array_agg(a.attname::text ORDER BY k.n) FROM pg_index i, unnest(i.indkey::int2[]) WITH ORDINALITY AS k(number, n), \
-                      pg_attribute a \
-               WHERE i.indrelid = to_regclass($1::text) AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL \
+pub(super) async fn key_of(session: &Session, table: &QualifiedName) -> anyhow::Result<TableKey> {
+    let sql = "SELECT array_agg(a.attname::text ORDER BY k.n), i.indisprimary \
+               FROM pg_index i, unnest(i.indkey::int2[]) WITH ORDINALITY AS k(number, n), pg_attribute a \
+               WHERE i.indrelid = to_regclass($1::text) AND i.indisunique AND i.indisvalid AND i.indimmediate \
+                 AND i.indpred IS NULL AND i.indexprs IS NULL \
                  AND k.n <= i.indnkeyatts AND a.attrelid = i.indrelid AND a.attnum = k.number \
                GROUP BY i.indexrelid, i.indisprimary HAVING bool_and(a.attnotnull) ORDER BY i.indisprimary DESC, i.indexrelid LIMIT 1";
     let row = session.query_opt(sql, &[&table.to_string()]).await?;
-    Ok(row.map(|row| row.get::<_, Vec<String>>(0)).unwrap_or_default().into_iter().map(Ident::new).collect())
+    Ok(row.map_or_else(TableKey::default, |row| TableKey {
+        columns: row.get::<_, Vec<String>>(0).into_iter().map(Ident::new).collect(),
+        primary: row.get(1),
+    }))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Holds rows against demands and says in words what was found.
 
 use super::ask::{Ask, asks};
+use super::definitions::TableKey;
 use super::reader::Reader;
 use super::rows::Rows;
 use super::several::{self, Several, Unanswered};
@@ -29,7 +30,7 @@ pub(super) struct Inspection<'a> {
 /// Where a repair belongs.
 pub(super) enum Repair<'a> {
     /// A `clean_rows` step on this table; the key names its rows.
-    CleanRows(&'a [Ident]),
+    CleanRows(&'a TableKey),
     /// The projection.
     Projection,
 }
@@ -217,8 +218,8 @@ impl Inspection<'_> {
         let mut suggestion = None;
         if count > 0 {
             (next, suggestion) = match &self.repair {
-                Repair::CleanRows(_) => {
-                    let text = suggest::clean_rows(self.rows, &what, count, fix);
+                Repair::CleanRows(key) => {
+                    let text = suggest::clean_rows(self.rows, key, &what, count, fix);
                     (
                         "put a clean_rows or backfill step before it: `crossfade preflight PLAN --suggest` writes one".to_owned(),
                         Some(text),
@@ -252,6 +253,7 @@ impl Inspection<'_> {
         let Repair::CleanRows(key) = &self.repair else { return None };
         let known = |name: &Ident| self.rows.sources.iter().any(|source| source.columns.iter().any(|(column, _)| column == name));
         let columns: Vec<Ident> = elements.iter().map(|(text, _)| Ident::new(text.trim_matches('"'))).collect();
+        let key = &key.columns;
         if key.is_empty() || predicate.is_some() || !columns.iter().all(known) {
             return None;
         }
@@ -274,6 +276,7 @@ impl Inspection<'_> {
     /// The condition of all rows but the first of each key.
     fn surplus(&self, keys: &[String], predicate: Option<&str>) -> Option<String> {
         let Repair::CleanRows(key) = &self.repair else { return None };
+        let key = &key.columns;
         if key.is_empty() {
             return None;
         }

@@ -39,7 +39,7 @@ impl Check for Labels {
         let asks: Vec<_> =
             self.labels.iter().filter(|(name, _)| text(name)).map(|(name, labels)| no_label(name, labels)).collect();
         let key = key_of(reader.session(), &target.table).await?;
-        let rows = Rows::of_table(Side::Blue, &target, key.clone(), &[]);
+        let rows = Rows::of_table(Side::Blue, &target, key.columns.clone(), &[]);
         let estimate = target.estimated_rows.max(0).unsigned_abs();
         let repair = Repair::CleanRows(&key);
         let inspection = Inspection { reader: &reader, rows: &rows, sample: cx.sample, estimate, pending: None, repair };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::ask::{Ask, no_label, no_value_of, of_string_type, too_long};
-use super::definitions::Definitions;
+use super::definitions::{Definitions, TableKey};
 use super::inspect::{Inspection, Parents, Repair};
 use super::reader::Reader;
 use super::rows::Rows;
@@ -30,7 +30,7 @@ pub(super) struct Table {
     /// What green demands.
     pub definitions: Definitions,
     /// Of a table which is the same on both sides: its key.
-    pub same: Option<Vec<Ident>>,
+    pub same: Option<TableKey>,
     /// Blue's estimate of the driving rows.
     pub estimate: u64,
     /// An earlier step that changes blue's rows in a way that cannot be looked ahead.
@@ -255,7 +255,7 @@ impl ProjectedCheck {
     fn unique_on_blue(&self, demand: &Demand) -> bool {
         let (Some(key), Rule::Unique { keys, predicate: None, .. }) = (&self.table().same, &demand.rule) else { return false };
         let named: Vec<String> = keys.iter().map(|key| key.trim_matches('"').to_owned()).collect();
-        !key.is_empty()
+        !key.columns.is_empty()
             && self
                 .table()
                 .rows

@@ -63,7 +63,7 @@ pub(super) async fn inputs(
         }
         for (target, asks) in tables.into_iter().filter(|(_, asks)| !asks.is_empty()) {
             let key = super::definitions::key_of(reader.session(), &target.table).await?;
-            let rows = Rows::of_table(Side::Blue, &target, key, &[]);
+            let rows = Rows::of_table(Side::Blue, &target, key.columns, &[]);
             let estimate = target.estimated_rows.max(0).unsigned_abs();
             let inspection = Inspection { reader, rows: &rows, sample, estimate, pending: None, repair: Repair::Projection };
             let (violations, _) = inspection.single(&asks).await?;

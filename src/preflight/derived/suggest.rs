@@ -1,5 +1,6 @@
 //! `clean_rows` steps, and changes of projections, for what was found, to be reviewed. Pure.
 
+use super::definitions::TableKey;
 use super::rows::Rows;
 use crate::sql::Ident;
 
@@ -19,8 +20,8 @@ impl Fix {
     }
 }
 
-/// A step as TOML. Without a condition that finds the rows it is a comment.
-pub(super) fn clean_rows(rows: &Rows, reason: &str, count: u64, fix: Option<&Fix>) -> String {
+/// A step as TOML. Without a condition that finds the rows, or a key that names them, it is a comment.
+pub(super) fn clean_rows(rows: &Rows, key: &TableKey, reason: &str, count: u64, fix: Option<&Fix>) -> String {
     let table = rows.table.plain();
     let Some(Fix { condition, mend }) = fix else {
         return format!(
@@ -29,6 +30,20 @@ pub(super) fn clean_rows(rows: &Rows, reason: &str, count: u64, fix: Option<&Fix
         );
     };
     let text = |value: &str| toml::Value::String(value.to_owned()).to_string();
+    let named = match (key.columns.is_empty(), key.primary) {
+        (true, _) => {
+            return format!(
+                "# {}: {reason}\n# Nothing names single rows of it: a clean_rows step needs a unique index on NOT NULL columns (create_index,\n\
+                 # unique = true) and its columns in `key`.\n",
+                rows.label
+            );
+        }
+        (_, true) => String::new(),
+        (_, false) => {
+            let columns: Vec<String> = key.columns.iter().map(|column| text(column.as_str())).collect();
+            format!("key = [{}]\n", columns.join(", "))
+        }
+    };
     let condition = condition.replace('\n', "");
     let action = match mend {
         Some((column, value)) => format!("set = {{ {} = {} }}", text(column.as_str()), text(value)),
@@ -36,7 +51,7 @@ pub(super) fn clean_rows(rows: &Rows, reason: &str, count: u64, fix: Option<&Fix
     };
     let id = format!("clean-{}", crate::terms::key_digest(&format!("{table} {condition}")));
     format!(
-        "[[step]]\nid = {}\nphase = \"expand\"\nkind = \"clean_rows\"\nside = \"{}\"\ntable = {}\nwhere = {}\nreason = {}\n\
+        "[[step]]\nid = {}\nphase = \"expand\"\nkind = \"clean_rows\"\nside = \"{}\"\ntable = {}\n{named}where = {}\nreason = {}\n\
          max_rows = {count}\n{action}\n",
         text(&id),
         rows.side,

@@ -49,7 +49,7 @@ impl Check for TableCheck {
             return Ok(vec![Violation::from(finding)]);
         };
         let key = key_of(session, &target.table).await?;
-        let rows = Rows::of_table(self.side, &target, key.clone(), &self.changes);
+        let rows = Rows::of_table(self.side, &target, key.columns.clone(), &self.changes);
         let demands = self.resolved(session).await?;
         let inspection = Inspection {
             reader: &reader,
@@ -95,7 +95,7 @@ impl TableCheck {
 
 /// The rows a foreign key points to, in a table of the same database.
 pub(super) async fn parents(session: &Session, references: &QualifiedName, referenced: &[Ident]) -> anyhow::Result<Parents> {
-    let referenced = if referenced.is_empty() { key_of(session, references).await? } else { referenced.to_vec() };
+    let referenced = if referenced.is_empty() { key_of(session, references).await?.columns } else { referenced.to_vec() };
     if referenced.is_empty() {
         return Ok(Err(format!("{} is not there yet or has no key", references.plain())));
     }

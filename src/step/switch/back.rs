@@ -1,7 +1,7 @@
 //! The way back: what green changes is captured from before the release on, so that blue can be brought up to it.
 
 use super::Switch;
-use crate::capture::{self, Shape, installed, obstacles};
+use crate::capture::{self, CapturedTable, Shape, installed, obstacles};
 use crate::pg::{Session, control_present};
 use crate::projection::{Bound, captured};
 use crate::sql::Literal;
@@ -11,6 +11,18 @@ use crate::terms::{Finding, Severity, Side};
 
 /// Bytes of the outbox on green above which the way back is looked after.
 const ALARM: u64 = 1_000_000_000;
+
+/// Ends the capture of these tables on green, the table of captured ones last: a crash in between is finished by the next try.
+pub(in crate::step) async fn end_capture(cx: &Cx, green: &Session, there: &[CapturedTable]) -> anyhow::Result<()> {
+    for old in there {
+        in_turn(cx, Side::Green, &capture::remove(green, old).await?).await?;
+        cx.crash_point("released");
+    }
+    capture::forget_changes(green, there).await?;
+    cx.crash_point("emptied");
+    let forget: Vec<String> = there.iter().map(CapturedTable::forget).collect();
+    in_turn(cx, Side::Green, &forget).await
+}
 
 impl Switch {
     /// Captures green's tables, where the plan has a way back.
@@ -68,12 +80,7 @@ impl Switch {
         if control_present(&green).await? {
             let mut there = installed(&green, &cx.run).await?;
             there.retain(|table| table.step == cx.step.as_str());
-            for old in &there {
-                in_turn(cx, Side::Green, &capture::remove(&green, old).await?).await?;
-            }
-            capture::forget_changes(&green, &there).await?;
-            let forget: Vec<String> = there.iter().map(capture::CapturedTable::forget).collect();
-            in_turn(cx, Side::Green, &forget).await?;
+            end_capture(cx, &green, &there).await?;
         }
         if control_present(&blue).await? {
             blue.execute("DELETE FROM crossfade.watermark WHERE run = $1", &[&cx.run.as_str()]).await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use super::{Switch, other};
+use super::Switch;
 use crate::capture::installed;
 use crate::copy::Sequence;
 use crate::follow::{Follower, Moment, Setup};
@@ -88,7 +88,7 @@ impl Switch {
     /// The projections of one way, held against both catalogs.
     pub(super) async fn bound(&self, cx: &Cx, to: Side) -> anyhow::Result<Option<Binding>> {
         let Some(projected) = self.way(to) else { return Ok(None) };
-        let (from, to) = (cx.connect(other(to)).await?, cx.connect(to).await?);
+        let (from, to) = (cx.connect(to.other()).await?, cx.connect(to).await?);
         let binding = projected.bind(&from, &to, true).await?;
         let blocking = binding.blocks_following();
         if blocking.is_empty() { Ok(Some(binding)) } else { Err(Stop::Findings(blocking).into()) }
@@ -96,13 +96,13 @@ impl Switch {
 
     /// Who carries to this side.
     pub(super) async fn carrier(&self, cx: &Cx, to: Side) -> anyhow::Result<Carrier> {
-        if self.way(to).is_none() || installed(&cx.connect(other(to)).await?, &cx.run).await?.is_empty() {
+        if self.way(to).is_none() || installed(&cx.connect(to.other()).await?, &cx.run).await?.is_empty() {
             return Ok(Carrier::Compares);
         }
         let Some(Binding { bound, .. }) = self.bound(cx, to).await? else { return Ok(Carrier::Compares) };
         let told = cx.clone();
         let told = Arc::new(move |moment: Moment| told.crash_point(&format!("to-{to}/{}", moment.place())));
-        let setup = Setup { run: cx.run.clone(), blue: cx.opener(other(to))?, green: cx.opener(to)?, bound, told };
+        let setup = Setup { run: cx.run.clone(), blue: cx.opener(to.other())?, green: cx.opener(to)?, bound, told };
         Ok(Carrier::Follows(Follower::open(setup).await.map_err(crate::step::follow::as_stop)?))
     }
 
@@ -125,7 +125,7 @@ impl Switch {
     pub(super) async fn sequences(&self, cx: &Cx, to: Side) -> anyhow::Result<()> {
         // Without a way back nothing was written that sequences would have to go past.
         let Some(projected) = self.way(to) else { return Ok(()) };
-        let (from_session, to_session) = (cx.connect(other(to)).await?, cx.connect(to).await?);
+        let (from_session, to_session) = (cx.connect(to.other()).await?, cx.connect(to).await?);
         let targets = projected.targets(&to_session).await?;
         let oids: Vec<u32> = targets.iter().map(|target| target.oid).collect();
         let same = targets.into_iter().map(|target| target.table).filter(|table| {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use super::Switch;
 use super::carry::Left;
-use super::{Switch, other};
 use crate::cutover::fence::Fence;
 use crate::cutover::participant::{Scene, Standing};
 use crate::cutover::readiness::{Measured, Measurements};
@@ -27,7 +27,7 @@ impl Switch {
             self.unanalyzed(cx, to),
             standbys(cx, to),
             self.standings(scene),
-            self.obstacles(cx, other(to)),
+            self.obstacles(cx, to.other()),
         );
         Measurements {
             to,

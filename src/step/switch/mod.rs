@@ -5,12 +5,14 @@ mod carry;
 mod measure;
 mod notes;
 mod passage;
+mod warm;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Deserialize;
 
+pub(super) use self::back::end_capture;
 use self::notes::Notes;
 use self::passage::Passage;
 use super::projected::{Keys, Projected};
@@ -116,14 +118,6 @@ fn parse(table: toml::Table, around: &Surroundings) -> KindResult {
     }
 }
 
-/// The side that is not this one.
-fn other(side: Side) -> Side {
-    match side {
-        Side::Blue => Side::Green,
-        Side::Green => Side::Blue,
-    }
-}
-
 impl Switch {
     fn scene(&self, cx: &Cx) -> Scene {
         Scene { hook: cx.allow_hooks.then(|| cx.hook()), patience: self.timeout }
@@ -135,7 +129,7 @@ impl Switch {
             self.projected.touches(Use::Carries).into_iter().filter(|used| used.side == side).map(|used| used.relation).collect();
         // What the way back reads on green and writes on blue belongs to it too.
         if let Some(back) = &self.back {
-            let used = back.touches(Use::Carries).into_iter().filter(|used| other(used.side) == side);
+            let used = back.touches(Use::Carries).into_iter().filter(|used| used.side.other() == side);
             tables.extend(used.map(|used| used.relation));
         }
         tables.sort();
@@ -193,6 +187,10 @@ impl Step for Switch {
 
     fn reversal(&self) -> Reversal {
         Reversal::Reversible
+    }
+
+    fn leads_back(&self) -> Option<&Projected> {
+        self.back.as_ref()
     }
 
     async fn forecast(&self, cx: &Cx) -> anyhow::Result<Vec<Forecast>> {

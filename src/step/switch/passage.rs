@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use tokio::sync::Mutex;
 
+use super::Switch;
 use super::carry::{Carrier, Left};
 use super::notes::Notes;
-use super::{Switch, other};
 use crate::cutover::beat::{Beat, NO_RETURN, Next, Progress, next};
 use crate::cutover::participant::{Scene, settle};
 use crate::cutover::readiness::{Allowed, Readiness, judge};
@@ -62,7 +62,7 @@ impl<'a> Passage<'a> {
     }
 
     fn from(&self) -> Side {
-        other(self.to)
+        self.to.other()
     }
 
     async fn blue(&self) -> anyhow::Result<Arc<Session>> {
@@ -258,6 +258,7 @@ impl<'a> Passage<'a> {
             self.step.capture_back(self.cx).await?;
             self.step.analyze(self.cx, self.to).await?;
         }
+        self.step.warm(self.cx, self.to).await?;
         self.judged(left.as_ref().map(|left| *left).map_err(|error| anyhow::anyhow!(explain(error))), self.step.allowed())
             .await?;
         // Whatever took its time came before this; what is left when the hold begins is what these last moments left.

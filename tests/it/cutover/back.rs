@@ -46,7 +46,7 @@ async fn hydra_back_to_1_11_10_loses_nothing_that_2_3_0_got_from_it() {
 
 /// Nobody has to compare the two files.
 #[test]
-fn the_cutover_plan_is_the_blue_green_plan_and_a_switch_between_two_watches() {
+fn the_cutover_plan_is_the_blue_green_plan_and_a_switch_between_two_watches_with_its_end() {
     let steps = |name: &str| {
         let text = std::fs::read_to_string(plan(name)).unwrap();
         text.split("\n[[step]]\n").skip(1).map(|step| step.trim_end().to_owned()).collect::<Vec<_>>()
@@ -55,6 +55,6 @@ fn the_cutover_plan_is_the_blue_green_plan_and_a_switch_between_two_watches() {
     let (same, more): (Vec<_>, Vec<_>) = cutover.into_iter().partition(|step| blue_green.contains(step));
     assert_eq!(same, blue_green);
     let kinds: Vec<&str> = more.iter().map(|step| step.split("kind = \"").nth(1).unwrap().split('"').next().unwrap()).collect();
-    assert_eq!(kinds, ["watch", "switch", "watch"]);
+    assert_eq!(kinds, ["watch", "switch", "watch", "end_way_back"]);
     crossfade::plan::load(&plan("hydra-2x-cutover.toml")).unwrap_or_else(|problems| panic!("{problems}"));
 }

@@ -18,11 +18,16 @@ struct All {
 
 impl All {
     async fn start() -> Self {
+        Self::and("").await
+    }
+
+    /// The same with more steps after the switch.
+    async fn and(more: &str) -> Self {
         let (blue, green) = Stage::databases().await;
         let (bouncer, server) = (Bouncer::start(&blue, &green).await, Server::start().await);
         let (board, link) = (Switchboard::start().await, Link::new());
         let participants = [bouncer.participant(), server.participant(), board.participant(), link.participant()];
-        let mut stage = Stage::over(blue, green, &format!("hold_for = \"60s\"\n{}", participants.concat()));
+        let mut stage = Stage::over(blue, green, &format!("hold_for = \"60s\"\n{}{more}", participants.concat()));
         stage.workspace.env.push(("CONSOLE_URL".to_owned(), bouncer.url("pgbouncer")));
         Self { stage, bouncer, server, board, link }
     }
@@ -56,6 +61,8 @@ async fn all_switch_or_none_and_a_client_of_pgbouncer_notices_nothing() {
             let sql = format!("INSERT INTO entry (account, tag) VALUES (1 + {number} % 100, 'new {number}')");
             client.simple_query(&sql).await.unwrap_or_else(|error| panic!("the client noticed: {error:?}"));
             count.fetch_add(1, Ordering::Relaxed);
+            // Some hundred writes a second: as many as a server takes would be more than anybody can follow.
+            tokio::time::sleep(std::time::Duration::from_millis(3)).await;
         }
     });
     let more = async |than: u64| eventually("the client writes", async || written.load(Ordering::Relaxed) > than + 20).await;
@@ -153,4 +160,49 @@ async fn a_crash_at_every_beat_there_and_back_ends_on_one_side() {
                                   (SELECT count(*) FROM account WHERE id = 4))";
     assert_eq!(all.stage.blue.value(found).await, "1 5 0");
     Stage::assert_no_triggers(&all.stage.blue).await;
+}
+
+/// After the switch `follow` leads the other way; what ends the way back waits for a person, survives a crash anywhere and is final.
+#[tokio::test(flavor = "multi_thread")]
+async fn blue_is_kept_close_until_somebody_ends_the_way_back() {
+    let all = All::and("[[step]]\nid = \"finish\"\nphase = \"contract\"\nkind = \"end_way_back\"\n").await;
+    all.stage.ready().await;
+    all.stage.run(GO).await.exits(0);
+    let waits = all.stage.run(&["run", "--execute", "--allow-hooks"]).await.exits(12);
+    assert!(waits.stderr.contains("--approve finish"), "{}", waits.stderr);
+    let write = async |tag: &str| {
+        all.stage
+            .green
+            .sql(&format!("INSERT INTO entry (account, tag) VALUES (7, '{tag}'); DELETE FROM entry WHERE tag = 'old 9'"))
+            .await
+    };
+    let read =
+        async |tag: &str| all.stage.blue.value(&format!("SELECT count(*) FROM entry WHERE tag IN ('{tag}', 'old 9')")).await;
+    write("close").await;
+    let ran = all.stage.run(&["follow", "--until-caught-up"]).await.exits(0);
+    assert!(ran.stdout.contains("to blue"), "{}", ran.stdout);
+    assert_eq!(read("close").await, "1", "blue has it before anybody goes back");
+    assert!(!Stage::writable(&all.stage.blue).await, "only the run itself writes to blue");
+
+    // There and back once more: the undo takes what `follow` has not brought yet.
+    write("later").await;
+    all.stage.run(&["rollback", "--execute", "--allow-hooks"]).await.exits(0);
+    assert_eq!((read("later").await, read("close").await), ("1".to_owned(), "1".to_owned()));
+    let again = all.stage.run(&["run", "--execute", "--allow-hooks", "--new"]).await.exits(12);
+    assert!(again.stderr.contains("--approve to-green"), "{}", again.stderr);
+    all.stage.run(GO).await.exits(0);
+
+    let places = crash_through(&all, &["run", "--execute", "--allow-hooks", "--approve", "finish"], "end", 0).await;
+    assert!(
+        places.iter().any(|place| place.ends_with("released")) && places.iter().any(|place| place.ends_with("emptied")),
+        "{places:?}"
+    );
+    Stage::assert_no_triggers(&all.stage.green).await;
+    assert_eq!(all.stage.green.value("SELECT count(*) FROM crossfade.outbox").await, "0");
+    let ran = all.stage.run(&["follow", "--until-caught-up"]).await.exits(2);
+    assert!(ran.stderr.contains("gave up the way back"), "{}", ran.stderr);
+    let ran = all.stage.run(&["rollback", "--execute", "--allow-hooks"]).await;
+    assert!(ran.code != Some(0) && ran.stderr.contains("is not kept for blue any more"), "{:?}: {}", ran.code, ran.stderr);
+    all.all_on("green").await;
+    assert!(!Stage::writable(&all.stage.blue).await && Stage::writable(&all.stage.green).await);
 }
