@@ -102,6 +102,18 @@ impl Ticket {
         Ok(session)
     }
 
+    /// As [`Self::join`], where the snapshot's holder keeps locks on what is read: whoever waits here for somebody who waits for the holder
+    /// (a TRUNCATE, an ALTER TABLE) would wait for ever and keep all writers of the table waiting, where no server sees it. So a
+    /// wait of five seconds for a lock is an error (SQLSTATE 55P03).
+    ///
+    /// # Errors
+    /// As [`Self::join`].
+    pub async fn join_beside_locks(&self) -> anyhow::Result<Session> {
+        let session = self.join().await?;
+        session.batch_execute("SET LOCAL lock_timeout = '5s'").await?;
+        Ok(session)
+    }
+
     /// Makes an open session, which is in no transaction, see the snapshot.
     ///
     /// # Errors

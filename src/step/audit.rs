@@ -124,7 +124,7 @@ impl Audited {
             None => None,
         };
         Ok(match together {
-            Some((at, follower)) => (BlueFacts::At(Box::new(at.ticket().join().await?)), Some(follower)),
+            Some((at, follower)) => (BlueFacts::At(Box::new(at.ticket().join_beside_locks().await?)), Some(follower)),
             None => (BlueFacts::Live(cx.opener(Side::Blue)?), None),
         })
     }

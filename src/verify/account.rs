@@ -60,7 +60,7 @@ pub async fn accounts(
     on_threads(jobs, numbered, move |tasks| {
         let (kept, ticket, run) = (Arc::clone(&kept), ticket.clone(), run.clone());
         async move {
-            let blue = ticket.join().await?;
+            let blue = ticket.join_beside_locks().await?;
             while let Some((number, question)) = tasks.take() {
                 let origin = question.ask(&blue, &run).await?;
                 kept.lock().unwrap_or_else(PoisonError::into_inner).push((number, question.account, origin));

@@ -90,7 +90,7 @@ async fn sums(
     on_threads(jobs, readings, move |tasks| {
         let (shared, tickets) = (Arc::clone(&shared), tickets.clone());
         async move {
-            let (blue, green) = (tickets.0.join().await?, tickets.1.join().await?);
+            let (blue, green) = (tickets.0.join_beside_locks().await?, tickets.1.join().await?);
             let (found, names, told) = &*shared;
             while let Some(Reading { table, side, sql }) = tasks.take() {
                 let session = if side == Side::Blue { &blue } else { &green };

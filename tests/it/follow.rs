@@ -443,6 +443,27 @@ async fn tables_that_are_truncated_follow_batches_read_ahead(source: Source) {
     equal(&bound, &last.at, &pair.green).await;
 }
 
+/// Who compares at a batch's snapshot gives up when somebody waits to truncate what it must still read: that one waits for the snapshot.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comparison_does_not_wait_for_who_waits_for_it() {
+    let (pair, _folder) = shop(Source::Triggers, &[]).await;
+    pair.workspace.run(&["run", "--execute"]).exits(0);
+    let (mut follower, bound) = pair.follower().await;
+    let Batch { at, .. } = follower.batch().await.unwrap();
+    let truncates = pair.blue.session().await;
+    let truncated = tokio::spawn(async move { truncates.batch_execute("TRUNCATE item").await });
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'TRUNCATE%' AND wait_event_type = 'Lock'";
+    until("somebody waits to truncate", async || pair.blue.value(waits).await == "1").await;
+    let of_green = Snapshot::export(Opener::new(pair.green.database(), "test".to_owned())).await.unwrap();
+    let compared = compare(&bound, &at, &of_green, 2, &crossfade::terms::RunId::fresh(), |_, _| {}).await;
+    let error = compared.err().expect("it should not have waited");
+    assert!(crossfade::pg::explain(&error).contains("lock timeout"), "{error:?}");
+    follower.release(at);
+    truncated.await.unwrap().unwrap();
+    drop(follower);
+    pair.caught_up().await;
+}
+
 /// A random row's key.
 fn some(random: &mut fastrand::Rng, table: &str, key: &str) -> String {
     format!("(SELECT {key} FROM {table} ORDER BY md5({key}::text || '{}') LIMIT 1)", random.u32(..))

@@ -21,12 +21,12 @@ use crate::support::{TestDb, start};
 /// On blue, before its first row.
 const VERSIONS: &str = "
     CREATE TABLE version (seq bigint GENERATED ALWAYS AS IDENTITY, transaction xid8 NOT NULL DEFAULT pg_current_xact_id(),
-        of text NOT NULL, id int NOT NULL, data jsonb, by text NOT NULL);
+        of text NOT NULL, id int NOT NULL, data jsonb, how text NOT NULL);
     CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
-        DECLARE by text := CASE WHEN pg_trigger_depth() > 1 THEN 'cascading ' ELSE '' END || TG_OP; BEGIN
-        IF TG_OP = 'UPDATE' THEN by := by || CASE WHEN OLD.id <> NEW.id THEN ' of a key' ELSE '' END; END IF;
-        IF TG_OP <> 'INSERT' THEN INSERT INTO version (of, id, by) VALUES (TG_TABLE_NAME, OLD.id, by); END IF;
-        IF TG_OP <> 'DELETE' THEN INSERT INTO version (of, id, data, by) VALUES (TG_TABLE_NAME, NEW.id, to_jsonb(NEW), by); END IF;
+        DECLARE how text := CASE WHEN current_query() !~ TG_TABLE_NAME THEN 'cascading ' ELSE '' END || TG_OP; BEGIN
+        IF TG_OP = 'UPDATE' THEN how := how || CASE WHEN OLD.id <> NEW.id THEN ' of a key' ELSE '' END; END IF;
+        IF TG_OP <> 'INSERT' THEN INSERT INTO version (of, id, how) VALUES (TG_TABLE_NAME, OLD.id, how); END IF;
+        IF TG_OP <> 'DELETE' THEN INSERT INTO version (of, id, data, how) VALUES (TG_TABLE_NAME, NEW.id, to_jsonb(NEW), how); END IF;
         RETURN NULL; END $$;
     CREATE TRIGGER note AFTER INSERT OR UPDATE OR DELETE ON region FOR EACH ROW EXECUTE FUNCTION note();
     CREATE TRIGGER note AFTER INSERT OR UPDATE OR DELETE ON customer FOR EACH ROW EXECUTE FUNCTION note();
@@ -168,8 +168,7 @@ async fn every_batch_is_a_snapshot(source: Source) {
     for end in ["COMMIT", "ROLLBACK", "COMMIT PREPARED", "ROLLBACK PREPARED"] {
         assert!(ended.contains_key(end), "{ended:?}");
     }
-    let kinds =
-        "SELECT string_agg(by || ' ' || rows, ', ' ORDER BY by) FROM (SELECT by, count(*) AS rows FROM version GROUP BY by) AS v";
+    let kinds = "SELECT string_agg(how || ' ' || rows, ', ' ORDER BY how) FROM (SELECT how, count(*) AS rows FROM version GROUP BY how) AS v";
     let kinds = pair.blue.value(kinds).await;
     for kind in ["INSERT ", "UPDATE ", "UPDATE of a key ", "DELETE ", "cascading UPDATE ", "cascading DELETE "] {
         assert!(kinds.split(", ").any(|one| one.starts_with(kind)), "no {kind}: {kinds}");
