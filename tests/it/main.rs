@@ -5,6 +5,7 @@ mod audits;
 mod bad_input;
 mod batches;
 mod capture;
+mod clones;
 mod contract;
 mod copies;
 mod cutover;
