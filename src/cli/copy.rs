@@ -56,16 +56,16 @@ pub(super) struct CopyArgs {
 pub(super) async fn copy(args: &CopyArgs, format: Format, quiet: bool) -> Result<Exit> {
     let text = plan(args).map_err(Stop::Usage)?;
     let path = args.state.join(format!("{}.toml", args.name));
-    keep(&path, &text, args)?;
+    let other = keep(&path, &text, args)?;
     let plan = PlanArgs { plan: path, state: args.state.clone() };
-    run(&RunArgs::of(plan, args.databases.clone(), args.execute, args.new), format, quiet).await
+    run(&RunArgs::of(plan, args.databases.clone(), args.execute, args.new || other), format, quiet).await
 }
 
-/// Writes the plan, unless one with other words belongs to a run that is not finished.
-fn keep(path: &Path, text: &str, args: &CopyArgs) -> Result<()> {
+/// Writes the plan, unless one with other words belongs to a run that is not finished. Says whether there was one.
+fn keep(path: &Path, text: &str, args: &CopyArgs) -> Result<bool> {
     let there = std::fs::read_to_string(path).ok();
     if there.as_deref() == Some(text) {
-        return Ok(());
+        return Ok(false);
     }
     if there.is_some() && !args.new && is_under_way(&args.state, &args.name)? {
         let path = path.display();
@@ -79,7 +79,8 @@ fn keep(path: &Path, text: &str, args: &CopyArgs) -> Result<()> {
     // Whole or not at all: a plan that is half there would belong to nobody.
     let beside = path.with_extension("new");
     std::fs::write(&beside, text).with_context(|| format!("cannot write {}", beside.display()))?;
-    std::fs::rename(&beside, path).with_context(|| format!("cannot write {}", path.display()))
+    std::fs::rename(&beside, path).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(there.is_some())
 }
 
 fn is_under_way(state: &Path, name: &str) -> Result<bool> {
@@ -94,7 +95,9 @@ fn plan(args: &CopyArgs) -> Result<String, String> {
     StepId::new(&args.name).map_err(|_| format!("--name {:?}: 1 to 30 lower-case letters, digits and `-`", args.name))?;
     let names = |option: &str, texts: &[String]| -> Result<Option<toml::Value>, String> {
         let read = |text: &String| {
-            QualifiedName::try_from(text.clone()).map(|_| toml::Value::String(text.clone())).map_err(|e| format!("--{option} {text}: {e}"))
+            QualifiedName::try_from(text.clone())
+                .map(|_| toml::Value::String(text.clone()))
+                .map_err(|e| format!("--{option} {text}: {e}"))
         };
         let all = texts.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         Ok((!all.is_empty()).then_some(toml::Value::Array(all)))
@@ -106,11 +109,14 @@ fn plan(args: &CopyArgs) -> Result<String, String> {
     let mut give = |key: &str, value: Option<toml::Value>| value.map(|value| step.insert(key.to_owned(), value));
     give("tables", names("tables", &args.tables)?);
     give("exclude", names("exclude", &args.exclude)?);
-    let schemas: Vec<toml::Value> = args.schema.iter().map(|name| toml::Value::String(Ident::new(name).as_str().to_owned())).collect();
+    let schemas: Vec<toml::Value> =
+        args.schema.iter().map(|name| toml::Value::String(Ident::new(name).as_str().to_owned())).collect();
     give("schemas", (!schemas.is_empty()).then_some(toml::Value::Array(schemas)));
     give("no_owner", args.no_owner.then_some(toml::Value::Boolean(true)));
     give("no_privileges", args.no_privileges.then_some(toml::Value::Boolean(true)));
-    let side = |variable: &str| toml::Value::Table([("url_env".to_owned(), toml::Value::String(variable.to_owned()))].into_iter().collect());
+    let side = |variable: &str| {
+        toml::Value::Table([("url_env".to_owned(), toml::Value::String(variable.to_owned()))].into_iter().collect())
+    };
     let mut plan = toml::Table::new();
     plan.insert("format".to_owned(), toml::Value::Integer(1));
     plan.insert("name".to_owned(), toml::Value::String(args.name.clone()));

@@ -325,14 +325,7 @@ impl<N: Fn(Moment)> Work<N> {
     }
 
     /// One part; true when the rest of its table came with it.
-    async fn part(
-        &self,
-        blue: &Session,
-        green: &mut Session,
-        part: &Part,
-        table: usize,
-        source: usize,
-    ) -> anyhow::Result<bool> {
+    async fn part(&self, blue: &Session, green: &mut Session, part: &Part, table: usize, source: usize) -> anyhow::Result<bool> {
         let Some((bound, _)) = &self.load.tables[table].rows else { bail!("the rows are there already") };
         let rest = self.rest(table);
         let alone = self.parts[table].1 == 1;

@@ -114,7 +114,10 @@ impl Bound {
     /// Whether the rows are those of the driving table alone, its columns under their names.
     fn as_it_is(&self, source: &BoundSource) -> bool {
         let same = |(column, (text, cast)): (&BoundColumn, &(String, Option<String>))| {
-            cast.is_none() && [source.alias.as_str(), &source.alias.to_string()].iter().any(|alias| *text == format!("{alias}.{}", column.name))
+            cast.is_none()
+                && [source.alias.as_str(), &source.alias.to_string()]
+                    .iter()
+                    .any(|alias| *text == format!("{alias}.{}", column.name))
         };
         self.identity && source.filter.is_none() && self.columns.iter().zip(&source.expressions).all(same)
     }

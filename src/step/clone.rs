@@ -160,7 +160,8 @@ impl Step for Clone {
         self.rest(cx, &green, &[Stage::Validate], settings).await?;
         cx.crash_point("validated");
         self.in_order(cx, &green, Stage::After).await?;
-        let wanted = "SELECT table_schema, table_name FROM crossfade.clone_entry WHERE run = $1 AND step = $2 AND stage = 'sequence'";
+        let wanted =
+            "SELECT table_schema, table_name FROM crossfade.clone_entry WHERE run = $1 AND step = $2 AND stage = 'sequence'";
         let wanted = green.query(wanted, &[&cx.run.as_str(), &cx.step.as_str()]).await?;
         let wanted: BTreeSet<(String, String)> = wanted.iter().map(|row| (row.get(0), row.get(1))).collect();
         for some in positions(&cx.connect(Side::Blue).await?, &wanted).await?.chunks(TOGETHER) {
@@ -186,7 +187,8 @@ impl Clone {
     async fn chosen(&self, blue: &Session) -> anyhow::Result<Vec<Relation>> {
         let all = Relation::all(blue).await?;
         let named = |list: &[QualifiedName], table: &QualifiedName| {
-            list.iter().any(|name| name.name() == table.name() && name.schema().is_none_or(|schema| Some(schema) == table.schema()))
+            list.iter()
+                .any(|name| name.name() == table.name() && name.schema().is_none_or(|schema| Some(schema) == table.schema()))
         };
         Ok(all
             .into_iter()
@@ -232,7 +234,11 @@ impl Clone {
         let known: BTreeSet<String> = known.iter().map(|row| row.get(0)).collect();
         for role in roles.difference(&known) {
             let next = format!("CREATE ROLE {} on green's server, or --no-owner and --no-privileges", Ident::new(role));
-            findings.push(blocks(&format!("role {role} on green"), "owns or may use something on blue, and does not exist", next));
+            findings.push(blocks(
+                &format!("role {role} on green"),
+                "owns or may use something on blue, and does not exist",
+                next,
+            ));
         }
         if self.choice.is_everything() {
             let sql = "SELECT extname::text FROM pg_extension WHERE extname <> 'plpgsql'";
@@ -260,7 +266,8 @@ impl Clone {
         blue.batch_execute("SET LOCAL search_path = pg_catalog").await?; // the server qualifies every name then
         let planned = plan(&after, &owners(blue).await?);
         let there = things_there(green).await?;
-        let made: Vec<&Entry> = before.iter().filter(|entry| !there.contains(&(entry.sort.clone(), entry.name.clone()))).collect();
+        let made: Vec<&Entry> =
+            before.iter().filter(|entry| !there.contains(&(entry.sort.clone(), entry.name.clone()))).collect();
         let of_sort = |sort: &str| -> BTreeSet<(String, String)> {
             let those = before.iter().filter(|entry| entry.sort == sort);
             those.map(|entry| (entry.schema.clone(), entry.name.clone())).collect()
@@ -277,7 +284,8 @@ impl Clone {
             })
             .collect();
         let partitioned = self.partitioned(blue, &dumped).await?;
-        self.note(cx, green, &archive.drops().await?, &there, &planned, &tables, &partitioned, &of_sort("SEQUENCE"), &settings).await?;
+        self.note(cx, green, &archive.drops().await?, &there, &planned, &tables, &partitioned, &of_sort("SEQUENCE"), &settings)
+            .await?;
         cx.crash_point("noted");
 
         let definitions = cx.connect(Side::Green).await?;
@@ -360,7 +368,8 @@ impl Clone {
             (table.schema().map(|schema| schema.as_str().to_owned()), Some(table.name().as_str().to_owned()))
         };
         for table in tables {
-            let analyze = if table.partition || table.parent { "" } else { "ANALYZE" };
+            let with_parent = (table.partition && self.choice.is_everything()) || table.parent;
+            let analyze = if with_parent { "" } else { "ANALYZE" };
             let (schema, name) = parts(&table.table);
             rows.push(("table", schema, name, String::new(), analyze.to_owned()));
         }
@@ -457,7 +466,17 @@ impl Clone {
         settings: String,
     ) -> anyhow::Result<Load> {
         let green = cx.opener(Side::Green)?;
-        Ok(Load { run: cx.run.clone(), step: cx.step.clone(), green, jobs: cx.limits.jobs, tables, loaded, ask, block_size, settings })
+        Ok(Load {
+            run: cx.run.clone(),
+            step: cx.step.clone(),
+            green,
+            jobs: cx.limits.jobs,
+            tables,
+            loaded,
+            ask,
+            block_size,
+            settings,
+        })
     }
 
     /// Does what is not done of a stage, in its order.
@@ -514,7 +533,9 @@ impl Clone {
             let rows: i64 = green.query_one(&format!("SELECT count(*) FROM ONLY {table}"), &[]).await?.get(0);
             let loaded = loaded.get(&table.plain()).copied().unwrap_or(0);
             if rows > loaded {
-                let what = format!("holds {rows} rows, the clone loaded {loaded}: somebody else writes to it, and its rows would be lost");
+                let what = format!(
+                    "holds {rows} rows, the clone loaded {loaded}: somebody else writes to it, and its rows would be lost"
+                );
                 let next = format!("keep green as it is, or, if its rows may go, TRUNCATE {table} on green and do this again");
                 findings.push(blocks(&format!("table {} on green", table.plain()), what, next));
             }
@@ -629,8 +650,11 @@ mod tests {
     #[test]
     fn dropping_statements_are_told_apart() {
         let text = "DROP INDEX IF EXISTS public.i;\nSELECT pg_catalog.lo_unlink(oid) FROM x\nWHERE oid = 5;\nDROP TABLE IF EXISTS \"a\nb\";\n";
-        let expected =
-            ["DROP INDEX IF EXISTS public.i;", "SELECT pg_catalog.lo_unlink(oid) FROM x\nWHERE oid = 5;", "DROP TABLE IF EXISTS \"a\nb\";"];
+        let expected = [
+            "DROP INDEX IF EXISTS public.i;",
+            "SELECT pg_catalog.lo_unlink(oid) FROM x\nWHERE oid = 5;",
+            "DROP TABLE IF EXISTS \"a\nb\";",
+        ];
         assert_eq!(statements(text), expected);
         assert!(drops_it("DROP SCHEMA IF EXISTS \"A\";", "SCHEMA", "A"));
         assert!(!drops_it("DROP SCHEMA IF EXISTS a;", "EXTENSION", "a"));

@@ -257,7 +257,17 @@ impl Copy {
 
     fn loader(&self, cx: &Cx, tables: Vec<Filling>, loaded: Vec<String>, ask: bool, block_size: u32) -> anyhow::Result<Load> {
         let green = cx.opener(Side::Green)?;
-        Ok(Load { run: cx.run.clone(), step: cx.step.clone(), green, jobs: cx.limits.jobs, tables, loaded, ask, block_size, settings: String::new() })
+        Ok(Load {
+            run: cx.run.clone(),
+            step: cx.step.clone(),
+            green,
+            jobs: cx.limits.jobs,
+            tables,
+            loaded,
+            ask,
+            block_size,
+            settings: String::new(),
+        })
     }
 
     /// What comes after the rows of each table, and the sizes of its driving tables in blocks of so many bytes.

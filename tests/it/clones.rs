@@ -9,11 +9,11 @@ use crossfade::shadow::Binaries;
 use crate::fingerprint::{assert_same, fingerprint};
 use crate::support::{Process, Ran, TestDb, crossfade};
 
-/// Everything that a real database has. `ROLE` stands for a role.
+/// Everything that a real database has. `@@` stands for a role.
 const EVERYTHING: &str = r#"
 CREATE EXTENSION citext;
 CREATE EXTENSION btree_gist;
-CREATE SCHEMA "Odd.Schema" AUTHORIZATION "ROLE";
+CREATE SCHEMA "Odd.Schema" AUTHORIZATION "@@";
 COMMENT ON SCHEMA "Odd.Schema" IS 'it''s
 --
 -- Name: not; Type: AN ENTRY; Schema: x';
@@ -59,7 +59,7 @@ COMMENT ON CONSTRAINT "Un""ique" ON "Odd.Schema"."Tab""le" IS 'with "quotes"; an
 COMMENT ON COLUMN "Odd.Schema"."Tab""le"."Id ü" IS E'tab\there';
 ALTER TABLE "Odd.Schema"."Tab""le" CLUSTER ON "Tab""le_pkey";
 ALTER TABLE "Odd.Schema"."Tab""le" REPLICA IDENTITY FULL;
-ALTER TABLE "Odd.Schema"."Tab""le" OWNER TO "ROLE";
+ALTER TABLE "Odd.Schema"."Tab""le" OWNER TO "@@";
 CREATE STATISTICS related ON amount, f FROM "Odd.Schema"."Tab""le";
 CREATE TABLE größe.part (id int, region text, at date NOT NULL, PRIMARY KEY (region, id)) PARTITION BY LIST (region);
 CREATE TABLE größe.part_eu PARTITION OF größe.part FOR VALUES IN ('eu') PARTITION BY HASH (id);
@@ -97,15 +97,15 @@ INSERT INTO guarded SELECT generate_series(1, 10);
 ALTER TABLE guarded ENABLE ROW LEVEL SECURITY;
 ALTER TABLE guarded FORCE ROW LEVEL SECURITY;
 CREATE POLICY own ON guarded USING (owner = current_user) WITH CHECK (id > 0);
-GRANT SELECT (id), UPDATE (owner) ON guarded TO "ROLE";
+GRANT SELECT (id), UPDATE (owner) ON guarded TO "@@";
 GRANT USAGE ON SCHEMA größe TO PUBLIC;
 REVOKE EXECUTE ON FUNCTION two() FROM PUBLIC;
-ALTER DEFAULT PRIVILEGES FOR ROLE "ROLE" GRANT SELECT ON TABLES TO PUBLIC;
+ALTER DEFAULT PRIVILEGES FOR ROLE "@@" GRANT SELECT ON TABLES TO PUBLIC;
 SELECT lo_from_bytea(4711, decode(repeat('00ff', 700000), 'hex'));
 SELECT lo_from_bytea(4712, '');
 COMMENT ON LARGE OBJECT 4711 IS 'large';
-GRANT SELECT ON LARGE OBJECT 4711 TO "ROLE";
-ALTER LARGE OBJECT 4712 OWNER TO "ROLE";
+GRANT SELECT ON LARGE OBJECT 4711 TO "@@";
+ALTER LARGE OBJECT 4712 OWNER TO "@@";
 CREATE PUBLICATION news FOR TABLE points WHERE (id > 3);
 CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql AS $f$ BEGIN RAISE 'no more tables'; END $f$;
 ANALYZE;
@@ -158,7 +158,8 @@ impl Pair {
 
 /// The definitions, as `pg_dump` writes them, our own aside.
 fn schema(db: &TestDb) -> String {
-    let dump = Binaries::find().unwrap().program("pg_dump");
+    let beside = Binaries::find().unwrap().program("pg_dump");
+    let dump = if beside.exists() { beside } else { "pg_dump".into() };
     let output = Command::new(dump).args(["-s", "-N", "crossfade", &db.url()]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
@@ -205,7 +206,7 @@ async fn content(db: &TestDb) -> BTreeMap<String, String> {
 /// The database and a role of the cluster that it names.
 fn everything(blue: &TestDb) -> (String, String) {
     let role = format!("Rolle {}", blue.name());
-    (format!("CREATE ROLE \"{role}\"; {}", EVERYTHING.replace("ROLE", &role)), role)
+    (format!("CREATE ROLE \"{role}\"; {}", EVERYTHING.replace("@@", &role)), role)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -255,18 +256,15 @@ async fn a_part_of_a_database_can_be_chosen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_missing_is_said_before_anything_is_made() {
+async fn what_is_in_the_way_is_said_before_anything_is_made() {
     let pair = Pair::of("CREATE TABLE a (id int PRIMARY KEY)").await;
     pair.green.sql("CREATE TABLE a (other text)").await;
     let told = pair.run(&["copy", "--execute"]).exits(10);
     assert!(told.stderr.contains("has tables that the clone would make"), "{}", told.stderr);
-    assert_eq!(pair.green.value("SELECT count(*) FROM pg_attribute WHERE attrelid = 'a'::regclass AND attname = 'other'").await, "1");
-    let empty = tempfile::tempdir().unwrap();
-    let mut command = pair.command(&["copy", "--execute", "--name", "no-programs"]);
-    command.env("PATH", empty.path()).env("CROSSFADE_PG_BINDIR", empty.path());
-    // The usual folders of distributions count too; without any of them it says what to install.
-    let ran = Ran::of(command.output().unwrap());
-    assert_eq!(ran.code, Some(10), "{}", ran.stderr);
+    assert_eq!(
+        pair.green.value("SELECT count(*) FROM pg_attribute WHERE attrelid = 'a'::regclass AND attname = 'other'").await,
+        "1"
+    );
 }
 
 /// Blue is bigger than what one part or one transaction takes.
@@ -295,7 +293,8 @@ async fn kills_at_random_points_end_in_the_same_green() {
     let (seed, mut killed, mut new) = (fastrand::u64(..), 0, true);
     let mut random = fastrand::Rng::with_seed(seed);
     while killed < kills {
-        let words: &[&str] = if new { &["copy", "--execute", "--jobs", "2", "--new"] } else { &["copy", "--execute", "--jobs", "2"] };
+        let words: &[&str] =
+            if new { &["copy", "--execute", "--jobs", "2", "--new"] } else { &["copy", "--execute", "--jobs", "2"] };
         let mut process = Process::spawn(&mut pair.command(words));
         // The moment is what is random: there is no condition to wait for.
         tokio::time::sleep(Duration::from_secs_f64(random.f64() * long.as_secs_f64() * 1.1)).await;

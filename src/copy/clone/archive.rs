@@ -117,7 +117,11 @@ impl Archive {
             command.env_remove(name);
         }
         command.env("PGHOST", relay.folder()).env("PGPORT", relay.port().to_string());
-        command.env("PGUSER", &relay.user).env("PGDATABASE", &relay.dbname).env("PGSSLMODE", "disable").env("PGGSSENCMODE", "disable");
+        command
+            .env("PGUSER", &relay.user)
+            .env("PGDATABASE", &relay.dbname)
+            .env("PGSSLMODE", "disable")
+            .env("PGGSSENCMODE", "disable");
         command.env("PGAPPNAME", "crossfade/pg_dump").env("PGCONNECT_TIMEOUT", "0");
         if !relay.password.is_empty() {
             command.env("PGPASSWORD", &relay.password);
@@ -181,6 +185,12 @@ fn said(stderr: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_to_install_is_said() {
+        let missing = Programs::find(99).unwrap_err().to_string();
+        assert!(missing.contains("version 99 or later") && missing.contains("postgresql-client-99"), "{missing}");
+    }
 
     #[test]
     fn names_are_quoted_in_patterns() {

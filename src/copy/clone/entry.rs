@@ -18,7 +18,8 @@ const BEFORE: &str = "\n--\n-- Name: ";
 /// The settings at the top of the text and its entries, each with the settings that came before it.
 pub fn entries(text: &str) -> (Vec<String>, Vec<Entry>) {
     let mut pieces = text.split(BEFORE);
-    let settings: Vec<String> = pieces.next().unwrap_or_default().lines().filter(|line| is_setting(line)).map(str::to_owned).collect();
+    let settings: Vec<String> =
+        pieces.next().unwrap_or_default().lines().filter(|line| is_setting(line)).map(str::to_owned).collect();
     let mut entries: Vec<Entry> = Vec::new();
     // Settings stand in front of the header of the entry they are for, and hold for all that follow.
     let mut standing: Vec<String> = settings.iter().filter(|line| line.starts_with("SET default_")).cloned().collect();

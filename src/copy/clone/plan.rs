@@ -89,8 +89,8 @@ pub fn plan(entries: &[Entry], owners: &[Owner]) -> Vec<Planned> {
                 match unchecked(&entry.text) {
                     Some((table, add, validate)) => {
                         planned.push(one(Stage::Key, None, add));
-                        let table = QualifiedName::new(entry.schema.clone(), table);
-                        planned.push(one(Stage::Validate, Some(&table), validate));
+                        let table = QualifiedName::try_from(table).ok(); // of one table one after the other
+                        planned.push(one(Stage::Validate, table.as_ref(), validate));
                     }
                     None => planned.push(one(Stage::Key, None, entry.text.clone())),
                 }
@@ -145,10 +145,17 @@ mod tests {
             ahead: ahead.map(|(a, b)| (a.to_owned(), b.to_owned())),
             constraint,
         };
-        let owners =
-            [owner("u", Some(("CREATE UNIQUE INDEX u ON s.t (x)", "UNIQUE USING INDEX u DEFERRABLE")), true), owner("i", None, false), owner("e", None, true)];
+        let owners = [
+            owner("u", Some(("CREATE UNIQUE INDEX u ON s.t (x)", "UNIQUE USING INDEX u DEFERRABLE")), true),
+            owner("i", None, false),
+            owner("e", None, true),
+        ];
         let entries = [
-            entry("t u", "CONSTRAINT", "SET default_tablespace = '';\n\nALTER TABLE ONLY s.t\n    ADD CONSTRAINT u UNIQUE (x) DEFERRABLE;\n\nALTER TABLE s.t CLUSTER ON u;"),
+            entry(
+                "t u",
+                "CONSTRAINT",
+                "SET default_tablespace = '';\n\nALTER TABLE ONLY s.t\n    ADD CONSTRAINT u UNIQUE (x) DEFERRABLE;\n\nALTER TABLE s.t CLUSTER ON u;",
+            ),
             entry("t e", "CONSTRAINT", "ALTER TABLE ONLY s.t\n    ADD CONSTRAINT e EXCLUDE USING gist (x WITH =);"),
             entry("i", "INDEX", "CREATE INDEX i ON s.t (x);"),
             entry("p", "INDEX", "CREATE INDEX p ON ONLY s.parted (x);"),
@@ -160,7 +167,10 @@ mod tests {
         let found: Vec<(Stage, &str)> = planned.iter().map(|planned| (planned.stage, planned.text.as_str())).collect();
         let expected = [
             (Stage::Chain, "SET default_tablespace = '';\n\nCREATE UNIQUE INDEX u ON s.t (x);"),
-            (Stage::Last, "ALTER TABLE ONLY s.t ADD CONSTRAINT \"u\" UNIQUE USING INDEX u DEFERRABLE;\n\nALTER TABLE s.t CLUSTER ON u;"),
+            (
+                Stage::Last,
+                "ALTER TABLE ONLY s.t ADD CONSTRAINT \"u\" UNIQUE USING INDEX u DEFERRABLE;\n\nALTER TABLE s.t CLUSTER ON u;",
+            ),
             (Stage::Last, "ALTER TABLE ONLY s.t\n    ADD CONSTRAINT e EXCLUDE USING gist (x WITH =);"),
             (Stage::Chain, "CREATE INDEX i ON s.t (x);"),
             (Stage::Later, "CREATE INDEX p ON ONLY s.parted (x);"),

@@ -183,8 +183,11 @@ pub async fn positions(session: &Session, wanted: &BTreeSet<(String, String)>) -
         .collect();
     let mut statements = Vec::new();
     for some in names.chunks(100) {
-        let each = some.iter().enumerate().map(|(place, name)| format!("SELECT {place}::int4, last_value, is_called FROM {name}"));
-        for row in session.query(&each.collect::<Vec<_>>().join("\nUNION ALL "), &[]).await.context("reading sequences of blue")? {
+        let each =
+            some.iter().enumerate().map(|(place, name)| format!("SELECT {place}::int4, last_value, is_called FROM {name}"));
+        for row in
+            session.query(&each.collect::<Vec<_>>().join("\nUNION ALL "), &[]).await.context("reading sequences of blue")?
+        {
             let (place, value, called): (i32, i64, bool) = (row.get(0), row.get(1), row.get(2));
             if let Some(name) = usize::try_from(place).ok().and_then(|place| some.get(place)) {
                 statements.push(format!("SELECT setval({}::regclass, {value}, {called})", Literal::new(name.to_string())));
