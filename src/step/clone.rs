@@ -361,8 +361,7 @@ impl Clone {
         settings: &str,
     ) -> anyhow::Result<()> {
         let mut rows: Vec<(&str, Option<String>, Option<String>, String, String)> = Vec::new();
-        let kept: Vec<&str> = drops.lines().filter(|line| !there.iter().any(|(sort, name)| drops_it(line, sort, name))).collect();
-        rows.push(("drop", None, None, String::new(), kept.join("\n")));
+        rows.push(("drop", None, None, String::new(), dropping(drops, there, planned)));
         rows.push(("settings", None, None, String::new(), settings.to_owned()));
         let parts = |table: &QualifiedName| {
             (table.schema().map(|schema| schema.as_str().to_owned()), Some(table.name().as_str().to_owned()))
@@ -575,6 +574,25 @@ fn statements(text: &str) -> Vec<String> {
     all
 }
 
+/// What of the dropping text is needed, and nothing that was there before. Indexes and constraints go with their tables, and
+/// those of a partition cannot go before: foreign keys alone stand between tables.
+fn dropping(drops: &str, there: &BTreeSet<(String, String)>, planned: &[Planned]) -> String {
+    let key = |planned: &Planned| -> Option<String> {
+        let at = planned.text.find("ALTER TABLE ")?;
+        let (table, rest) = planned.text[at..].strip_prefix("ALTER TABLE ")?.split_once("\n    ADD CONSTRAINT ")?;
+        let (name, _) = rest.split_once(" FOREIGN KEY (")?;
+        Some(format!("ALTER TABLE IF EXISTS {table} DROP CONSTRAINT IF EXISTS {name};"))
+    };
+    let keys: BTreeSet<String> = planned.iter().filter(|planned| planned.stage == Stage::Key).filter_map(key).collect();
+    let needed = |line: &&str| {
+        let constraint = line.starts_with("ALTER TABLE IF EXISTS ") && line.contains(" DROP CONSTRAINT IF EXISTS ");
+        !line.starts_with("DROP INDEX IF EXISTS ")
+            && (!constraint || keys.contains(*line))
+            && !there.iter().any(|(sort, name)| drops_it(line, sort, name))
+    };
+    drops.lines().filter(needed).collect::<Vec<_>>().join("\n")
+}
+
 /// Whether a line drops this schema or extension.
 fn drops_it(line: &str, sort: &str, name: &str) -> bool {
     let quoted = Ident::new(name).to_string();
@@ -646,6 +664,18 @@ const GRANTEES: &str = "\
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tables_take_their_indexes_along() {
+        let text = "ALTER TABLE ONLY public.a\n    ADD CONSTRAINT k FOREIGN KEY (x) REFERENCES public.b(x) NOT VALID;".to_owned();
+        let planned = [Planned { stage: Stage::Key, table: None, object: String::new(), text }];
+        let drops = "ALTER TABLE IF EXISTS ONLY public.a DROP CONSTRAINT IF EXISTS k;\nDROP INDEX IF EXISTS public.i;\n\
+                     ALTER TABLE IF EXISTS ONLY public.b DROP CONSTRAINT IF EXISTS b_pkey;\nDROP TABLE IF EXISTS public.a;\n\
+                     DROP SCHEMA IF EXISTS s;";
+        let there = BTreeSet::from([("SCHEMA".to_owned(), "s".to_owned())]);
+        let expected = "ALTER TABLE IF EXISTS ONLY public.a DROP CONSTRAINT IF EXISTS k;\nDROP TABLE IF EXISTS public.a;";
+        assert_eq!(dropping(drops, &there, &planned), expected);
+    }
 
     #[test]
     fn dropping_statements_are_told_apart() {

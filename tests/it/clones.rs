@@ -44,10 +44,10 @@ CREATE TABLE "Odd.Schema"."Tab""le" (
     twice int GENERATED ALWAYS AS (amount * 2) STORED,
     CONSTRAINT "Un""ique" UNIQUE (amount, "select") DEFERRABLE INITIALLY DEFERRED,
     CONSTRAINT no_overlap EXCLUDE USING gist (amount WITH =, n WITH &&) DEFERRABLE,
-    CONSTRAINT odd CHECK (f <> 3) NO INHERIT);
+    CONSTRAINT odd CHECK (f <> -3) NO INHERIT);
 ALTER TABLE "Odd.Schema"."Tab""le" DROP COLUMN gone;
 INSERT INTO "Odd.Schema"."Tab""le" ("select", amount, m, l, p, ps, ms, r, n, list, raw, ci, at, f, big)
-SELECT 'x' || n || E'\t\n\\ü', n, 'gut', 'Ärger', (n, 'gut'), ARRAY[(1, 'gut')::pair, NULL, (NULL, 'Ärger')::pair], ARRAY['gut', NULL]::mood[],
+SELECT 'x' || n || E'\t\n\\ü', n, 'gut', 'Ärger', (n, 'gut'::mood)::pair, ARRAY[(1, 'gut'::mood)::pair, NULL, (NULL::int, 'Ärger'::mood)::pair], ARRAY['gut', NULL]::mood[],
        moodrange('gut', 'Ärger'), numrange(n, n + 1), ARRAY[[n, NULL], [2, 3]], decode(md5(n::text), 'hex'), 'MiXed' || n,
        '2024-02-29 12:00+05'::timestamptz + n * interval '1 us', CASE WHEN n = 1 THEN 'NaN' ELSE n / 7.0 END, n::numeric / 3
 FROM generate_series(1, 3000) AS n;
