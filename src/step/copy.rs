@@ -310,7 +310,7 @@ async fn blocks(session: &Session, tables: Vec<QualifiedName>) -> anyhow::Result
 }
 
 /// Tells progress to whoever watches, and the places to the tests.
-fn listener(cx: &Cx, total: u64) -> impl Fn(Moment) + Send + Sync + 'static {
+pub(super) fn listener(cx: &Cx, total: u64) -> impl Fn(Moment) + Send + Sync + 'static {
     let told = cx.clone();
     move |moment| match moment {
         Moment::Sent => told.crash_point("part-sent"),
@@ -385,7 +385,7 @@ fn not_readable(sequence: &QualifiedName) -> Finding {
 }
 
 /// After the first signal, between two phases that keep what is done.
-fn stop_here(cx: &Cx) -> anyhow::Result<()> {
+pub(super) fn stop_here(cx: &Cx) -> anyhow::Result<()> {
     if cx.interrupt.soft.is_cancelled() { Err(Stop::Interrupted.into()) } else { Ok(()) }
 }
 
@@ -396,7 +396,7 @@ async fn transaction(cx: &Cx, statements: Vec<String>) -> anyhow::Result<()> {
 }
 
 /// The statement that says everything is there.
-fn ended(cx: &Cx) -> String {
+pub(super) fn ended(cx: &Cx) -> String {
     let (run, step) = (Literal::new(cx.run.as_str()), Literal::new(cx.step.as_str()));
     format!(
         "INSERT INTO crossfade.copy_part (run, step, projection, source, part, rows, bytes) \
