@@ -67,29 +67,17 @@ impl Way {
         let environment = [
             ("BLUE", place.blue.url(database)),
             ("GREEN", place.green.url("clone")),
-            ("BLUE_DATABASE_URL", place.blue.url(database)),
-            ("GREEN_DATABASE_URL", place.green.url("clone")),
             ("JOBS", place.jobs.to_string()),
             ("DIR", folder.path().display().to_string()),
             ("CROSSFADE", env!("CARGO_BIN_EXE_crossfade").to_owned()),
         ];
-        if self == Way::Crossfade {
-            let tables = tables(place, database)?;
-            let plan = format!(
-                "format = 1\nname = \"clone\"\n[blue]\nurl_env = \"BLUE_DATABASE_URL\"\n[green]\nurl_env = \"GREEN_DATABASE_URL\"\n\
-                 [limits]\njobs = {}\n[[step]]\nid = \"rows\"\nphase = \"copy\"\nkind = \"copy\"\ntables = [{tables}]\n",
-                place.jobs
-            );
-            std::fs::write(folder.path().join("clone.toml"), plan)?;
-        }
         measure(self.script(), &environment)
     }
 
     fn script(self) -> &'static str {
         match self {
             Way::Crossfade => {
-                r#"pg_dump -s --no-owner "$BLUE" | psql -qX1 -v ON_ERROR_STOP=1 "$GREEN"
-                   "$CROSSFADE" run "$DIR/clone.toml" --execute --quiet --state "$DIR/state" >&2"#
+                r#""$CROSSFADE" copy --execute --no-owner --jobs "$JOBS" --quiet --blue "$BLUE" --green "$GREEN" --state "$DIR/state" >&2"#
             }
             Way::DumpRestore => {
                 r#"pg_dump -Fd -j "$JOBS" -Z0 --no-owner -f "$DIR/dump" "$BLUE"
@@ -112,13 +100,6 @@ impl Way {
             }
         }
     }
-}
-
-/// The tables of blue, as a list for a plan.
-fn tables(place: &Place, database: &str) -> Result<String> {
-    let list = "SELECT string_agg(format('\"%s\"', tablename), ', ') FROM pg_tables WHERE schemaname = 'public'";
-    let output = Command::new("psql").args(["-qXAtc", list, &place.blue.url(database)]).output().context("cannot run psql")?;
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
 /// Compares both schemas as `pg_dump -s` writes them, our own schema aside.

@@ -10,7 +10,7 @@ use crate::step::Stop;
 use crate::terms::Side;
 
 /// Connection strings given on the command line; the plan's environment variables otherwise.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct DatabaseArgs {
     /// Connection string of blue, a URI or key=value pairs as psql takes them (default: the environment variable the plan names)
     #[arg(long, value_name = "URL", hide_env_values = true)]

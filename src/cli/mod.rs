@@ -2,6 +2,7 @@
 
 mod audit;
 mod check;
+mod copy;
 mod cutover;
 mod databases;
 mod demo;
@@ -98,6 +99,11 @@ enum Command {
         after_help = "Examples:\n  crossfade run PLAN                          changes nothing: steps, rows, locks\n  crossfade run PLAN --execute                does it; the same command resumes\n  crossfade run PLAN --execute --approve ID   goes on past a step that waits for a person"
     )]
     Run(run::RunArgs),
+    /// Clone a whole database: definitions, rows, large objects; as fast as the servers can
+    #[command(
+        after_help = "Examples:\n  crossfade copy --blue URL --green URL              changes nothing: tables, sizes, what is not carried\n  crossfade copy --blue URL --green URL --execute    does it; the same command resumes\n  crossfade rollback .crossfade/copy.toml --execute  takes it back"
+    )]
+    Copy(copy::CopyArgs),
     /// Send the traffic to green: hold, fence, last batch, switch, check, release; or take everything back
     #[command(
         after_help = "Examples:\n  crossfade cutover PLAN                                changes nothing: participants, locks, the point of no return\n  crossfade cutover PLAN --execute                      says what is missing; without an approval exit code 12\n  crossfade cutover PLAN --execute --approve cutover    does it; the same command finishes or takes back what a crash left"
@@ -206,6 +212,7 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Preflight(args) => preflight::preflight(args, cli.format, cli.quiet).await,
         Command::Audit(args) => audit::audit(args, cli.format, cli.quiet).await,
         Command::Run(args) => run::run(args, cli.format, cli.quiet).await,
+        Command::Copy(args) => copy::copy(args, cli.format, cli.quiet).await,
         Command::Cutover(args) => cutover::cutover(args, cli.format, cli.quiet).await,
         Command::Follow(args) => follow::follow(args, cli.format, cli.quiet).await,
         Command::Finish(args) => finish::finish(args, cli.format, cli.quiet).await,

@@ -36,6 +36,13 @@ pub(super) struct RunArgs {
     new: bool,
 }
 
+impl RunArgs {
+    /// For a command that made its plan itself.
+    pub(super) fn of(plan: PlanArgs, databases: DatabaseArgs, execute: bool, new: bool) -> Self {
+        Self { plan, databases, execute, approve: Vec::new(), allow_hooks: false, new }
+    }
+}
+
 pub(super) async fn run(args: &RunArgs, format: Format, quiet: bool) -> Result<Exit> {
     let plan = plan::load(&args.plan.plan)?;
     let databases = args.databases.resolve(&plan)?;

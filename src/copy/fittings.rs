@@ -1,5 +1,6 @@
 //! What hangs on a table beside its rows, as definitions: enough to take it off for a load and to put it back.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use anyhow::Context;
@@ -12,8 +13,8 @@ use crate::sql::{Ident, QualifiedName};
 
 /// Everything a load takes off its tables, and what it changes beside rows. Definitions only, with all names qualified.
 ///
-/// Left in place: an index that is the replica identity or the clustering order, an invalid one, and a constraint a view
-/// depends on.
+/// Left in place: an index that is the replica identity or the clustering order, an invalid one, a constraint a view
+/// depends on, and the indexes of tables that get few rows: those cost less to keep than to build again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fittings {
     /// The tables.
@@ -124,6 +125,45 @@ impl Fittings {
         transaction.commit().await.context("reading definitions on green")?;
         fittings.sequences = Sequence::read_all(green, &oids).await?;
         Ok(fittings)
+    }
+
+    /// The indexes and constraints of `wanted` that are there; an index that is not valid counts as there.
+    ///
+    /// # Errors
+    /// When the session is gone.
+    pub(super) async fn there(session: &Session, wanted: &Self) -> anyhow::Result<Self> {
+        let pairs = |all: Vec<(&QualifiedName, &Ident)>| -> (Vec<String>, Vec<String>) {
+            all.into_iter().map(|(table, name)| (table.to_string(), name.as_str().to_owned())).unzip()
+        };
+        let constrained = wanted.indexes.iter().filter(|index| index.constraint.is_some());
+        let constraints = wanted.exclusions.iter().chain(&wanted.foreign_keys).map(|c| (&c.table, &c.name));
+        let (tables, names) = pairs(constraints.chain(constrained.map(|index| (&index.table, index.name.name()))).collect());
+        let sql = "SELECT w.relation, w.name FROM unnest($1::text[], $2::text[]) AS w (relation, name) \
+                   JOIN pg_constraint c ON c.conrelid = to_regclass(w.relation) AND c.conname = w.name";
+        let rows = session.query(sql, &[&tables, &names]).await?;
+        let constraints: BTreeSet<(String, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+        let indexes: Vec<String> = wanted.indexes.iter().map(|index| index.name.to_string()).collect();
+        let sql = "SELECT name FROM unnest($1::text[]) AS w (name) WHERE to_regclass(name) IS NOT NULL";
+        let rows = session.query(sql, &[&indexes]).await?;
+        let indexes: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
+        let is = |table: &QualifiedName, name: &Ident| constraints.contains(&(table.to_string(), name.as_str().to_owned()));
+        let kept = |all: &[Constraint]| all.iter().filter(|c| is(&c.table, &c.name)).cloned().collect();
+        let mut there = Self { triggers: Vec::new(), ..wanted.clone() };
+        there.foreign_keys = kept(&wanted.foreign_keys);
+        there.exclusions = kept(&wanted.exclusions);
+        there.indexes.retain(|index| indexes.contains(&index.name.to_string()));
+        for index in &mut there.indexes {
+            if !is(&index.table, index.name.name()) {
+                index.constraint = None; // it goes as a plain index
+            }
+        }
+        Ok(there)
+    }
+
+    /// Leaves the indexes of these tables in place.
+    pub fn keep_indexes_of(&mut self, tables: &[QualifiedName]) {
+        self.indexes.retain(|index| !tables.contains(&index.table));
+        self.exclusions.retain(|constraint| !tables.contains(&constraint.table));
     }
 
     /// The statements that take it all off; they belong in one transaction.

@@ -1,11 +1,13 @@
 //! Puts fittings back. What is there is left alone; an INVALID index is dropped and built again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Context;
 
 use super::Fittings;
 use super::fittings::{Constraint, Index};
+use super::piece::{AGAIN, Piece, Rest};
 use crate::pg::{Opener, Session, on_threads};
 use crate::sql::{Ident, Literal, QualifiedName};
 
@@ -25,48 +27,26 @@ pub struct Rebuild {
 }
 
 impl Rebuild {
-    /// Indexes in parallel, those of the biggest tables first; then their constraints under the old names. The unique ones
-    /// of a table come one after the other in the order they were made in: a foreign key leans on the oldest that fits
-    /// (`transformFkeyCheckAttrs`), and must lean on the same one as before.
-    ///
-    /// # Errors
-    /// The first index or constraint that cannot be built: names it and its table.
-    pub async fn indexes(&self) -> anyhow::Result<()> {
-        let session = self.green.open().await?;
-        let order = self.biggest_first(&session).await?;
-        let mut tasks = in_turn(&self.fittings.indexes);
-        tasks.sort_by_key(|task| order.iter().position(|table| *table == task[0].table));
-        self.each(tasks, async |session, indexes: &Vec<Index>| {
-            for index in indexes {
-                let what = || format!("index {} of table {} on green: {AGAIN}", index.name.plain(), index.table.plain());
-                build(session, index).await.with_context(what)?;
-            }
-            Ok(())
-        })
-        .await?;
-        for index in &self.fittings.indexes {
-            if let Some(attach) = index.attach()
-                && constraint(&session, &index.table, index.name.name()).await?.is_none()
-            {
-                session.batch_execute(&attach).await.with_context(|| {
-                    format!("constraint {} of table {} on green", index.name.name().as_str(), index.table.plain())
-                })?;
-                (self.told)("constraint");
+    /// What comes after the rows of each table. Indexes are built side by side, but the unique ones of a table come one after
+    /// the other in the order they were made in: a foreign key leans on the oldest that fits (`transformFkeyCheckAttrs`), and
+    /// must lean on the same one as before. Then their constraints under the old names.
+    pub fn rests(&self) -> Vec<Rest> {
+        let of =
+            |table: &QualifiedName| Rest { table: table.clone(), bytes: 0, chains: Vec::new(), last: Vec::new(), analyze: true };
+        let mut rests: Vec<Rest> = self.fittings.tables.iter().map(of).collect();
+        let mut tables: BTreeMap<QualifiedName, &mut Rest> = rests.iter_mut().map(|rest| (rest.table.clone(), rest)).collect();
+        for chain in in_turn(&self.fittings.indexes) {
+            if let Some(rest) = tables.get_mut(&chain[0].table) {
+                rest.last.extend(chain.iter().filter_map(Index::constraint_piece));
+                rest.chains.push(chain.iter().map(Index::piece).collect());
             }
         }
         for exclusion in &self.fittings.exclusions {
-            self.add(&session, exclusion, &exclusion.add()).await?;
+            if let Some(rest) = tables.get_mut(&exclusion.table) {
+                rest.last.push(exclusion.piece());
+            }
         }
-        Ok(())
-    }
-
-    /// Statistics of every table, in parallel.
-    ///
-    /// # Errors
-    /// When a session is gone.
-    pub async fn analyze(&self) -> anyhow::Result<()> {
-        let tasks = self.biggest_first(&self.green.open().await?).await?;
-        self.each(tasks, async |session, table| Ok(session.batch_execute(&format!("ANALYZE {table}")).await?)).await
+        rests
     }
 
     /// Foreign keys: added without looking at the rows, then validated in parallel.
@@ -78,13 +58,25 @@ impl Rebuild {
         for key in &self.fittings.foreign_keys {
             self.add(&session, key, &key.add_unchecked()).await?;
         }
-        let tasks = self.fittings.foreign_keys.iter().filter(|key| key.validated).cloned().collect();
-        self.each(tasks, async |session, key: &Constraint| {
-            if constraint(session, &key.table, &key.name).await? != Some(true) {
-                session.batch_execute(&key.validate()).await.with_context(|| {
-                    let (name, table) = (key.name.as_str(), key.table.plain());
-                    format!("foreign key {name} of table {table} on green: {AGAIN}")
-                })?;
+        // Of one table one after the other: their locks do not go together.
+        let mut tasks: Vec<Vec<Constraint>> = Vec::new();
+        for key in self.fittings.foreign_keys.iter().filter(|key| key.validated) {
+            match tasks.iter_mut().find(|task| task[0].table == key.table) {
+                Some(task) => task.push(key.clone()),
+                None => tasks.push(vec![key.clone()]),
+            }
+        }
+        let order = self.biggest_first(&session).await?;
+        let place: BTreeMap<&QualifiedName, usize> = order.iter().enumerate().map(|(place, table)| (table, place)).collect();
+        tasks.sort_by_key(|task| place.get(&task[0].table).copied());
+        self.each(tasks, async |session, keys: &Vec<Constraint>| {
+            for key in keys {
+                if constraint(session, &key.table, &key.name).await? != Some(true) {
+                    session.batch_execute(&key.validate()).await.with_context(|| {
+                        let (name, table) = (key.name.as_str(), key.table.plain());
+                        format!("foreign key {name} of table {table} on green: {AGAIN}")
+                    })?;
+                }
             }
             Ok(())
         })
@@ -140,14 +132,21 @@ impl Rebuild {
     }
 
     async fn biggest_first(&self, session: &Session) -> anyhow::Result<Vec<QualifiedName>> {
-        let mut sizes = Vec::new();
-        for table in &self.fittings.tables {
-            let size = "SELECT coalesce(pg_table_size(to_regclass($1::text)), 0)";
-            let bytes: i64 = session.query_one(size, &[&table.to_string()]).await?.get(0);
-            sizes.push((std::cmp::Reverse(bytes), table.clone()));
-        }
-        sizes.sort_by_key(|(bytes, _)| *bytes);
-        Ok(sizes.into_iter().map(|(_, table)| table).collect())
+        let names: Vec<String> = self.fittings.tables.iter().map(QualifiedName::to_string).collect();
+        let sql = "SELECT place::int8 FROM unnest($1::text[]) WITH ORDINALITY AS t (name, place) \
+                   ORDER BY coalesce(pg_table_size(to_regclass(name)), 0) DESC";
+        let rows = session.query(sql, &[&names]).await?;
+        let places = rows.iter().filter_map(|row| usize::try_from(row.get::<_, i64>(0) - 1).ok());
+        Ok(places.filter_map(|place| self.fittings.tables.get(place).cloned()).collect())
+    }
+
+    /// The statements that take off what is there of the fittings; they belong in one transaction.
+    ///
+    /// # Errors
+    /// When the session is gone.
+    pub async fn take_off(&self, session: &Session) -> anyhow::Result<Vec<String>> {
+        let there = Fittings::there(session, &self.fittings).await?;
+        Ok(there.take_off())
     }
 
     async fn add(&self, session: &Session, wanted: &Constraint, statement: &str) -> anyhow::Result<()> {
@@ -195,22 +194,52 @@ fn in_turn(indexes: &[Index]) -> Vec<Vec<Index>> {
     tasks
 }
 
-/// What comes next when the loaded rows are in the way: they stay loaded as long as the step is not undone.
-const AGAIN: &str =
-    "if rows are in the way: `crossfade rollback --execute`, correct them on blue or the projection, run with --new";
-
 /// Several sessions build at once, so none needs helpers of its own (theirs pass sorted runs through temporary files).
 const MORE_MEMORY: &str = "SET max_parallel_maintenance_workers = 0; SELECT set_config('maintenance_work_mem', \
     greatest(pg_size_bytes(current_setting('maintenance_work_mem')), 268435456) / 1024 || 'kB', false)";
 
-async fn build(session: &Session, index: &Index) -> anyhow::Result<()> {
-    match valid(session, index).await? {
-        Some(true) => return Ok(()),
-        Some(false) => session.batch_execute(&format!("DROP INDEX {}", index.name)).await?,
-        None => {}
+impl Index {
+    fn piece(&self) -> Piece {
+        let name = Literal::new(self.name.to_string());
+        let tablespace = self.tablespace.as_ref().map(|space| format!("SET LOCAL default_tablespace = {space}"));
+        Piece {
+            object: format!("index {} of table {}", self.name.plain(), self.table.plain()),
+            there: format!("(SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass({name}))"),
+            // An INVALID one is built again.
+            statements: [format!("DROP INDEX IF EXISTS {}", self.name)]
+                .into_iter()
+                .chain(tablespace)
+                .chain([self.definition.clone()])
+                .collect(),
+        }
     }
-    session.batch_execute(&index.set_tablespace()).await?;
-    Ok(session.batch_execute(&index.definition).await?)
+
+    fn constraint_piece(&self) -> Option<Piece> {
+        let statements = vec![self.attach()?];
+        Some(Piece {
+            object: format!("constraint {} of table {}", self.name.name().as_str(), self.table.plain()),
+            there: is_constraint(&self.table, self.name.name()),
+            statements,
+        })
+    }
+}
+
+impl Constraint {
+    fn piece(&self) -> Piece {
+        Piece {
+            object: format!("constraint {} of table {}", self.name.as_str(), self.table.plain()),
+            there: is_constraint(&self.table, &self.name),
+            statements: vec![self.add()],
+        }
+    }
+}
+
+fn is_constraint(table: &QualifiedName, name: &Ident) -> String {
+    format!(
+        "EXISTS (SELECT FROM pg_constraint WHERE conrelid = to_regclass({}) AND conname = {})",
+        Literal::new(table.to_string()),
+        Literal::new(name.as_str())
+    )
 }
 
 /// Whether the index is there, and if so, valid.

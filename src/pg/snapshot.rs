@@ -47,6 +47,11 @@ impl Snapshot {
         Ok(self.session.query_one("SELECT pg_current_snapshot()::text", &[]).await?.get(0))
     }
 
+    /// The name under which it is exported.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The session that holds the snapshot; it reads what the others read.
     pub fn session(&self) -> &Session {
         &self.session

@@ -4,8 +4,8 @@
 //! `crossfade.copy_part` (parts loaded from a snapshot that may be gone), marker `loaded` (all parts of one snapshot), and the
 //! part row of projection `*` (everything is back). What must be back is in the journal.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use anyhow::Context;
 use async_trait::async_trait;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::projected::{Keys, Projected};
 use super::registry::{Kind, KindResult, Surroundings};
 use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
-use crate::copy::{Fittings, Load, Moment, Rebuild, Sequence};
+use crate::copy::{Filling, Fittings, Load, Moment, Rebuild, Rest, Sequence};
 use crate::pg::{Patience, Session, Snapshot, control_present, mark, marked, unmark};
 use crate::projection::{Bound, Target, TargetColumn};
 use crate::sql::{Literal, QualifiedName};
@@ -27,6 +27,9 @@ pub(super) const KIND: Kind =
 
 const TAKEN_OFF: &str = "taken-off";
 const LOADED: &str = "loaded";
+
+/// Up to so many bytes of rows the indexes of a table stay in place during the load.
+const FEW: u64 = 128 << 10;
 
 struct Copy {
     projected: Projected,
@@ -131,7 +134,9 @@ impl Step for Copy {
     async fn before(&self, cx: &Cx) -> anyhow::Result<Before> {
         let mut green = cx.connect(Side::Green).await?;
         let targets = self.projected.targets(&green).await?; // all are there: the preconditions asked
-        Before::of(&Known { fittings: Fittings::read(&mut green, &targets).await? })
+        let mut fittings = Fittings::read(&mut green, &targets).await?;
+        fittings.keep_indexes_of(&self.small(cx).await?);
+        Before::of(&Known { fittings })
     }
 
     async fn apply(&self, cx: &Cx, _: &Extent, before: &Before) -> anyhow::Result<()> {
@@ -149,12 +154,6 @@ impl Step for Copy {
         }
         let same = identical(&binding.bound);
         let bound: Vec<Bound> = binding.bound.into_iter().map(|(bound, _)| bound).collect();
-        if !marked(&green, &cx.run, &cx.step, LOADED).await? {
-            begin_again(cx, &green, &fittings).await?;
-            let watermark = self.load(cx, &blue, bound).await?;
-            transaction(cx, vec![mark(&cx.run, &cx.step, LOADED), watermark]).await?;
-            cx.crash_point("loaded");
-        }
         let told = cx.clone();
         let triggers: Vec<String> = fittings.triggers.iter().map(crate::copy::Trigger::enable).collect();
         let rebuild = Rebuild {
@@ -163,10 +162,14 @@ impl Step for Copy {
             jobs: cx.limits.jobs,
             told: Arc::new(move |place| told.crash_point(place)),
         };
-        rebuild.indexes().await?;
+        if marked(&green, &cx.run, &cx.step, LOADED).await? {
+            self.rest(cx, &blue, &rebuild, &bound).await?;
+        } else {
+            begin_again(cx, &green, &rebuild).await?;
+            self.load(cx, &blue, &rebuild, bound).await?;
+        }
         cx.crash_point("indexed");
         stop_here(cx)?;
-        rebuild.analyze().await?;
         rebuild.foreign_keys().await?;
         cx.crash_point("keyed");
         rebuild.sequences(&blue, &same).await?;
@@ -194,55 +197,149 @@ impl Step for Copy {
 }
 
 impl Copy {
-    /// Loads every table; gives the statement that records the snapshot it came from.
-    async fn load(&self, cx: &Cx, blue: &Session, bound: Vec<Bound>) -> anyhow::Result<String> {
+    /// Loads every table, and builds what was taken off it.
+    async fn load(&self, cx: &Cx, blue: &Session, rebuild: &Rebuild, bound: Vec<Bound>) -> anyhow::Result<()> {
         let total = self.projected.estimate(blue).await?;
         let snapshot = Snapshot::export(cx.opener(Side::Blue)?).await?;
         let seen: String = snapshot.session().query_one("SELECT pg_current_snapshot()::text", &[]).await?.get(0);
         cx.crash_point("snapshot");
         let texts = bound.iter().filter(|bound| !bound.binary).count();
-        let load =
-            Load { run: cx.run.clone(), step: cx.step.clone(), green: cx.opener(Side::Green)?, jobs: cx.limits.jobs, bound };
-        let (told, began) = (cx.clone(), Instant::now());
-        let loaded = load.run(&snapshot, move |moment| match moment {
-            Moment::Sent => told.crash_point("part-sent"),
-            Moment::Committed(rows) => {
-                told.progress(rows, total.max(rows), "rows");
-                told.crash_point("part");
-            }
-        });
-        let loaded = loaded.await?;
-        let seconds = began.elapsed().as_secs_f64().max(0.001);
+        // Of several copies of a run the first snapshot counts: a change that a later one has already is derived again.
+        let watermark = format!(
+            "INSERT INTO crossfade.watermark (run, snapshot) VALUES ({}, {}) ON CONFLICT (run) DO NOTHING",
+            Literal::new(cx.run.as_str()),
+            Literal::new(seen)
+        );
+        let loaded = vec![mark(&cx.run, &cx.step, LOADED), watermark];
+        let (tables, block_size) = self.tables(snapshot.session(), rebuild, &bound).await?;
+        let tables = tables
+            .into_iter()
+            .map(|(rest, blocks)| {
+                let own = bound.iter().find(|bound| bound.table == rest.table).cloned();
+                Filling { rows: own.map(|bound| (bound, blocks)), rest }
+            })
+            .collect();
+        let load = self.loader(cx, tables, loaded, false, block_size)?;
+        let loaded = load.run(snapshot, listener(cx, total)).await?;
+        let seconds = loaded.seconds.max(0.001);
         let form = if texts == 0 { "binary".to_owned() } else { format!("binary, {texts} tables as text") };
         #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
         let (rate, megabytes) = (loaded.rows as f64 / seconds, loaded.bytes as f64 / 1e6);
         cx.remark(format!(
-            "{} rows, {megabytes:.1} MB ({form}) in {} parts and {seconds:.1} s: {rate:.0} rows/s, {:.1} MB/s",
+            "{} rows, {megabytes:.1} MB ({form}) in {} parts and {seconds:.1} s, indexes beside them: {rate:.0} rows/s, {:.1} MB/s",
             loaded.rows,
             loaded.parts,
             megabytes / seconds
         ));
-        // Of several copies of a run the first snapshot counts: a change that a later one has already is derived again.
-        Ok(format!(
-            "INSERT INTO crossfade.watermark (run, snapshot) VALUES ({}, {}) ON CONFLICT (run) DO NOTHING",
-            Literal::new(cx.run.as_str()),
-            Literal::new(seen)
-        ))
+        Ok(())
+    }
+
+    /// The green tables that get few bytes of rows.
+    async fn small(&self, cx: &Cx) -> anyhow::Result<Vec<QualifiedName>> {
+        let blue = cx.connect(Side::Blue).await?;
+        let driven = self.projected.driven();
+        let sizes = blocks(&blue, driven.iter().flat_map(|(_, drives)| drives).cloned().collect()).await?;
+        let bytes = |name: &QualifiedName| sizes.of.get(name).map_or(0, |count| u64::from(*count) * u64::from(sizes.block_size));
+        let few = driven.into_iter().filter(|(_, drives)| drives.iter().map(bytes).sum::<u64>() <= FEW);
+        let names: Vec<String> = few.map(|(table, _)| table.to_string()).collect();
+        let sql = "SELECT n.nspname, c.relname FROM unnest($1::text[]) AS t (name) \
+                   JOIN pg_class c ON c.oid = to_regclass(t.name) JOIN pg_namespace n ON n.oid = c.relnamespace";
+        let rows = cx.connect(Side::Green).await?.query(sql, &[&names]).await?;
+        Ok(rows.iter().map(|row| QualifiedName::new(row.get::<_, String>(0), row.get::<_, String>(1))).collect())
+    }
+
+    /// Builds what is missing of tables whose rows are there.
+    async fn rest(&self, cx: &Cx, blue: &Session, rebuild: &Rebuild, bound: &[Bound]) -> anyhow::Result<()> {
+        let (tables, block_size) = self.tables(blue, rebuild, bound).await?;
+        let tables = tables.into_iter().map(|(rest, _)| Filling { rows: None, rest }).collect();
+        self.loader(cx, tables, Vec::new(), true, block_size)?.rest(listener(cx, 0)).await
+    }
+
+    fn loader(&self, cx: &Cx, tables: Vec<Filling>, loaded: Vec<String>, ask: bool, block_size: u32) -> anyhow::Result<Load> {
+        let green = cx.opener(Side::Green)?;
+        Ok(Load {
+            run: cx.run.clone(),
+            step: cx.step.clone(),
+            green,
+            jobs: cx.limits.jobs,
+            tables,
+            loaded,
+            ask,
+            block_size,
+            settings: String::new(),
+        })
+    }
+
+    /// What comes after the rows of each table, and the sizes of its driving tables in blocks of so many bytes.
+    async fn tables(&self, blue: &Session, rebuild: &Rebuild, bound: &[Bound]) -> anyhow::Result<(Vec<(Rest, Vec<u32>)>, u32)> {
+        let drives = bound.iter().flat_map(|bound| &bound.sources).map(|source| &source.drives);
+        let sizes = blocks(blue, drives.cloned().collect()).await?;
+        let mut tables = Vec::new();
+        for mut rest in rebuild.rests() {
+            let own = bound.iter().filter(|bound| bound.table == rest.table).flat_map(|bound| &bound.sources);
+            let blocks: Vec<u32> = own.filter_map(|source| sizes.of.get(&source.drives).copied()).collect();
+            rest.bytes = blocks.iter().map(|count| u64::from(*count) * u64::from(sizes.block_size)).sum();
+            tables.push((rest, blocks));
+        }
+        Ok((tables, sizes.block_size))
+    }
+}
+
+/// Sizes of tables.
+struct Sizes {
+    /// In blocks.
+    of: BTreeMap<QualifiedName, u32>,
+    /// Bytes of a block.
+    block_size: u32,
+}
+
+/// Asks for the sizes of tables, all at once; one that is not there is left out.
+async fn blocks(session: &Session, tables: Vec<QualifiedName>) -> anyhow::Result<Sizes> {
+    let names: Vec<String> = tables.iter().map(QualifiedName::to_string).collect();
+    let sql = "SELECT pg_relation_size(to_regclass(name)), current_setting('block_size')::int8 \
+               FROM unnest($1::text[]) WITH ORDINALITY AS t (name, place) ORDER BY place";
+    let (mut of, mut block_size) = (BTreeMap::new(), 8192);
+    for (table, row) in tables.into_iter().zip(session.query(sql, &[&names]).await?) {
+        let (bytes, block): (Option<i64>, i64) = (row.get(0), row.get(1));
+        block_size = u32::try_from(block).unwrap_or(8192).max(1);
+        if let Some(bytes) = bytes {
+            of.insert(table, u32::try_from(bytes / i64::from(block_size)).unwrap_or(u32::MAX - 1));
+        }
+    }
+    Ok(Sizes { of, block_size })
+}
+
+/// Tells progress to whoever watches, and the places to the tests.
+pub(super) fn listener(cx: &Cx, total: u64) -> impl Fn(Moment) + Send + Sync + 'static {
+    let told = cx.clone();
+    move |moment| match moment {
+        Moment::Sent => told.crash_point("part-sent"),
+        Moment::Committed(rows) => {
+            told.progress(rows, total.max(rows), "rows");
+            told.crash_point("part");
+        }
+        Moment::Loaded => told.crash_point("loaded"),
+        Moment::Built => told.crash_point("rebuilt"),
+        Moment::Constrained => told.crash_point("constraint"),
     }
 }
 
 /// The snapshot of an earlier attempt is gone with its session, so its parts cannot be completed: the tables, found empty
 /// before this step, are emptied again.
-async fn begin_again(cx: &Cx, green: &Session, fittings: &Fittings) -> anyhow::Result<()> {
-    let strangers = strangers(cx, green, fittings).await?;
+async fn begin_again(cx: &Cx, green: &Session, rebuild: &Rebuild) -> anyhow::Result<()> {
+    let strangers = strangers(cx, green, &rebuild.fittings).await?;
     if !strangers.is_empty() {
         return Err(Stop::Findings(strangers).into());
     }
     let count = "SELECT count(*) FROM crossfade.copy_part WHERE run = $1 AND step = $2";
     let parts: i64 = green.query_one(count, &[&cx.run.as_str(), &cx.step.as_str()]).await?.get(0);
+    let mut statements = rebuild.take_off(green).await?; // what an earlier attempt built already
     if parts > 0 {
         cx.remark(format!("{parts} parts of an earlier attempt are dropped: the snapshot they came from ended with it"));
-        transaction(cx, vec![fittings.truncate(), forget_parts(cx)]).await?;
+        statements.extend([rebuild.fittings.truncate(), forget_parts(cx)]);
+    }
+    if !statements.is_empty() {
+        transaction(cx, statements).await?;
         cx.crash_point("emptied");
     }
     Ok(())
@@ -288,7 +385,7 @@ fn not_readable(sequence: &QualifiedName) -> Finding {
 }
 
 /// After the first signal, between two phases that keep what is done.
-fn stop_here(cx: &Cx) -> anyhow::Result<()> {
+pub(super) fn stop_here(cx: &Cx) -> anyhow::Result<()> {
     if cx.interrupt.soft.is_cancelled() { Err(Stop::Interrupted.into()) } else { Ok(()) }
 }
 
@@ -299,7 +396,7 @@ async fn transaction(cx: &Cx, statements: Vec<String>) -> anyhow::Result<()> {
 }
 
 /// The statement that says everything is there.
-fn ended(cx: &Cx) -> String {
+pub(super) fn ended(cx: &Cx) -> String {
     let (run, step) = (Literal::new(cx.run.as_str()), Literal::new(cx.step.as_str()));
     format!(
         "INSERT INTO crossfade.copy_part (run, step, projection, source, part, rows, bytes) \

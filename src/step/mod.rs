@@ -9,6 +9,7 @@ mod add_constraint;
 mod audit;
 mod backfill;
 mod clean_rows;
+mod clone;
 mod confirm;
 mod context;
 mod copy;

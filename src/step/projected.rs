@@ -134,12 +134,18 @@ impl Projected {
         Ok(targets)
     }
 
-    /// Per table: rows as blue estimates them, in how many parts. Asks blue alone: green may have no table yet.
-    pub(super) async fn forecast(&self, blue: &Session, jobs: usize, what: &str) -> anyhow::Result<Vec<Forecast>> {
+    /// Per green table the blue tables that drive it, as written.
+    pub(super) fn driven(&self) -> Vec<(QualifiedName, Vec<QualifiedName>)> {
         let drives = |sources: &[crate::projection::Source]| sources.iter().map(|source| source.drives.clone()).collect();
         let mut tables: Vec<(QualifiedName, Vec<QualifiedName>)> =
             self.set.projections.iter().map(|p| (p.table.clone(), drives(&p.sources))).collect();
         tables.extend(self.tables.iter().map(|table| (table.clone(), vec![table.clone()])));
+        tables
+    }
+
+    /// Per table: rows as blue estimates them, in how many parts. Asks blue alone: green may have no table yet.
+    pub(super) async fn forecast(&self, blue: &Session, jobs: usize, what: &str) -> anyhow::Result<Vec<Forecast>> {
+        let tables = self.driven();
         let (mut lines, mut blocks, mut owners) = (Vec::new(), Vec::new(), Vec::new());
         for (line, (table, drives)) in tables.iter().enumerate() {
             let (mut rows, mut missing) = (Some(0), Vec::new());

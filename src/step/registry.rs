@@ -77,6 +77,7 @@ pub const KINDS: &[Kind] = &[
     super::backfill::KIND,
     super::clean_rows::KIND,
     super::start_capture::KIND,
+    super::clone::KIND,
     super::copy::KIND,
     super::take_over::KIND,
     super::follow::KIND,

@@ -442,6 +442,13 @@ cases! {
             tables = ["parent", '"Odd.Schema"."Odd ""T"']
         "#)
     };
+    clone: Case {
+        blue: CLONED,
+        green: Some(""),
+        ..Case::new("clone", r#"
+            kind = "clone"
+        "#)
+    };
     copy_by_projection: Case {
         blue: ORDERS,
         green: Some("CREATE TABLE shop (id uuid PRIMARY KEY); INSERT INTO shop VALUES ('8a3f0f1c-0d1e-4a75-9c58-0f0b3f2f6a11'); \

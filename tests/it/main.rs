@@ -6,6 +6,7 @@ mod bad_input;
 mod batches;
 mod capture;
 mod carried;
+mod clones;
 mod contract;
 mod copies;
 mod cutover;

@@ -1,0 +1,305 @@
+//! `clone`: brings a whole database to green, definitions and rows.
+//!
+//! Where it stands is told by green: rows of `crossfade.clone_entry` (every definition to come is known, and how to take all
+//! of it away), rows of `crossfade.copy_part`, marker `loaded` (all rows of one snapshot are in), `clone_entry.done`, and the part
+//! row of projection `*` (everything is there). Before `loaded` a new attempt drops what it finds of its own and begins again.
+
+mod away;
+mod checks;
+mod notes;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Context;
+use async_trait::async_trait;
+
+use super::copy::{ended, listener, stop_here};
+use super::registry::{Fault, Kind, KindResult, Surroundings};
+use super::{Cx, Forecast, Reversal, Step, Summary, from_table};
+use crate::copy::clone::{
+    Archive, Choice, Entry, LargeObject, Programs, Relation, Stage, block_size, entries, left_behind, owners, plan, positions,
+};
+use crate::copy::{Filling, Rest};
+use crate::pg::{Session, Snapshot, control_present, mark, marked};
+use crate::sql::{Ident, Literal, QualifiedName};
+use crate::terms::{Before, Extent, Finding, Severity, Side};
+
+/// The table entry of this kind.
+pub(super) const KIND: Kind =
+    Kind { name: "clone", about: "bring a whole database to an empty green: definitions by pg_dump, rows in parallel", parse };
+
+const BEGUN: &str = "begun";
+const LOADED: &str = "loaded";
+
+/// So many statements are one transaction: each takes locks of its own.
+const TOGETHER: usize = 200;
+
+struct Clone {
+    choice: Choice,
+}
+
+fn parse(table: toml::Table, around: &Surroundings) -> KindResult {
+    let choice: Choice = from_table(table)?;
+    if !around.has_green {
+        return Err(vec![Fault { what: "works on green, but the plan has no [green]".to_owned(), ..Fault::default() }]);
+    }
+    Ok((Box::new(Clone { choice }), Vec::new()))
+}
+
+#[async_trait]
+impl Step for Clone {
+    fn describe(&self) -> Summary {
+        let what = if self.choice.is_everything() { "the whole database" } else { "the chosen part of the database" };
+        Summary {
+            effect: format!("bring {what} to green, definitions and rows, from one snapshot of blue"),
+            lock: "ACCESS SHARE on blue while it runs: no reader or writer waits".to_owned(),
+        }
+    }
+
+    fn sides(&self) -> Vec<Side> {
+        vec![Side::Blue, Side::Green]
+    }
+
+    fn notes(&self) -> Vec<Side> {
+        vec![Side::Green]
+    }
+
+    fn reversal(&self) -> Reversal {
+        Reversal::Reversible
+    }
+
+    async fn forecast(&self, cx: &Cx) -> anyhow::Result<Vec<Forecast>> {
+        let blue = cx.connect(Side::Blue).await?;
+        let size = u64::from(block_size(&blue).await?);
+        let mut tables = self.chosen(&blue).await?;
+        tables.sort_by_key(|table| std::cmp::Reverse(table.blocks));
+        let line = |object: String, what: String, rows: Option<i64>| Forecast { object, what, rows, lock: String::new() };
+        let bytes = |tables: &[Relation]| tables.iter().map(|table| u64::from(table.blocks) * size).sum::<u64>();
+        let megabytes = |bytes: u64| format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10);
+        let rows = |tables: &[Relation]| tables.iter().map(|table| (table.rows >= 0).then_some(table.rows)).sum::<Option<i64>>();
+        let mut lines = vec![line(format!("{} tables", tables.len()), megabytes(bytes(&tables)), rows(&tables))];
+        let (shown, more) = tables.split_at(tables.len().min(20));
+        for table in shown {
+            let form = if table.binary { "binary" } else { "text" };
+            let what = format!("{}, {form}", megabytes(u64::from(table.blocks) * size));
+            lines.push(line(table.table.plain(), what, rows(std::slice::from_ref(table))));
+        }
+        if !more.is_empty() {
+            lines.push(line(format!("{} smaller tables", more.len()), megabytes(bytes(more)), rows(more)));
+        }
+        let objects = LargeObject::all(&blue).await?.len();
+        if objects > 0 && self.choice.is_everything() {
+            lines.push(line(format!("{objects} large objects"), "carried".to_owned(), None));
+        }
+        for (object, what) in left_behind(&blue).await? {
+            lines.push(line(object, format!("not carried: {what}"), None));
+        }
+        Ok(lines)
+    }
+
+    async fn preconditions(&self, cx: &Cx) -> anyhow::Result<Vec<Finding>> {
+        let (blue, green) = (cx.connect(Side::Blue).await?, cx.connect(Side::Green).await?);
+        let mut findings = Vec::new();
+        if let Err(error) = Programs::find(major(&blue).await?) {
+            findings.push(blocks("pg_dump", error.to_string(), "install them, then do this again"));
+        }
+        if !marked(&green, &cx.run, &cx.step, BEGUN).await? {
+            findings.extend(self.in_the_way(&blue, &green).await?);
+        }
+        findings.extend(self.missing(&blue, &green).await?);
+        Ok(findings)
+    }
+
+    async fn observe(&self, cx: &Cx) -> anyhow::Result<Extent> {
+        let green = cx.connect(Side::Green).await?;
+        if !control_present(&green).await? || !marked(&green, &cx.run, &cx.step, BEGUN).await? {
+            return Ok(Extent::Absent);
+        }
+        let row = green
+            .query_one(
+                "SELECT count(*) FILTER (WHERE projection = '*'), coalesce(sum(rows) FILTER (WHERE projection <> '*'), 0)::bigint \
+                 FROM crossfade.copy_part WHERE run = $1 AND step = $2",
+                &[&cx.run.as_str(), &cx.step.as_str()],
+            )
+            .await?;
+        let (ended, rows): (i64, i64) = (row.get(0), row.get(1));
+        Ok(if ended > 0 {
+            Extent::Complete
+        } else if marked(&green, &cx.run, &cx.step, LOADED).await? {
+            Extent::Partial(format!("{rows} rows loaded, indexes and constraints not all there"))
+        } else {
+            Extent::Partial(format!("{rows} rows loaded, not all"))
+        })
+    }
+
+    async fn before(&self, _: &Cx) -> anyhow::Result<Before> {
+        Before::of(&()) // what an undo needs is on green, in the transaction of the first effect
+    }
+
+    async fn apply(&self, cx: &Cx, _: &Extent, _: &Before) -> anyhow::Result<()> {
+        let green = cx.connect(Side::Green).await?;
+        let settings = if marked(&green, &cx.run, &cx.step, LOADED).await? {
+            let settings = self.settings(cx, &green).await?;
+            self.rest(cx, &green, &[Stage::Chain, Stage::Last], settings.clone()).await?;
+            settings
+        } else {
+            if marked(&green, &cx.run, &cx.step, BEGUN).await? {
+                cx.remark("what an earlier attempt brought is dropped: the snapshot it came from ended with it");
+                self.drop_all(cx, &green).await?;
+                cx.crash_point("emptied");
+            }
+            self.fill(cx, &green).await?
+        };
+        drop(green);
+        cx.crash_point("indexed");
+        stop_here(cx)?;
+        // The dump's settings are for the statements of the dump alone.
+        let green = cx.connect(Side::Green).await?;
+        green.batch_execute(&settings).await?;
+        for stage in [Stage::Later, Stage::Key] {
+            self.in_order(cx, &green, stage).await?;
+        }
+        cx.crash_point("keyed");
+        self.rest(cx, &green, &[Stage::Validate], settings).await?;
+        cx.crash_point("validated");
+        self.in_order(cx, &green, Stage::After).await?;
+        let wanted =
+            "SELECT table_schema, table_name FROM crossfade.clone_entry WHERE run = $1 AND step = $2 AND stage = 'sequence'";
+        let wanted = green.query(wanted, &[&cx.run.as_str(), &cx.step.as_str()]).await?;
+        let wanted: BTreeSet<(String, String)> = wanted.iter().map(|row| (row.get(0), row.get(1))).collect();
+        for some in positions(&cx.connect(Side::Blue).await?, &wanted).await?.chunks(TOGETHER) {
+            green.batch_execute(&some.join(";\n")).await.context("sequences on green")?;
+        }
+        cx.crash_point("sequences");
+        self.in_order(cx, &green, Stage::End).await?;
+        green.batch_execute(&ended(cx)).await?;
+        Ok(())
+    }
+
+    async fn undo(&self, cx: &Cx, _: &Before) -> anyhow::Result<()> {
+        let green = cx.connect(Side::Green).await?;
+        if !marked(&green, &cx.run, &cx.step, BEGUN).await? {
+            return Ok(()); // every other effect comes after this marker
+        }
+        self.drop_all(cx, &green).await
+    }
+}
+
+impl Clone {
+    /// Definitions before the rows, then rows and indexes. Gives the settings for the statements that follow.
+    async fn fill(&self, cx: &Cx, green: &Session) -> anyhow::Result<String> {
+        let snapshot = Snapshot::export(cx.opener(Side::Blue)?).await?;
+        let blue = snapshot.session();
+        let programs = Programs::find(major(blue).await?)?;
+        let archive = Archive::dump(programs, &cx.connect(Side::Blue).await?, snapshot.name(), &self.choice).await?;
+        let (settings, before) = entries(&archive.section("pre-data").await?);
+        let (_, after) = entries(&archive.section("post-data").await?);
+        let settings = self.known_settings(green, settings).await?;
+        blue.batch_execute("SET LOCAL search_path = pg_catalog").await?; // the server qualifies every name then
+        let planned = plan(&after, &owners(blue).await?);
+        let there = things_there(green).await?;
+        let made: Vec<&Entry> =
+            before.iter().filter(|entry| !there.contains(&(entry.sort.clone(), entry.name.clone()))).collect();
+        let of_sort = |sort: &str| -> BTreeSet<(String, String)> {
+            let those = before.iter().filter(|entry| entry.sort == sort);
+            those.map(|entry| (entry.schema.clone(), entry.name.clone())).collect()
+        };
+        let dumped = of_sort("TABLE");
+        let flat = |ident: &Ident| ident.as_str().replace(['\n', '\r'], " ");
+        let tables: Vec<Relation> = Relation::all(blue)
+            .await?
+            .into_iter()
+            .filter(|one| match (&one.extension, one.table.schema()) {
+                (Some(_), _) => self.choice.is_everything(),
+                (None, Some(schema)) => dumped.contains(&(flat(schema), flat(one.table.name()))),
+                (None, None) => false,
+            })
+            .collect();
+        let partitioned = self.partitioned(blue, &dumped).await?;
+        self.note(cx, green, &archive.drops().await?, &there, &planned, &tables, &partitioned, &of_sort("SEQUENCE"), &settings)
+            .await?;
+        cx.crash_point("noted");
+
+        let definitions = cx.connect(Side::Green).await?;
+        definitions.batch_execute(&settings).await?;
+        for some in made.chunks(TOGETHER) {
+            let texts: Vec<&str> = some.iter().map(|entry| entry.text.as_str()).collect();
+            let text = format!("BEGIN;\n{}\n;COMMIT", texts.join("\n"));
+            definitions.batch_execute(&text).await.context("definitions on green")?;
+            cx.crash_point("defined");
+        }
+        drop(definitions);
+        if self.choice.is_everything() {
+            for object in LargeObject::all(blue).await? {
+                object.carry(blue, green).await?;
+            }
+        }
+        let rests = self.rests(cx, green, &[Stage::Chain, Stage::Last]).await?;
+        let size = block_size(blue).await?;
+        let mut known: BTreeMap<QualifiedName, Relation> = tables.into_iter().map(|table| (table.table.clone(), table)).collect();
+        let total: u64 = known.values().map(|table| u64::try_from(table.rows).unwrap_or(0)).sum();
+        let texts = known.values().filter(|table| !table.binary).count();
+        let fillings = rests.into_iter().map(|rest| match known.remove(&rest.table) {
+            Some(table) => Filling {
+                rest: Rest { bytes: u64::from(table.blocks) * u64::from(size), ..rest },
+                rows: Some((table.bound(), vec![table.blocks])),
+            },
+            None => Filling { rest, rows: None },
+        });
+        let seen = snapshot.text().await?;
+        let watermark = format!(
+            "INSERT INTO crossfade.watermark (run, snapshot) VALUES ({}, {}) ON CONFLICT (run) DO NOTHING",
+            Literal::new(cx.run.as_str()),
+            Literal::new(seen)
+        );
+        let loaded = vec![mark(&cx.run, &cx.step, LOADED), watermark];
+        let load = self.loader(cx, fillings.collect(), loaded, false, size, settings.clone())?;
+        cx.crash_point("snapshot");
+        let loaded = load.run(snapshot, listener(cx, total)).await?;
+        #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+        let (megabytes, seconds) = (loaded.bytes as f64 / 1e6, loaded.seconds.max(0.001));
+        let form = if texts == 0 { "binary".to_owned() } else { format!("binary, {texts} tables as text") };
+        cx.remark(format!(
+            "{} rows, {megabytes:.1} MB ({form}) in {} parts and {seconds:.1} s, indexes beside them: {:.1} MB/s",
+            loaded.rows,
+            loaded.parts,
+            megabytes / seconds
+        ));
+        Ok(settings)
+    }
+
+    /// Partitioned tables and those with children: their statistics are those of all their parts, which are there last.
+    async fn partitioned(&self, blue: &Session, dumped: &BTreeSet<(String, String)>) -> anyhow::Result<Vec<QualifiedName>> {
+        let sql = "SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+                   WHERE (c.relkind = 'p' AND NOT c.relispartition) \
+                      OR (c.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid)) ORDER BY 1, 2";
+        let rows = blue.query(sql, &[]).await?;
+        let names = rows.iter().map(|row| (row.get::<_, String>(0), row.get::<_, String>(1)));
+        Ok(names.filter(|name| dumped.contains(name)).map(|(schema, name)| QualifiedName::new(schema, name)).collect())
+    }
+
+    /// The dump's settings that this server knows.
+    async fn known_settings(&self, green: &Session, settings: Vec<String>) -> anyhow::Result<String> {
+        let name = |line: &str| line.strip_prefix("SET ").and_then(|rest| rest.split(' ').next()).unwrap_or_default().to_owned();
+        let names: Vec<String> = settings.iter().map(|line| name(line)).filter(|name| !name.is_empty()).collect();
+        let sql = "SELECT name FROM unnest($1::text[]) AS t (name) WHERE current_setting(name, true) IS NULL";
+        let unknown: BTreeSet<String> = green.query(sql, &[&names]).await?.iter().map(|row| row.get(0)).collect();
+        let kept = settings.into_iter().filter(|line| !unknown.contains(&name(line)) && !line.contains("client_min_messages"));
+        Ok(kept.collect::<Vec<_>>().join("\n"))
+    }
+}
+
+/// Schemas and extensions that are on green already: they are not made, and not dropped.
+async fn things_there(green: &Session) -> anyhow::Result<BTreeSet<(String, String)>> {
+    let sql = "SELECT 'SCHEMA', nspname::text FROM pg_namespace UNION ALL SELECT 'EXTENSION', extname::text FROM pg_extension";
+    Ok(green.query(sql, &[]).await?.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+async fn major(session: &Session) -> anyhow::Result<u32> {
+    let number: i32 = session.query_one("SELECT current_setting('server_version_num')::int / 10000", &[]).await?.get(0);
+    Ok(number.unsigned_abs())
+}
+
+fn blocks(object: &str, what: impl Into<String>, next: impl Into<String>) -> Finding {
+    Finding { severity: Severity::Blocks, object: object.to_owned(), what: what.into(), next: next.into() }
+}

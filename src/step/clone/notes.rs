@@ -1,0 +1,173 @@
+//! `crossfade.clone_entry`: what is to come and how to take it away, written before the first of it; and bringing what is noted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Context;
+
+use super::away::dropping;
+use super::{BEGUN, Clone, TOGETHER};
+use crate::copy::clone::{Planned, Relation, Stage};
+use crate::copy::{Filling, Load, Piece, Rest};
+use crate::pg::{Session, mark};
+use crate::sql::{Literal, QualifiedName};
+use crate::step::Cx;
+use crate::step::copy::listener;
+use crate::terms::Side;
+
+impl Clone {
+    /// Writes down everything that will be done and how to take it away, before the first of it.
+    #[expect(clippy::too_many_arguments, reason = "one row of each sort")]
+    pub(super) async fn note(
+        &self,
+        cx: &Cx,
+        green: &Session,
+        drops: &str,
+        there: &BTreeSet<(String, String)>,
+        planned: &[Planned],
+        tables: &[Relation],
+        partitioned: &[QualifiedName],
+        sequences: &BTreeSet<(String, String)>,
+        settings: &str,
+    ) -> anyhow::Result<()> {
+        let mut rows: Vec<(&str, Option<String>, Option<String>, String, String)> = Vec::new();
+        rows.push(("drop", None, None, String::new(), dropping(drops, there, planned)));
+        rows.push(("settings", None, None, String::new(), settings.to_owned()));
+        let parts = |table: &QualifiedName| {
+            (table.schema().map(|schema| schema.as_str().to_owned()), Some(table.name().as_str().to_owned()))
+        };
+        for table in tables {
+            let with_parent = (table.partition && self.choice.is_everything()) || table.parent;
+            let analyze = if with_parent { "" } else { "ANALYZE" };
+            let (schema, name) = parts(&table.table);
+            rows.push(("table", schema, name, String::new(), analyze.to_owned()));
+        }
+        for (schema, name) in sequences {
+            rows.push(("sequence", Some(schema.clone()), Some(name.clone()), String::new(), String::new()));
+        }
+        for one in planned {
+            let (schema, name) = one.table.as_ref().map(parts).unwrap_or_default();
+            rows.push((one.stage.name(), schema, name, one.object.clone(), one.text.clone()));
+        }
+        for table in partitioned {
+            let what = format!("statistics of {}", table.plain());
+            rows.push((Stage::After.name(), None, None, what, format!("ANALYZE {table};")));
+        }
+        let value = |text: &Option<String>| text.as_ref().map_or("NULL".to_owned(), |text| Literal::new(text).to_string());
+        let (run, step) = (Literal::new(cx.run.as_str()), Literal::new(cx.step.as_str()));
+        let values = rows.iter().enumerate().map(|(number, (stage, schema, name, object, text))| {
+            let (object, text) = (Literal::new(object), Literal::new(text));
+            format!("({run}, {step}, {number}, '{stage}', {}, {}, {object}, {text})", value(schema), value(name))
+        });
+        let text = format!(
+            "BEGIN;\nINSERT INTO crossfade.clone_entry (run, step, number, stage, table_schema, table_name, object, statement) VALUES\n{};\n{};\nCOMMIT",
+            values.collect::<Vec<_>>().join(",\n"),
+            mark(&cx.run, &cx.step, BEGUN)
+        );
+        green.batch_execute(&text).await.context("notes on green")
+    }
+
+    pub(super) async fn settings(&self, cx: &Cx, green: &Session) -> anyhow::Result<String> {
+        let sql = "SELECT statement FROM crossfade.clone_entry WHERE run = $1 AND step = $2 AND stage = 'settings'";
+        Ok(green.query_one(sql, &[&cx.run.as_str(), &cx.step.as_str()]).await?.get(0))
+    }
+
+    /// What is to come of the tables in these stages.
+    pub(super) async fn rests(&self, cx: &Cx, green: &Session, stages: &[Stage]) -> anyhow::Result<Vec<Rest>> {
+        let mut rests: Vec<Rest> = Vec::new();
+        let mut places: BTreeMap<QualifiedName, usize> = BTreeMap::new();
+        let with_rows = stages.contains(&Stage::Chain);
+        let rows = green
+            .query(
+                "SELECT number, stage, table_schema, table_name, object, statement, pg_table_size(to_regclass(format('%I.%I', table_schema, table_name))) \
+                 FROM crossfade.clone_entry \
+                 WHERE run = $1 AND step = $2 AND table_name IS NOT NULL AND stage <> 'sequence' AND NOT done ORDER BY number",
+                &[&cx.run.as_str(), &cx.step.as_str()],
+            )
+            .await?;
+        for row in rows {
+            let (number, stage): (i32, String) = (row.get(0), row.get(1));
+            let table = QualifiedName::new(row.get::<_, String>(2), row.get::<_, String>(3));
+            let bytes = row.get::<_, Option<i64>>(6).map_or(0, i64::unsigned_abs);
+            let (is_table, stage) = (stage == "table", stages.iter().find(|known| known.name() == stage));
+            if stage.is_none() && !(is_table && with_rows) {
+                continue;
+            }
+            let at = *places.entry(table.clone()).or_insert(rests.len());
+            if at == rests.len() {
+                rests.push(Rest { table: table.clone(), bytes, chains: Vec::new(), last: Vec::new(), analyze: false });
+            }
+            let text: String = row.get(5);
+            let object = format!("{} of table {}", row.get::<_, String>(4), table.plain());
+            match stage {
+                None => rests[at].analyze = text == "ANALYZE",
+                Some(Stage::Chain) => rests[at].chains.push(vec![piece(cx, number, object, text)]),
+                Some(_) => rests[at].last.push(piece(cx, number, object, text)),
+            }
+        }
+        Ok(rests)
+    }
+
+    /// Brings what is missing of these stages, several tables at a time.
+    pub(super) async fn rest(&self, cx: &Cx, green: &Session, stages: &[Stage], settings: String) -> anyhow::Result<()> {
+        let rests = self.rests(cx, green, stages).await?;
+        let fillings = rests.into_iter().map(|rest| Filling { rows: None, rest }).collect();
+        self.loader(cx, fillings, Vec::new(), true, 8192, settings)?.rest(listener(cx, 0)).await
+    }
+
+    pub(super) fn loader(
+        &self,
+        cx: &Cx,
+        tables: Vec<Filling>,
+        loaded: Vec<String>,
+        ask: bool,
+        block_size: u32,
+        settings: String,
+    ) -> anyhow::Result<Load> {
+        let green = cx.opener(Side::Green)?;
+        Ok(Load {
+            run: cx.run.clone(),
+            step: cx.step.clone(),
+            green,
+            jobs: cx.limits.jobs,
+            tables,
+            loaded,
+            ask,
+            block_size,
+            settings,
+        })
+    }
+
+    /// Does what is not done of a stage, in its order.
+    pub(super) async fn in_order(&self, cx: &Cx, green: &Session, stage: Stage) -> anyhow::Result<()> {
+        let sql = "SELECT number, object, statement FROM crossfade.clone_entry \
+                   WHERE run = $1 AND step = $2 AND stage = $3 AND NOT done ORDER BY number";
+        let rows = green.query(sql, &[&cx.run.as_str(), &cx.step.as_str(), &stage.name()]).await?;
+        for some in rows.chunks(TOGETHER) {
+            let numbers: Vec<String> = some.iter().map(|row| row.get::<_, i32>(0).to_string()).collect();
+            let texts: Vec<String> = some.iter().map(|row| row.get(2)).collect();
+            let text = format!("BEGIN;\n{}\n;{};\nCOMMIT", texts.join("\n;"), done(cx, &numbers.join(", ")));
+            if let Err(error) = green.batch_execute(&text).await {
+                let first: String = some.first().map(|row| row.get(1)).unwrap_or_default();
+                let last: String = some.last().map(|row| row.get(1)).unwrap_or_default();
+                return Err(anyhow::Error::from(error).context(format!("definitions on green, from {first} to {last}")));
+            }
+            cx.crash_point(stage.name());
+        }
+        Ok(())
+    }
+}
+
+fn piece(cx: &Cx, number: i32, object: String, text: String) -> Piece {
+    let (run, step) = (Literal::new(cx.run.as_str()), Literal::new(cx.step.as_str()));
+    Piece {
+        object,
+        there: format!("(SELECT done FROM crossfade.clone_entry WHERE run = {run} AND step = {step} AND number = {number})"),
+        statements: vec![text, done(cx, &number.to_string())],
+    }
+}
+
+/// The statement that says of these entries that they are there.
+fn done(cx: &Cx, numbers: &str) -> String {
+    let (run, step) = (Literal::new(cx.run.as_str()), Literal::new(cx.step.as_str()));
+    format!("UPDATE crossfade.clone_entry SET done = true WHERE run = {run} AND step = {step} AND number IN ({numbers})")
+}
