@@ -1,4 +1,4 @@
-//! What must hold of any text that `lint` and `rewrite` are given. Both the tests and the fuzz target ask it.
+//! What must hold of any text that `lint` and `rewrite` are given.
 
 use std::collections::BTreeMap;
 
