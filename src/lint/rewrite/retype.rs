@@ -268,18 +268,18 @@ mod tests {
     fn only_the_column_gets_another_name() {
         let new = Ident::new("crossfade_date_new");
         for (text, wanted) in [
-            ("btree (date, lower((date)::text))", "btree (crossfade_date_new, lower((crossfade_date_new)::text))"),
+            ("btree (date, lower((date)::text))", "btree (\"crossfade_date_new\", lower((\"crossfade_date_new\")::text))"),
             (
                 "btree (date(other), \"date\") WHERE ((other)::date > 0)",
-                "btree (date(other), crossfade_date_new) WHERE ((other)::date > 0)",
+                "btree (date(other), \"crossfade_date_new\") WHERE ((other)::date > 0)",
             ),
-            ("CHECK ((date <> 'a date, it''s'::text))", "CHECK ((crossfade_date_new <> 'a date, it''s'::text))"),
+            ("CHECK ((date <> 'a date, it''s'::text))", "CHECK ((\"crossfade_date_new\" <> 'a date, it''s'::text))"),
             ("CHECK ((\"Date\" <> up_date))", "CHECK ((\"Date\" <> up_date))"),
-            ("btree (date COLLATE \"C\" text_pattern_ops)", "btree (crossfade_date_new COLLATE \"C\" text_pattern_ops)"),
+            ("btree (date COLLATE \"C\" text_pattern_ops)", "btree (\"crossfade_date_new\" COLLATE \"C\" text_pattern_ops)"),
         ] {
             assert_eq!(renamed(text, "date", &new), wanted);
         }
-        assert_eq!(renamed("btree (\"Odd Name\")", "Odd Name", &new), "btree (crossfade_date_new)");
+        assert_eq!(renamed("btree (\"Odd Name\")", "Odd Name", &new), "btree (\"crossfade_date_new\")");
     }
 
     #[test]
@@ -294,6 +294,6 @@ mod tests {
             not_null: false,
             dependents: &dependents,
         };
-        assert_eq!(retype.forms(), Err("c cannot be carried over to a new column: view v reads it".to_owned()));
+        assert_eq!(retype.forms(), Err("\"c\" cannot be carried over to a new column: view v reads it".to_owned()));
     }
 }
