@@ -156,11 +156,25 @@ impl Pair {
     }
 }
 
+/// A client program of the servers' version where it stands beside them.
+fn client(name: &str) -> Command {
+    let beside = Binaries::find().unwrap().program(name);
+    if beside.exists() { Command::new(beside) } else { Command::new(name) }
+}
+
+/// Runs each statement in a transaction of its own.
+fn by_psql(db: &TestDb, sql: &str) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), sql).unwrap();
+    let mut command = client("psql");
+    command.args(["-qX", "-v", "ON_ERROR_STOP=1", "-d", &db.url(), "-f"]).arg(file.path());
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// The definitions, as `pg_dump` writes them, our own aside.
 fn schema(db: &TestDb) -> String {
-    let beside = Binaries::find().unwrap().program("pg_dump");
-    let dump = if beside.exists() { beside } else { "pg_dump".into() };
-    let output = Command::new(dump).args(["-s", "-N", "crossfade", &db.url()]).output().unwrap();
+    let output = client("pg_dump").args(["-s", "-N", "crossfade", &db.url()]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
     // Newer ones give each dump a random key.
@@ -213,7 +227,7 @@ fn everything(blue: &TestDb) -> (String, String) {
 async fn a_clone_has_everything() {
     let pair = Pair::of("SELECT 1").await;
     let (sql, role) = everything(&pair.blue);
-    pair.blue.sql(&sql).await;
+    by_psql(&pair.blue, &sql);
     pair.green.sql(THERE_ALREADY).await;
     let empty = fingerprint(&pair.green).await;
 
@@ -270,46 +284,48 @@ async fn what_is_in_the_way_is_said_before_anything_is_made() {
 /// Blue is bigger than what one part or one transaction takes.
 const TO_BE_KILLED: &str = "
 CREATE TABLE big (id bigserial PRIMARY KEY, code text UNIQUE, note text, at timestamptz);
-INSERT INTO big (code, note, at) SELECT 'c' || n, repeat(md5(n::text), 8), '2024-01-01'::timestamptz + n * interval '1 s' FROM generate_series(1, 40000) AS n;
+INSERT INTO big (code, note, at) SELECT 'c' || n, repeat(md5(n::text), 8), '2024-01-01'::timestamptz + n * interval '1 s' FROM generate_series(1, 20000) AS n;
 CREATE INDEX big_note ON big (note); CREATE INDEX big_at ON big (at); CREATE INDEX big_lower ON big (lower(code));
-DO $$ BEGIN FOR n IN 1..60 LOOP EXECUTE format('CREATE TABLE small_%s (id int PRIMARY KEY, big bigint REFERENCES big, a text)', n);
+DO $$ BEGIN FOR n IN 1..30 LOOP EXECUTE format('CREATE TABLE small_%s (id int PRIMARY KEY, big bigint REFERENCES big, a text)', n);
 EXECUTE format('INSERT INTO small_%s SELECT i, i, md5(i::text) FROM generate_series(1, 100) i', n);
 EXECUTE format('CREATE INDEX ON small_%s (a)', n); END LOOP; END $$;
 CREATE MATERIALIZED VIEW counted AS SELECT count(*) FROM big;
 SELECT lo_from_bytea(0, decode(repeat('ab', 100000), 'hex'));
 ANALYZE";
 
-/// `CROSSFADE_KILLS` (20) times.
+/// `CROSSFADE_KILLS` times, 6 when it is not set.
 #[tokio::test(flavor = "multi_thread")]
 async fn kills_at_random_points_end_in_the_same_green() {
-    let kills: usize = std::env::var("CROSSFADE_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
+    let kills: usize = std::env::var("CROSSFADE_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(6);
     let pair = Pair::of(TO_BE_KILLED).await;
+    let copy = |name: &str| pair.command(&["copy", "--execute", "--jobs", "2", "--name", name]);
+    let back = |name: &str| {
+        let plan = pair.state.path().join(format!("{name}.toml")).display().to_string();
+        pair.run(&["rollback", &plan, "--execute"]).exits(0);
+    };
     let began = Instant::now();
-    pair.run(&["copy", "--execute", "--jobs", "2"]).exits(0);
+    Ran::of(copy("undisturbed").output().unwrap()).exits(0);
     let long = began.elapsed();
     pair.assert_clone().await;
-    pair.run(&["rollback", &pair.plan(), "--execute"]).exits(0);
+    back("undisturbed");
 
-    let (seed, mut killed, mut new) = (fastrand::u64(..), 0, true);
+    let (seed, mut killed, mut name) = (fastrand::u64(..), 0, "round-0".to_owned());
     let mut random = fastrand::Rng::with_seed(seed);
     while killed < kills {
-        let words: &[&str] =
-            if new { &["copy", "--execute", "--jobs", "2", "--new"] } else { &["copy", "--execute", "--jobs", "2"] };
-        let mut process = Process::spawn(&mut pair.command(words));
+        let mut process = Process::spawn(&mut copy(&name));
         // The moment is what is random: there is no condition to wait for.
         tokio::time::sleep(Duration::from_secs_f64(random.f64() * long.as_secs_f64() * 1.1)).await;
         if process.is_running() {
             drop(process); // kill -9
-            (killed, new) = (killed + 1, false);
+            killed += 1;
         } else {
             process.finish().exits(0);
             pair.assert_clone().await;
-            pair.run(&["rollback", &pair.plan(), "--execute"]).exits(0);
-            new = true;
+            back(&name);
+            name = format!("round-{killed}");
         }
     }
-    let last: &[&str] = if new { &["copy", "--execute", "--jobs", "2", "--new"] } else { &["copy", "--execute", "--jobs", "2"] };
-    let ended = pair.run(last);
+    let ended = Ran::of(copy(&name).output().unwrap());
     assert_eq!(ended.code, Some(0), "seed {seed}: {}", ended.stderr);
     pair.assert_clone().await;
 }

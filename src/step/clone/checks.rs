@@ -11,15 +11,11 @@ use crate::terms::Finding;
 impl Clone {
     /// The tables of blue that are meant and hold rows of their own, as far as their names tell. The dump decides in the end.
     pub(super) async fn chosen(&self, blue: &Session) -> anyhow::Result<Vec<Relation>> {
-        let all = Relation::all(blue).await?;
-        let named = |list: &[QualifiedName], table: &QualifiedName| {
-            list.iter()
-                .any(|name| name.name() == table.name() && name.schema().is_none_or(|schema| Some(schema) == table.schema()))
-        };
+        let (tables, exclude) = (named(blue, &self.choice.tables).await?, named(blue, &self.choice.exclude).await?);
+        let all = Relation::all(blue).await?.into_iter();
         Ok(all
-            .into_iter()
-            .filter(|one| self.choice.tables.is_empty() || named(&self.choice.tables, &one.table))
-            .filter(|one| !named(&self.choice.exclude, &one.table))
+            .filter(|one| self.choice.tables.is_empty() || tables.contains(&one.table))
+            .filter(|one| !exclude.contains(&one.table))
             .filter(|one| {
                 self.choice.schemas.is_empty() || one.table.schema().is_some_and(|schema| self.choice.schemas.contains(schema))
             })
@@ -79,6 +75,15 @@ impl Clone {
         }
         Ok(findings)
     }
+}
+
+/// The tables of these names with their schemas; of a name without one, that in the search path, as `pg_dump` takes it.
+async fn named(blue: &Session, names: &[QualifiedName]) -> anyhow::Result<BTreeSet<QualifiedName>> {
+    let names: Vec<String> = names.iter().map(QualifiedName::to_string).collect();
+    let sql = "SELECT n.nspname::text, c.relname::text FROM unnest($1::text[]) AS t (name) \
+               JOIN pg_class c ON c.oid = to_regclass(t.name) JOIN pg_namespace n ON n.oid = c.relnamespace";
+    let rows = blue.query(sql, &[&names]).await?;
+    Ok(rows.iter().map(|row| QualifiedName::new(row.get::<_, String>(0), row.get::<_, String>(1))).collect())
 }
 
 const OWNERS: &str = "\
