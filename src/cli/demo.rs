@@ -69,7 +69,7 @@ pub(super) async fn demo(args: &DemoArgs, format: Format, quiet: bool) -> Result
     };
     let run = async {
         match &migrations {
-            Some(migrations) => demo::run_migrations(&demo, migrations).await.map(Shown::Migrations),
+            Some(migrations) => demo::run_migrations(&demo, migrations).await.map(|report| Shown::Migrations(Box::new(report))),
             None => demo::run(&demo).await.map(Shown::Journeys),
         }
     };
@@ -99,7 +99,7 @@ pub(super) async fn demo(args: &DemoArgs, format: Format, quiet: bool) -> Result
 /// What came of a demo.
 enum Shown {
     Journeys(DemoReport),
-    Migrations(MigrationsReport),
+    Migrations(Box<MigrationsReport>),
 }
 
 fn render(report: &DemoReport) -> String {

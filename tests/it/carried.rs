@@ -129,11 +129,9 @@ fn words(text: &str) -> BTreeMap<String, usize> {
 /// Everything that a part holds.
 fn text_of(part: &Part) -> String {
     match &part.form {
-        Form::Sql(sql)
-        | Form::Alone(sql)
-        | Form::Later { sql, .. }
-        | Form::Until { sql, .. }
-        | Form::Unsafe { sql, .. } => sql.clone(),
+        Form::Sql(sql) | Form::Alone(sql) | Form::Later { sql, .. } | Form::Until { sql, .. } | Form::Unsafe { sql, .. } => {
+            sql.clone()
+        }
         Form::Left(what) | Form::Refused(what) => what.clone(),
         Form::Cut => String::new(),
         Form::Backfill(fill) => {

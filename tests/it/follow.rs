@@ -456,7 +456,7 @@ async fn a_comparison_does_not_wait_for_who_waits_for_it() {
     until("somebody waits to truncate", async || pair.blue.value(waits).await == "1").await;
     let of_green = Snapshot::export(Opener::new(pair.green.database(), "test".to_owned())).await.unwrap();
     let compared = compare(&bound, &at, &of_green, 2, &crossfade::terms::RunId::fresh(), |_, _| {}).await;
-    let error = compared.err().expect("it should not have waited");
+    let error = compared.expect_err("it should not have waited");
     assert!(crossfade::pg::explain(&error).contains("lock timeout"), "{error:?}");
     follower.release(at);
     truncated.await.unwrap().unwrap();

@@ -47,7 +47,7 @@ impl Brought {
 
 impl Table {
     fn inspection<'a>(&'a self, reader: &'a Reader, sample: Option<f64>) -> Inspection<'a> {
-        let repair = self.same.as_ref().map_or(Repair::Projection, |key| Repair::CleanRows(key));
+        let repair = self.same.as_ref().map_or(Repair::Projection, Repair::CleanRows);
         Inspection { reader, rows: &self.rows, sample, estimate: self.estimate, pending: self.pending.clone(), repair }
     }
 

@@ -29,7 +29,9 @@ impl Clone {
         sequences: &BTreeSet<(String, String)>,
         settings: &str,
     ) -> anyhow::Result<()> {
-        let mut rows: Vec<(&str, Option<String>, Option<String>, String, String)> = Vec::new();
+        /// Stage, schema, name, object, text.
+        type Note<'a> = (&'a str, Option<String>, Option<String>, String, String);
+        let mut rows: Vec<Note<'_>> = Vec::new();
         rows.push(("drop", None, None, String::new(), dropping(drops, there, planned)));
         rows.push(("settings", None, None, String::new(), settings.to_owned()));
         let parts = |table: &QualifiedName| {
