@@ -239,7 +239,7 @@ async fn a_clone_has_everything() {
 
     pair.run(&["copy", "--execute"]).exits(0);
     pair.assert_clone().await;
-    let statistics = "SELECT count(DISTINCT tablename) FROM pg_stats WHERE schemaname NOT IN ('pg_catalog', 'information_schema', 'crossfade')";
+    let statistics = "SELECT string_agg(DISTINCT format('%I.%I', schemaname, tablename), ' ') FROM pg_stats WHERE schemaname NOT IN ('pg_catalog', 'information_schema', 'crossfade')";
     assert_eq!(pair.green.value(statistics).await, pair.blue.value(statistics).await, "tables with statistics");
     assert_eq!(pair.green.value("SELECT count(*) FROM heard").await, pair.blue.value("SELECT count(*) FROM heard").await);
 
@@ -309,7 +309,7 @@ async fn kills_at_random_points_end_in_the_same_green() {
     pair.assert_clone().await;
     back("undisturbed");
 
-    let (seed, mut killed, mut name) = (fastrand::u64(..), 0, "round-0".to_owned());
+    let (seed, mut killed, mut ended, mut name) = (fastrand::u64(..), 0, 0, "round-0".to_owned());
     let mut random = fastrand::Rng::with_seed(seed);
     while killed < kills {
         let mut process = Process::spawn(&mut copy(&name));
@@ -322,10 +322,11 @@ async fn kills_at_random_points_end_in_the_same_green() {
             process.finish().exits(0);
             pair.assert_clone().await;
             back(&name);
-            name = format!("round-{killed}");
+            ended += 1;
+            name = format!("round-{ended}");
         }
     }
-    let ended = Ran::of(copy(&name).output().unwrap());
-    assert_eq!(ended.code, Some(0), "seed {seed}: {}", ended.stderr);
+    let ran = Ran::of(copy(&name).output().unwrap());
+    assert_eq!(ran.code, Some(0), "seed {seed}: {}", ran.stderr);
     pair.assert_clone().await;
 }

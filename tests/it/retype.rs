@@ -127,7 +127,7 @@ async fn a_type_changes_beside_old_code() {
     let types = "SELECT string_agg(format_type(atttypid, atttypmod), ', ' ORDER BY attname) FROM pg_attribute \
                  WHERE attrelid = 'orders'::regclass AND attname IN ('amount', 'placed', 'customer', 'code')";
     assert_eq!(db.value(types).await, "bigint, integer, bigint, timestamp with time zone");
-    assert_eq!(db.value("SELECT count(*) FROM pg_attribute WHERE attname LIKE 'crossfade%' AND NOT attisdropped").await, "0");
+    assert_eq!(db.value("SELECT count(*) FROM pg_attribute WHERE attrelid = 'orders'::regclass AND attname LIKE 'crossfade%' AND NOT attisdropped").await, "0");
     assert_eq!(db.value("SELECT count(*) FROM pg_trigger WHERE tgrelid = 'orders'::regclass AND NOT tgisinternal").await, "0");
     assert_eq!(db.value("SELECT count(*) FROM pg_constraint WHERE NOT convalidated").await, "0");
     assert!(db.value("SELECT count(*) FROM orders WHERE id > 20000 AND same <> 7").await.parse::<u64>().unwrap() > 20);

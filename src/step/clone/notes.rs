@@ -14,6 +14,9 @@ use crate::step::Cx;
 use crate::step::copy::listener;
 use crate::terms::Side;
 
+/// A row of `crossfade.clone_entry`: stage, schema and name of a table, object, statement.
+type Noted<'a> = (&'a str, Option<String>, Option<String>, String, String);
+
 impl Clone {
     /// Writes down everything that will be done and how to take it away, before the first of it.
     #[expect(clippy::too_many_arguments, reason = "one row of each sort")]
@@ -29,9 +32,7 @@ impl Clone {
         sequences: &BTreeSet<(String, String)>,
         settings: &str,
     ) -> anyhow::Result<()> {
-        /// Stage, schema, name, object, text.
-        type Note<'a> = (&'a str, Option<String>, Option<String>, String, String);
-        let mut rows: Vec<Note<'_>> = Vec::new();
+        let mut rows: Vec<Noted> = Vec::new();
         rows.push(("drop", None, None, String::new(), dropping(drops, there, planned)));
         rows.push(("settings", None, None, String::new(), settings.to_owned()));
         let parts = |table: &QualifiedName| {
