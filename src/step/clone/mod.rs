@@ -215,9 +215,8 @@ impl Clone {
                 (None, None) => false,
             })
             .collect();
-        let partitioned = self.partitioned(blue, &dumped).await?;
-        self.note(cx, green, &archive.drops().await?, &there, &planned, &tables, &partitioned, &of_sort("SEQUENCE"), &settings)
-            .await?;
+        let last = self.analyzed_last(blue, &dumped, &of_sort("MATERIALIZED VIEW")).await?;
+        self.note(cx, green, &archive.drops().await?, &there, &planned, &tables, &last, &of_sort("SEQUENCE"), &settings).await?;
         cx.crash_point("noted");
 
         let definitions = cx.connect(Side::Green).await?;
@@ -268,14 +267,23 @@ impl Clone {
         Ok(settings)
     }
 
-    /// Partitioned tables and those with children: their statistics are those of all their parts, which are there last.
-    async fn partitioned(&self, blue: &Session, dumped: &BTreeSet<(String, String)>) -> anyhow::Result<Vec<QualifiedName>> {
+    /// Partitioned tables and those with children, whose statistics are those of all their parts, and materialized views: all these
+    /// have their rows last.
+    async fn analyzed_last(
+        &self,
+        blue: &Session,
+        tables: &BTreeSet<(String, String)>,
+        views: &BTreeSet<(String, String)>,
+    ) -> anyhow::Result<Vec<QualifiedName>> {
         let sql = "SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-                   WHERE (c.relkind = 'p' AND NOT c.relispartition) \
+                   WHERE (c.relkind = 'p' AND NOT c.relispartition) OR (c.relkind = 'm' AND c.relispopulated) \
                       OR (c.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid)) ORDER BY 1, 2";
         let rows = blue.query(sql, &[]).await?;
         let names = rows.iter().map(|row| (row.get::<_, String>(0), row.get::<_, String>(1)));
-        Ok(names.filter(|name| dumped.contains(name)).map(|(schema, name)| QualifiedName::new(schema, name)).collect())
+        Ok(names
+            .filter(|name| tables.contains(name) || views.contains(name))
+            .map(|(schema, name)| QualifiedName::new(schema, name))
+            .collect())
     }
 
     /// The dump's settings that this server knows.

@@ -28,7 +28,7 @@ impl Clone {
         there: &BTreeSet<(String, String)>,
         planned: &[Planned],
         tables: &[Relation],
-        partitioned: &[QualifiedName],
+        analyzed_last: &[QualifiedName],
         sequences: &BTreeSet<(String, String)>,
         settings: &str,
     ) -> anyhow::Result<()> {
@@ -51,7 +51,7 @@ impl Clone {
             let (schema, name) = one.table.as_ref().map(parts).unwrap_or_default();
             rows.push((one.stage.name(), schema, name, one.object.clone(), one.text.clone()));
         }
-        for table in partitioned {
+        for table in analyzed_last {
             let what = format!("statistics of {}", table.plain());
             rows.push((Stage::After.name(), None, None, what, format!("ANALYZE {table};")));
         }
