@@ -130,7 +130,8 @@ impl Outbox {
             return Err(Changed { findings }.into());
         }
         match at.session().batch_execute(&self.lock()).await {
-            Err(error) if matches!(sqlstate(&error), "42P01" | "3F000") => return Ok(Reading::Overtaken),
+            // Dropped; or in a circle with writers and somebody who truncates, which the server has ended here.
+            Err(error) if matches!(sqlstate(&error), "42P01" | "3F000" | "40P01") => return Ok(Reading::Overtaken),
             locked => locked.context("locking captured tables on blue against a rewrite")?,
         }
         let oids: Vec<u32> = self.tables.iter().map(|captured| captured.oid).collect();

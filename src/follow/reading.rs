@@ -12,6 +12,9 @@ use super::pending::{Pending, Used};
 use crate::capture::{Piece, Reading};
 use crate::pg::{Session, Snapshot};
 
+/// How long a snapshot that sees the captured tables is tried for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Which rows a batch derives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Extent {
@@ -130,7 +133,13 @@ impl Reader {
 
     /// A snapshot in which captured tables can be read, and the session that walks from changes to rows.
     async fn snapshot(&mut self, followed: &Followed) -> anyhow::Result<(Snapshot, Session)> {
-        for _ in 0..50 {
+        let began = Instant::now();
+        for tried in 0u32.. {
+            if began.elapsed() > PATIENCE {
+                break;
+            }
+            // Whoever truncates needs a moment; the first tries need none.
+            tokio::time::sleep(Duration::from_millis(u64::from(tried.saturating_sub(5)).min(10) * 5)).await;
             self.spare.retain(|session| !session.is_closed());
             let at = match self.spare.pop() {
                 Some(session) => Snapshot::export_in(session, followed.blue.clone()).await?,

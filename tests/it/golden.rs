@@ -154,5 +154,7 @@ async fn a_run_from_check_to_rollback() {
     ] {
         say(words);
     }
+    // The server counts late, and its own catalogs' rows too: whether that column is there depends on the moment.
+    let text = text.replace("rows rows rows commits", "rows rows commits").replace("inserted deleted waited", "inserted waited");
     insta::assert_snapshot!(format!("{broken}{right}{text}"));
 }
