@@ -4,6 +4,7 @@ use anyhow::Context;
 
 use super::Switch;
 use crate::pg::Session;
+use crate::sql::Ident;
 use crate::step::Cx;
 use crate::terms::Side;
 
@@ -29,7 +30,7 @@ impl Switch {
                 "{side}: this role may not ask for a CHECKPOINT; next: GRANT pg_checkpoint to it (PostgreSQL 15 and later)"
             ));
         }
-        let schema: Option<String> = session.query_opt(PREWARM, &[]).await?.map(|row| row.get(0));
+        let schema = session.query_opt(PREWARM, &[]).await?.map(|row| Ident::new(row.get::<_, String>(0)));
         let Some(schema) = schema else {
             cx.remark(format!("{side} is not warmed: pg_prewarm is not installed; next: CREATE EXTENSION pg_prewarm there"));
             return Ok(());
@@ -71,7 +72,7 @@ async fn may_checkpoint(session: &Session) -> anyhow::Result<bool> {
 }
 
 /// The schema of the extension, when it is installed and this role may call it.
-const PREWARM: &str = "SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace \
+const PREWARM: &str = "SELECT n.nspname::text FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace \
      JOIN pg_proc p ON p.pronamespace = n.oid AND p.proname = 'pg_prewarm' \
      WHERE e.extname = 'pg_prewarm' AND has_function_privilege(p.oid, 'EXECUTE') LIMIT 1";
 
