@@ -52,6 +52,8 @@ pub(super) struct Read {
     pub age: Duration,
     /// What is staged; `None`: nothing had changed.
     pub used: Option<Used>,
+    /// Whether staging tables were made in the transaction of the batch: they go with it when it is rolled back.
+    pub made: bool,
 }
 
 /// The sessions of blue that read.
@@ -96,6 +98,7 @@ impl Reader {
     ) -> anyhow::Result<(Snapshot, Read)> {
         let Begun { at, walker, to, now, began } = begun;
         let Lane { session, mut staged } = lane;
+        let before = staged.len();
         let mut oldest: Option<SystemTime> = None;
         let mut pending = Pending::new(&followed.bound, &followed.paths, at.session(), &walker, &session, described, &mut staged);
         if extent == Extent::Everything {
@@ -128,7 +131,8 @@ impl Reader {
         walker.batch_execute("ROLLBACK").await?;
         self.walker = Some(walker);
         let age = oldest.and_then(|oldest| now.duration_since(oldest).ok()).unwrap_or_default();
-        Ok((at, Read { lane: Lane { session, staged }, from, to, began, captured, age, used }))
+        let made = staged.len() > before;
+        Ok((at, Read { lane: Lane { session, staged }, from, to, began, captured, age, used, made }))
     }
 
     /// A snapshot in which captured tables can be read, and the session that walks from changes to rows.

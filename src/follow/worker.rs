@@ -91,11 +91,13 @@ impl Worker {
     /// In each case green is as it was, or, where an answer was lost, at the new snapshot: the next batch asks.
     pub async fn batch(&mut self, extent: Extent) -> anyhow::Result<Batch> {
         let (mut landing, ahead) = self.landing().await?;
-        if let Some(Read { lane, used, .. }) = ahead {
+        if let Some(Read { lane, used, made, .. }) = ahead {
             if used.is_some() {
                 lane.session.batch_execute("ROLLBACK").await?;
             }
-            landing.give_back(lane);
+            if !made {
+                landing.give_back(lane);
+            }
         }
         let (at, read) = self.fresh(&mut landing, extent).await?;
         let (read, passed) = self.followed.bring(read, &landing.described, || ()).await?;

@@ -394,3 +394,50 @@ async fn a_server_that_is_too_small() {
 async fn cluster_sql(sql: &str) {
     cluster().database("admin", "postgres").unwrap().connect("test").await.unwrap().batch_execute(sql).await.unwrap();
 }
+
+/// The database's own search path puts a version of ours before the server's; `tests/versions` asks real servers.
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_are_too_old() {
+    let (blue, green) = (TestDb::empty().await, TestDb::empty().await);
+    for db in [&blue, &green] {
+        db.sql(TABLE).await;
+    }
+    let aged = |version: u32| {
+        format!(
+            "DROP SCHEMA IF EXISTS aged CASCADE; CREATE SCHEMA aged; CREATE FUNCTION aged.current_setting(name text) RETURNS text \
+             LANGUAGE sql AS $$SELECT CASE name WHEN 'server_version_num' THEN '{version}' ELSE pg_catalog.current_setting(name) END$$; \
+             ALTER DATABASE {} SET search_path = aged, pg_catalog, public",
+            green.name()
+        )
+    };
+    green.sql(&aged(140_012)).await;
+    let findings = ask(BLUE_GREEN, &blue.database(), Some(&green.database())).await;
+    holds(&findings, Severity::Warning, "the server on green", "is PostgreSQL 14, older than blue's");
+    green.sql(&aged(120_022)).await;
+    let findings = ask(BLUE_GREEN, &blue.database(), Some(&green.database())).await;
+    holds(&findings, Severity::Blocks, "the server on green", "is PostgreSQL 12: crossfade needs 13 or later");
+}
+
+/// On servers of its own: what a server does when it is near the end is its own affair.
+#[tokio::test(flavor = "multi_thread")]
+async fn transaction_and_multixact_ids_near_their_end() {
+    let settings = vec![("autovacuum_naptime", "1d".to_owned())];
+    let cluster = std::sync::Arc::new(Cluster::start(&Binaries::find().unwrap(), settings).await.unwrap());
+    let db = TestDb::empty_on(&cluster).await;
+    db.sql(TABLE).await;
+    assert_eq!(serious(ask(IN_PLACE, &db.database(), None).await), []);
+    // As if what is oldest had been written so many transactions ago (ids count modulo 2^32).
+    let age = |column: &str, next: &str, age: i64| {
+        format!(
+            "UPDATE pg_database SET {column} = (((SELECT {next} FROM pg_control_checkpoint())::text::bigint + 4294967296 - {age}) \
+             % 4294967296)::text::xid WHERE datname = '{}'",
+            db.name()
+        )
+    };
+    let next_xid = "split_part(next_xid, ':', 2)";
+    db.sql(&age("datfrozenxid", next_xid, 1_600_000_000)).await;
+    db.sql(&age("datminmxid", "next_multixact_id", 2_000_001_000)).await;
+    let findings = ask(IN_PLACE, &db.database(), None).await;
+    holds(&findings, Severity::Warning, "transaction ids on blue", "the oldest one in use is 1");
+    holds(&findings, Severity::Blocks, "multixact ids on blue", "the oldest one in use is 2");
+}

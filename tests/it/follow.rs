@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crossfade::engine::latest_run;
-use crossfade::follow::{Batch, Follower, Passed, Setup};
+use crossfade::follow::{Batch, Follower, Moment, Passed, Setup};
 use crossfade::pg::{Opener, Session, Snapshot};
 use crossfade::projection::{Bound, ProjectionSet, Target, bind, identity, load};
 use crossfade::shadow::{Binaries, Cluster};
@@ -142,11 +142,15 @@ impl Pair {
 
     /// A follower of the run.
     async fn follower(&self) -> (Follower, Vec<Bound>) {
+        self.follower_told(Arc::new(|_| ())).await
+    }
+
+    /// The same, which tells where it is.
+    async fn follower_told(&self, told: Arc<dyn Fn(Moment) + Send + Sync>) -> (Follower, Vec<Bound>) {
         let bound = self.bound().await;
         let run = latest_run(&self.workspace.folder.path().join("state"), "follows").unwrap().unwrap();
         let opener = |db: &TestDb| Opener::new(db.database(), "test/follower".to_owned());
-        let setup =
-            Setup { run, blue: opener(&self.blue), green: opener(&self.green), bound: bound.clone(), told: Arc::new(|_| ()) };
+        let setup = Setup { run, blue: opener(&self.blue), green: opener(&self.green), bound: bound.clone(), told };
         (Follower::open(setup).await.unwrap(), bound.into_iter().map(|(bound, _)| bound).collect())
     }
 
@@ -292,6 +296,46 @@ async fn under_writers(pair: &Pair, batches: u32, statement: fn(&mut fastrand::R
     drop((last, follower));
     pair.equal_now().await;
     assert!(committed > u64::from(batches) * 5, "only {committed} transactions were committed");
+}
+
+/// What was read ahead may have made staging tables that are gone when it is forgotten: the next batch has its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_after_one_that_was_read_ahead_and_forgotten() {
+    let (pair, _folder) = shop(Source::Triggers, &[]).await;
+    pair.workspace.run(&["run", "--execute"]).exits(0);
+    let (wrote, database) = (AtomicBool::new(false), pair.blue.database());
+    let told = move |moment: Moment| {
+        // Once, after the first batch was staged: the batch that is read ahead finds a table that no batch had before.
+        if moment == Moment::Staged && !wrote.swap(true, Ordering::Relaxed) {
+            let database = database.clone();
+            let write = async move {
+                database
+                    .connect("test")
+                    .await
+                    .unwrap()
+                    .batch_execute("UPDATE customer SET mail = 'new' WHERE id = 7")
+                    .await
+                    .unwrap();
+            };
+            std::thread::spawn(|| tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(write))
+                .join()
+                .unwrap();
+        }
+    };
+    let (mut follower, bound) = pair.follower_told(Arc::new(told)).await;
+    pair.blue.sql("UPDATE item SET made = now() WHERE id = 1").await;
+    assert_eq!(follower.next().await.unwrap().captured, 1);
+    pair.blue.sql("UPDATE customer SET mail = 'newer' WHERE id = 8").await;
+    let Batch { at, passed } = follower.batch().await.unwrap();
+    assert_eq!(passed.captured, 2);
+    equal(&bound, &at, &pair.green).await;
+    pair.blue.sql("UPDATE customer SET mail = 'newest' WHERE id = 9").await;
+    for _ in 0..2 {
+        follower.next().await.unwrap();
+        pair.blue.sql("UPDATE customer SET mail = mail || '!' WHERE id = 9").await;
+    }
+    let Batch { at, .. } = follower.batch().await.unwrap();
+    equal(&bound, &at, &pair.green).await;
 }
 
 pub const SHOP: &str = "

@@ -30,7 +30,7 @@ pub async fn blue_1_0_0() -> TestDb {
 }
 
 /// Makes an empty database a 1.0.0 one with generated data.
-async fn make_1_0_0(db: &TestDb, sessions: u32, planted: u32) {
+pub async fn make_1_0_0(db: &TestDb, sessions: u32, planted: u32) {
     db.sql(include_str!("../../src/demo/hydra-1.0.0.sql")).await;
     let settings = format!(
         "SET crossfade.sessions = '{sessions}'; SET crossfade.seed = '7'; SET crossfade.planted = '{planted}'; \

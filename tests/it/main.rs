@@ -50,5 +50,6 @@ mod star_readers;
 mod support;
 mod takeover;
 mod tls;
+mod torture;
 mod trace;
 mod versions;

@@ -15,7 +15,7 @@ use crate::revocations::GRANT;
 use crate::support::{Ran, TestDb, Workspace};
 
 /// The shipped plan; only, how close green must be on a machine that does other things too is left open.
-fn patient_plan() -> String {
+pub fn patient_plan() -> String {
     let shipped = std::fs::read_to_string(plan("hydra-2x-restore-migrate.toml")).unwrap();
     let close = "until = { lag = \"1s\", for = \"1s\" }";
     assert!(shipped.contains(close));
@@ -30,7 +30,7 @@ fn patient_plan() -> String {
 const OLD: u64 = 80;
 
 /// What clients do, number by number: a grant, a rotation, revocations of sessions that the copy has and of new ones.
-fn write(number: u64) -> Vec<String> {
+pub fn write(number: u64) -> Vec<String> {
     let revoke = |request: &str| {
         format!(
             "BEGIN; UPDATE hydra_oauth2_refresh SET active = false WHERE request_id = 'c-{request}'; \
@@ -66,7 +66,7 @@ fn write(number: u64) -> Vec<String> {
 }
 
 /// Green is what the projections give at blue as it is now.
-async fn equal(blue: &TestDb, green: &TestDb) {
+pub async fn equal(blue: &TestDb, green: &TestDb) {
     let (set, _) = load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("plans/projections/hydra-2x")).unwrap();
     let binding = bind(&blue.session().await, &green.session().await, &set, true).await.unwrap();
     assert_eq!(binding.findings, []);

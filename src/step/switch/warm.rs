@@ -1,5 +1,7 @@
 //! Before the hold: the side that is to serve has written what it took in, and has what it will be asked for in memory.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Context;
 
 use super::Switch;
@@ -11,6 +13,12 @@ use crate::terms::Side;
 /// Share of `shared_buffers` that is filled at most; the rest stays for what clients ask first.
 const SHARE: f64 = 0.75;
 
+/// How long the warming may take before a switch that was planned.
+const PLANNED: Duration = Duration::from_mins(5);
+
+/// How long it may take before the way back: that one is often urgent, and its side served a while ago.
+const URGENT: Duration = Duration::from_secs(5);
+
 /// What one relation is read with, and how large it is.
 struct Relation {
     name: String,
@@ -20,10 +28,28 @@ struct Relation {
 impl Switch {
     /// A checkpoint, so that none falls into the hold with everything that was copied, where the role may ask for one (superuser,
     /// or `pg_checkpoint` from PostgreSQL 15 on); then indexes and tables into the shared buffers, smallest first, where
-    /// `pg_prewarm` is installed (PostgreSQL manual, appendix F). Nobody waits for it.
+    /// `pg_prewarm` is installed (PostgreSQL manual, appendix F). Nobody waits for it, and it has a limit: what is not warm by
+    /// then is read when it is asked for.
     pub(super) async fn warm(&self, cx: &Cx, side: Side) -> anyhow::Result<()> {
+        let limit = match side {
+            Side::Green => PLANNED,
+            Side::Blue => URGENT,
+        };
+        let until = Instant::now() + limit;
+        match self.warm_until(cx, side, until).await {
+            // Its session's statement_timeout ends what is under way then.
+            Err(_) if Instant::now() >= until => {
+                cx.remark(format!("{side} is not wholly warm: its checkpoint and its reading did not end within {limit:?}"));
+                Ok(())
+            }
+            ended => ended,
+        }
+    }
+
+    async fn warm_until(&self, cx: &Cx, side: Side, until: Instant) -> anyhow::Result<()> {
         let session = cx.connect(side).await?;
         if may_checkpoint(&session).await? {
+            limit_statement(&session, until).await?;
             session.batch_execute("CHECKPOINT").await.with_context(|| format!("CHECKPOINT on {side}"))?;
         } else {
             cx.remark(format!(
@@ -44,6 +70,7 @@ impl Switch {
             if cx.interrupt.soft.is_cancelled() {
                 break;
             }
+            limit_statement(&session, until).await?;
             session.query_one(&format!("SELECT {schema}.pg_prewarm($1::text::regclass, 'buffer')"), &[&relation.name]).await?;
             (read, bytes) = (read + 1, bytes + relation.bytes);
         }
@@ -63,6 +90,13 @@ fn fitting(all: &[Relation], buffers: i64) -> impl Iterator<Item = &Relation> {
         *sum += relation.bytes;
         (*sum <= room).then_some(relation)
     })
+}
+
+/// The next statement of the session ends by then.
+async fn limit_statement(session: &Session, until: Instant) -> anyhow::Result<()> {
+    let left = until.saturating_duration_since(Instant::now()).as_millis().max(1);
+    session.batch_execute(&format!("SET statement_timeout = {left}")).await?;
+    Ok(())
 }
 
 async fn may_checkpoint(session: &Session) -> anyhow::Result<bool> {
