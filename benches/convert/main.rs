@@ -250,18 +250,19 @@ fn report(all: &BTreeMap<Way, Vec<Round>>) -> f64 {
     let middle = |way: Way, of: fn(&Round) -> f64| median(all[&way].iter().map(of));
     let ours = middle(Way::Projection, |round| round.cost.seconds);
     println!(
-        "  {:<34} {:>9} {:>7} {:>9} {:>9} {:>9} {:>12} {:>9}",
-        "", "median s", "ratio", "temp MB", "WAL MB", "WAL %", "rows updated", "RSS MB"
+        "  {:<34} {:>9} {:>7} {:>9} {:>9} {:>9} {:>9} {:>12} {:>9}",
+        "", "median s", "ratio", "CPU s", "temp MB", "WAL MB", "WAL %", "rows updated", "RSS MB"
     );
     #[expect(clippy::cast_precision_loss, reason = "for people")]
     for way in Way::ALL {
         let (seconds, temp) = (middle(way, |round| round.cost.seconds), middle(way, |round| round.temp as f64 / 1e6));
+        let cpu = middle(way, |round| round.cost.cpu_seconds);
         let wal = middle(way, |round| round.wal as f64 / 1e6);
         let share = wal / middle(Way::RestoreMigrate, |round| round.wal as f64 / 1e6) * 100.0;
         let updated = middle(way, |round| round.updated as f64);
         let memory = all[&way].iter().map(|round| round.cost.peak_rss).max().unwrap_or(0) / 1_000_000;
         println!(
-            "  {:<34} {seconds:>9.1} {:>7.2} {temp:>9.1} {wal:>9.0} {share:>9.0} {updated:>12.0} {memory:>9}",
+            "  {:<34} {seconds:>9.1} {:>7.2} {cpu:>9.2} {temp:>9.1} {wal:>9.0} {share:>9.0} {updated:>12.0} {memory:>9}",
             way.name(),
             seconds / ours
         );

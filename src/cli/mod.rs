@@ -9,6 +9,7 @@ mod demo;
 mod demo_migrations;
 mod finish;
 mod follow;
+mod grants;
 mod known;
 mod lint;
 mod migrations;
@@ -87,6 +88,11 @@ enum Command {
         after_help = "Examples:\n  crossfade trace migrations/ --start dump.sql               from a dump (pg_dump), with rows if it has them\n  crossfade trace migrations/ --start schema.sql --rows 100000   generated rows in empty tables\n  crossfade trace migrations/ --applied 20200101000000       the versions up to this one first, unseen\n\nExit code 14 where lint says otherwise."
     )]
     Trace(trace::TraceArgs),
+    /// Print the privileges that a run of a plan needs, as SQL for an administrator
+    #[command(
+        after_help = "Examples:\n  crossfade grants PLAN --role upgrader                      both sides\n  crossfade grants PLAN --role upgrader --side blue | psql \"$BLUE_ADMIN_URL\""
+    )]
+    Grants(grants::GrantsArgs),
     /// Say which rows break the constraints to come, and what else would stop the plan; only reads
     Preflight(preflight::PreflightArgs),
     /// Compare what sessions mean on blue and on green; only reads, but for --save
@@ -205,6 +211,7 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
     match &cli.command {
         Command::Demo(args) => demo::demo(args, cli.format, cli.quiet).await,
         Command::Check(args) => check::check(args, cli.format).await,
+        Command::Grants(args) => grants::run(args, cli.format),
         Command::Lint(args) => lint::lint(args, cli.format).await,
         Command::Rewrite(args) => rewrite::rewrite_command(args, cli.format, cli.quiet).await,
         Command::Prove(args) => prove::prove_command(args, cli.format, cli.quiet).await,

@@ -3,6 +3,7 @@
 
 pub mod derived;
 pub mod environment;
+mod grants;
 mod violation;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+pub use grants::grants;
 pub use violation::{Counted, Violation};
 
 use crate::pg::explain;

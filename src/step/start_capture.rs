@@ -162,8 +162,12 @@ impl Step for StartCapture {
     }
 
     fn touches(&self) -> Vec<Touched> {
+        let how = match self.source {
+            Source::Trigger => vec![Use::Captures],
+            Source::Slot => vec![Use::Captures, Use::Streams],
+        };
         let tables = self.tables();
-        tables.iter().map(|table| Touched::new(Side::Blue, table, Use::Captures)).collect()
+        tables.iter().flat_map(|table| how.iter().map(|how| Touched::new(Side::Blue, table, *how))).collect()
     }
 
     fn reversal(&self) -> Reversal {

@@ -18,6 +18,8 @@ pub enum Use {
     Alters,
     /// Sets triggers on it, which its owner alone may.
     Captures,
+    /// Reads its changes from a replication slot: its owner alone may publish it, a role with REPLICATION alone may read them.
+    Streams,
     /// Loads it, indexes and constraints off: its owner alone may.
     Fills,
 }

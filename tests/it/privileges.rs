@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use crate::hydra::{blue_1_0_0, blue_1_11_10, catalog, fixture, run, without_capture};
-use crate::support::{Ran, TestDb, Workspace, cluster, eventually};
+use crate::support::{Ran, TestDb, Workspace, cluster, crossfade, eventually};
 
 fn url(role: &str, db: &TestDb) -> String {
     format!("postgresql://{role}@/{}?host={}", db.name(), cluster().folder().display())
@@ -82,4 +82,40 @@ async fn in_place_by_the_owner_of_the_tables() {
     assert!(ran.stderr.contains("grant pg_read_all_stats"), "says what it could not search:\n{}", ran.stderr);
     assert_eq!(catalog(&blue).await, fixture("catalog-1.11.10.json"));
     forget(&role, &[&blue]).await;
+}
+
+/// What `crossfade grants` prints, run by an administrator's psql, is enough for the whole way there and back, and for nothing on blue
+/// that the plan does not need.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_printed_grants_are_enough() {
+    let (blue, green) = (blue_1_11_10().await, TestDb::empty().await);
+    blue.sql(&format!(
+        "DROP SCHEMA crossfade CASCADE; CREATE ROLE owner_{0}; ALTER SCHEMA public OWNER TO owner_{0}; CREATE TABLE other_business (id int);
+         DO $$ DECLARE r record; BEGIN
+             FOR r IN SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname LIKE 'hydra%' LOOP
+                 EXECUTE format('ALTER TABLE %I OWNER TO owner_{0}', r.relname);
+             END LOOP;
+         END $$",
+        blue.name()
+    ))
+    .await;
+    let role = role(&blue, "").await;
+    let plan = crate::hydra::plan("hydra-2x-blue-green.toml");
+    for (side, db) in [("blue", &blue), ("green", &green)] {
+        let told =
+            Ran::of(crossfade().arg("grants").arg(&plan).args(["--role", &role, "--side", side]).output().unwrap()).exits(0);
+        db.sql(&told.stdout.replace(":\"DBNAME\"", db.name())).await;
+    }
+    let mut workspace = Workspace::at(tempfile::tempdir().unwrap(), &blue, Some(&green));
+    workspace.env[0].1 = url(&role, &blue);
+    workspace.env[1].1 = url(&role, &green);
+    let looked = run(&workspace, "hydra-2x-blue-green.toml", &["preflight", "--format", "json"]);
+    assert!(!looked.stdout.contains("GRANT"), "{}", looked.stdout);
+    run(&workspace, "hydra-2x-blue-green.toml", &["run", "--execute"]).exits(0);
+    assert_eq!(catalog(&green).await, fixture("catalog-2.3.0.json"));
+    run(&workspace, "hydra-2x-blue-green.toml", &["rollback", "--execute"]).exits(0);
+    assert_eq!(blue.value(&format!("has_table_privilege('{role}', 'other_business', 'SELECT')")).await, "false");
+    forget(&role, &[&blue, &green]).await;
+    blue.sql(&format!("REASSIGN OWNED BY owner_{0} TO postgres; DROP OWNED BY owner_{0}; DROP ROLE owner_{0}", blue.name()))
+        .await;
 }

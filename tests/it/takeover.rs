@@ -14,9 +14,9 @@ use crate::hydra::{blue_1_11_10, plan};
 use crate::revocations::GRANT;
 use crate::support::{Ran, TestDb, Workspace};
 
-/// The shipped plan; only, how close green must be on a machine that does other things too is left open.
-pub fn patient_plan() -> String {
-    let shipped = std::fs::read_to_string(plan("hydra-2x-restore-migrate.toml")).unwrap();
+/// A shipped plan; only, how close green must be on a machine that does other things too is left open.
+pub fn patient_plan(name: &str) -> String {
+    let shipped = std::fs::read_to_string(plan(name)).unwrap();
     let close = "until = { lag = \"1s\", for = \"1s\" }";
     assert!(shipped.contains(close));
     let mut text = shipped.replace(close, "until = { lag = \"5m\", for = \"1ms\" }");
@@ -95,7 +95,7 @@ async fn projections_take_a_migrated_green_over_under_writers() {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
     });
-    let workspace = Workspace::new(&patient_plan(), &blue, Some(&green));
+    let workspace = Workspace::new(&patient_plan("hydra-2x-restore-migrate.toml"), &blue, Some(&green));
     let mut command = workspace.command(&["run", "--execute"]);
     let ran = tokio::task::spawn_blocking(move || Ran::of(command.output().unwrap())).await.unwrap();
     stop.store(true, Ordering::Relaxed);

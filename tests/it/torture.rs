@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -92,9 +92,8 @@ impl Fault {
     }
 }
 
-/// Servers of one worker, and the databases its runs begin with.
+/// Green's server of one worker, and the databases its runs begin with, on blue's.
 struct Place {
-    blue: Arc<Cluster>,
     green: Arc<Cluster>,
     before: BTreeMap<Journey, TestDb>,
     /// What runs that nobody disturbed end with: blue, green.
@@ -114,8 +113,9 @@ impl Scene {
         let blue = TestDb::copy_of(&place.before[&journey]).await;
         let green = TestDb::empty_on(&place.green).await;
         let workspace = match journey {
-            Journey::RestoreMigrate => Workspace::new(&patient_plan(), &blue, Some(&green)),
-            _ => Workspace::at(tempfile::tempdir().unwrap(), &blue, Some(&green)),
+            Journey::BlueGreen => Workspace::new(&patient_plan("hydra-2x-blue-green.toml"), &blue, Some(&green)),
+            Journey::RestoreMigrate => Workspace::new(&patient_plan("hydra-2x-restore-migrate.toml"), &blue, Some(&green)),
+            Journey::InPlace | Journey::Clone => Workspace::at(tempfile::tempdir().unwrap(), &blue, Some(&green)),
         };
         std::fs::create_dir(workspace.folder.path().join("tmp")).unwrap();
         Self { blue, green, workspace, journey }
@@ -126,8 +126,7 @@ impl Scene {
         let folder = self.workspace.folder.path();
         let mut command = match self.journey {
             Journey::InPlace => self.workspace.command_on(&[word, "--execute"], &hydra::plan("hydra-1x-in-place.toml")),
-            Journey::BlueGreen => self.workspace.command_on(&[word, "--execute"], &hydra::plan("hydra-2x-blue-green.toml")),
-            Journey::RestoreMigrate => self.workspace.command(&[word, "--execute"]),
+            Journey::BlueGreen | Journey::RestoreMigrate => self.workspace.command(&[word, "--execute"]),
             Journey::Clone if back => self.workspace.command_on(&[word, "--execute"], &folder.join("state").join("copy.toml")),
             Journey::Clone => {
                 let mut command = crate::support::crossfade();
@@ -151,13 +150,19 @@ impl Scene {
         journals(&self.workspace.folder.path().join("state"))
     }
 
+    /// What the command that is disturbed says.
+    fn said(&self) -> PathBuf {
+        self.workspace.folder.path().join("said")
+    }
+
     fn server(&self, green: bool) -> &TestDb {
         if green { &self.green } else { &self.blue }
     }
 
     /// Runs the command and disturbs it; it may also end before.
     async fn disturb(&self, back: bool, fault: Fault, after: Duration) {
-        let mut child = self.command(back).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let said = std::fs::File::create(self.said()).unwrap();
+        let mut child = self.command(back).stdout(Stdio::null()).stderr(said).spawn().unwrap();
         let until = Instant::now() + after;
         while Instant::now() < until && child.try_wait().unwrap().is_none() {
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -193,7 +198,7 @@ impl Scene {
             if began.elapsed() > STUCK {
                 let _ = killpg(group(&child), Signal::SIGKILL);
                 child.wait().unwrap();
-                panic!("stuck: it goes on {when}");
+                panic!("stuck: it goes on {when}:\n{}", std::fs::read_to_string(self.said()).unwrap());
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -239,7 +244,7 @@ impl Place {
             (Journey::RestoreMigrate, written),
             (Journey::Clone, cloned),
         ]);
-        let mut place = Self { blue, green, before, after: BTreeMap::new() };
+        let mut place = Self { green, before, after: BTreeMap::new() };
         for journey in [Journey::InPlace, Journey::Clone] {
             let scene = Scene::set(&place, journey).await;
             scene.finish(false).await;
@@ -284,11 +289,7 @@ impl Place {
                 assert_same("lost: after the rollback", &before.each_ref().map(kept), &found.each_ref().map(kept));
             }
             (false, Journey::BlueGreen | Journey::RestoreMigrate) => {
-                let (word, plan) = match journey {
-                    Journey::BlueGreen => ("follow", hydra::plan("hydra-2x-blue-green.toml")),
-                    _ => ("follow", scene.workspace.plan()),
-                };
-                let mut follow = scene.workspace.command_on(&[word, "--until-caught-up"], &plan);
+                let mut follow = scene.workspace.command(&["follow", "--until-caught-up"]);
                 tokio::task::spawn_blocking(move || Ran::of(follow.output().unwrap()).exits(0)).await.unwrap();
                 equal(&scene.blue, &scene.green).await;
             }

@@ -219,8 +219,14 @@ pub(in crate::lint) fn volatility(node: &SyntaxNode) -> Volatility {
 
 /// The functions that are called below this node, and whether a schema other than `pg_catalog` is given.
 pub(super) fn calls(node: &SyntaxNode) -> Vec<(String, bool)> {
+    let calls: Vec<SyntaxNode> = node.descendants().filter(|node| node.kind() == SyntaxKind::CALL_EXPR).collect();
+    calls_of(calls.iter())
+}
+
+/// The same of calls that are known.
+pub(super) fn calls_of<'c>(calls: impl Iterator<Item = &'c SyntaxNode>) -> Vec<(String, bool)> {
     let mut found = Vec::new();
-    for call in node.descendants().filter(|node| node.kind() == SyntaxKind::CALL_EXPR) {
+    for call in calls {
         let Some(callee) = call.children().find(|child| child.kind() != SyntaxKind::ARG_LIST) else { continue };
         let mut names: Vec<String> = callee
             .descendants_with_tokens()

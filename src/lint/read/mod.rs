@@ -15,7 +15,7 @@ pub(super) use expression::volatility;
 use std::ops::Range;
 
 use squawk_syntax::ast::{self, AstNode, Stmt};
-use squawk_syntax::{SyntaxElement, SyntaxKind, SyntaxNode};
+use squawk_syntax::{SyntaxElement, SyntaxKind, SyntaxNode, SyntaxToken};
 
 use super::act::{Act, What};
 use crate::sql::parser::ident_in;
@@ -36,25 +36,59 @@ impl Acts {
     }
 }
 
+/// What is below a statement, walked once for all who look for something.
+struct Below {
+    /// Itself and every node below.
+    nodes: Vec<SyntaxNode>,
+    /// Names.
+    idents: Vec<SyntaxToken>,
+    /// Whether a `*` is somewhere.
+    star: bool,
+}
+
+impl Below {
+    fn of(node: &SyntaxNode) -> Self {
+        let mut below = Self { nodes: Vec::new(), idents: Vec::new(), star: false };
+        for element in node.descendants_with_tokens() {
+            match element {
+                SyntaxElement::Node(node) => below.nodes.push(node),
+                SyntaxElement::Token(token) if token.kind() == SyntaxKind::IDENT => below.idents.push(token),
+                SyntaxElement::Token(token) => below.star |= token.kind() == SyntaxKind::STAR,
+            }
+        }
+        below
+    }
+
+    fn of_kind(&self, kind: SyntaxKind) -> impl Iterator<Item = &SyntaxNode> {
+        self.nodes.iter().filter(move |node| node.kind() == kind)
+    }
+}
+
 /// The acts of a statement.
 pub(super) fn acts(stmt: &Stmt) -> Vec<Act> {
     let mut acts = Acts::default();
+    let below = Below::of(stmt.syntax());
     table::read(stmt, &mut acts);
-    rows::read(stmt, &mut acts);
-    object::read(stmt, &mut acts);
-    words::read(stmt, &mut acts);
+    rows::read(stmt, &below, &mut acts);
+    object::read(stmt, &below, &mut acts);
+    words::read(stmt, &below, &mut acts);
     acts.0
 }
 
 /// From the first to the last token that is no space, comment or `;`.
 pub(super) fn extent(node: &SyntaxNode) -> Range<usize> {
-    let tokens = || {
-        node.descendants_with_tokens()
-            .filter_map(SyntaxElement::into_token)
-            .filter(|token| !token.kind().is_trivia() && token.kind() != SyntaxKind::SEMICOLON)
-    };
-    let start = tokens().next().map_or(node.text_range().start(), |token| token.text_range().start());
-    let end = tokens().last().map_or(start, |token| token.text_range().end());
+    let range = node.text_range();
+    if range.is_empty() {
+        return usize::from(range.start())..usize::from(range.start());
+    }
+    let counts = |token: &SyntaxToken| !token.kind().is_trivia() && token.kind() != SyntaxKind::SEMICOLON;
+    let after = |at| Some(at).filter(|at| *at < range.end()).and_then(|at| node.token_at_offset(at).right_biased());
+    let before = |at| Some(at).filter(|at| *at > range.start()).and_then(|at| node.token_at_offset(at).left_biased());
+    let forwards = std::iter::successors(after(range.start()), |token| after(token.text_range().end()));
+    let backwards = std::iter::successors(before(range.end()), |token| before(token.text_range().start()));
+    let (first, last) = ({ forwards }.find(counts), { backwards }.find(counts));
+    let start = first.map_or(range.start(), |token| token.text_range().start());
+    let end = last.map_or(start, |token| token.text_range().end());
     usize::from(start)..usize::from(end)
 }
 

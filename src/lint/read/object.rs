@@ -4,13 +4,13 @@ use squawk_syntax::ast::{self, AstNode, Stmt};
 use squawk_syntax::{SyntaxKind, SyntaxNode};
 
 use super::table::named;
-use super::{Acts, child, expression, holds, text};
+use super::{Acts, Below, child, expression, holds, text};
 use crate::lint::act::What;
 use crate::sql::QualifiedName;
 use crate::sql::parser::{name_in, words};
 use crate::sql::star::stars_below;
 
-pub(super) fn read(stmt: &Stmt, acts: &mut Acts) {
+pub(super) fn read(stmt: &Stmt, below: &Below, acts: &mut Acts) {
     let node = stmt.syntax();
     match stmt {
         Stmt::CreateView(create) => {
@@ -72,7 +72,8 @@ pub(super) fn read(stmt: &Stmt, acts: &mut Acts) {
     }
     let found = match stmt {
         Stmt::CreateFunction(_) | Stmt::CreateProcedure(_) | Stmt::Do(_) => Vec::new(),
-        _ => stars_below(node),
+        _ if below.star || below.of_kind(SyntaxKind::INSERT).next().is_some() => stars_below(node),
+        _ => Vec::new(),
     };
     if !found.is_empty() {
         acts.add(node, What::Stars(found));

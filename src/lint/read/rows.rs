@@ -4,29 +4,29 @@ use squawk_syntax::ast::{self, AstNode, Stmt};
 use squawk_syntax::{SyntaxKind, SyntaxNode};
 
 use super::table::named;
-use super::{Acts, child, columns, expression};
+use super::{Acts, Below, child, columns, expression};
 use crate::lint::act::What;
 use crate::sql::LockMode;
 use crate::sql::QualifiedName;
 use crate::sql::parser::name_in;
 
-pub(super) fn read(stmt: &Stmt, acts: &mut Acts) {
+pub(super) fn read(stmt: &Stmt, all: &Below, acts: &mut Acts) {
     let node = stmt.syntax();
     // Also those inside WITH.
-    for below in node.descendants() {
+    for below in &all.nodes {
         match below.kind() {
-            SyntaxKind::UPDATE => acts.some(&below, ast::Update::cast(below.clone()).and_then(|update| self::update(&update))),
-            SyntaxKind::DELETE => acts.some(&below, ast::Delete::cast(below.clone()).and_then(|delete| self::delete(&delete))),
+            SyntaxKind::UPDATE => acts.some(below, ast::Update::cast(below.clone()).and_then(|update| self::update(&update))),
+            SyntaxKind::DELETE => acts.some(below, ast::Delete::cast(below.clone()).and_then(|delete| self::delete(&delete))),
             SyntaxKind::INSERT => {
                 let insert = ast::Insert::cast(below.clone());
                 let from_query =
-                    child(&below, SyntaxKind::SELECT).is_some() || child(&below, SyntaxKind::COMPOUND_SELECT).is_some();
+                    child(below, SyntaxKind::SELECT).is_some() || child(below, SyntaxKind::COMPOUND_SELECT).is_some();
                 let table = insert.and_then(|insert| named(insert.relation_name_ref()));
-                acts.some(&below, table.map(|table| What::Insert { table, from_query }));
+                acts.some(below, table.map(|table| What::Insert { table, from_query }));
             }
             SyntaxKind::MERGE => {
-                acts.some(&below, name_in(&below).map(|table| What::Merge { table }));
-                acts.add(&below, What::Needs { what: "MERGE", since: 15 });
+                acts.some(below, name_in(below).map(|table| What::Merge { table }));
+                acts.add(below, What::Needs { what: "MERGE", since: 15 });
             }
             _ => {}
         }
@@ -52,18 +52,15 @@ pub(super) fn read(stmt: &Stmt, acts: &mut Acts) {
         Stmt::Cluster(_) | Stmt::Repack(_) => acts.add(node, What::Cluster { table: name_in(node) }),
         _ => {}
     }
-    let calls: Vec<QualifiedName> = expression::calls(node).into_iter().map(|(name, _)| QualifiedName::bare(name)).collect();
+    let calls: Vec<QualifiedName> =
+        expression::calls_of(all.of_kind(SyntaxKind::CALL_EXPR)).into_iter().map(|(name, _)| QualifiedName::bare(name)).collect();
     if !calls.is_empty() && !matches!(stmt, Stmt::CreateFunction(_) | Stmt::CreateProcedure(_) | Stmt::CreateTrigger(_)) {
         acts.add(node, What::Calls(calls));
     }
     if let Stmt::Call(call) = stmt {
         acts.some(node, named(call.procedure_name_ref()).map(|name| What::Calls(vec![name])));
     }
-    let constants: Vec<String> = node
-        .descendants()
-        .filter(|below| below.kind() == SyntaxKind::LITERAL)
-        .filter_map(|literal| expression::constant(&literal))
-        .collect();
+    let constants: Vec<String> = all.of_kind(SyntaxKind::LITERAL).filter_map(expression::constant).collect();
     if !constants.is_empty() && !matches!(stmt, Stmt::AlterType(_) | Stmt::Do(_) | Stmt::CommentOn(_)) {
         acts.add(node, What::Constants(constants));
     }

@@ -1,25 +1,23 @@
 //! What the form of a statement tells, whatever it does: whether it may run twice, how its names are written.
 
+use squawk_syntax::SyntaxKind;
 use squawk_syntax::ast::{AstNode, Stmt};
-use squawk_syntax::{SyntaxElement, SyntaxKind};
 
-use super::Acts;
 use super::table::named;
+use super::{Acts, Below};
 use crate::lint::act::What;
 use crate::sql::parser::words;
 
 /// NAMEDATALEN - 1 (PostgreSQL manual 4.1.1).
 const LONGEST_NAME: usize = 63;
 
-pub(super) fn read(stmt: &Stmt, acts: &mut Acts) {
+pub(super) fn read(stmt: &Stmt, below: &Below, acts: &mut Acts) {
     let node = stmt.syntax();
-    repeatable(stmt, acts);
-    for token in node.descendants_with_tokens().filter_map(SyntaxElement::into_token) {
-        if token.kind() == SyntaxKind::IDENT {
-            let name = token.text().trim_matches('"').replace("\"\"", "\"");
-            if name.len() > LONGEST_NAME {
-                acts.add(&token.parent().unwrap_or_else(|| node.clone()), What::LongName(name));
-            }
+    repeatable(stmt, below, acts);
+    for token in below.idents.iter().filter(|token| token.text().len() > LONGEST_NAME) {
+        let name = token.text().trim_matches('"').replace("\"\"", "\"");
+        if name.len() > LONGEST_NAME {
+            acts.add(&token.parent().unwrap_or_else(|| node.clone()), What::LongName(name));
         }
     }
     let tables = match stmt {
@@ -38,12 +36,11 @@ fn temporary(acts: &Acts) -> bool {
     acts.0.iter().any(|act| matches!(&act.what, What::CreateTable { new, .. } if new.temporary))
 }
 
-fn repeatable(stmt: &Stmt, acts: &mut Acts) {
+fn repeatable(stmt: &Stmt, below: &Below, acts: &mut Acts) {
     let node = stmt.syntax();
     let kind = words(node.kind());
-    let guarded = node
-        .descendants()
-        .any(|below| matches!(below.kind(), SyntaxKind::IF_EXISTS | SyntaxKind::IF_NOT_EXISTS | SyntaxKind::OR_REPLACE));
+    let guards = [SyntaxKind::IF_EXISTS, SyntaxKind::IF_NOT_EXISTS, SyntaxKind::OR_REPLACE];
+    let guarded = below.nodes.iter().any(|node| guards.contains(&node.kind()));
     let creates = kind.starts_with("CREATE ") || kind.starts_with("DROP ");
     let adds = acts.0.iter().any(|act| {
         matches!(
