@@ -70,6 +70,9 @@ pub(crate) struct LimitsFile {
     follow_batch_time: Option<Span>,
     max_replication_lag: Option<Span>,
     max_blocked_sessions: Option<u32>,
+    max_active_sessions: Option<u32>,
+    max_copy_rate: Option<Size>,
+    hold_snapshot: Option<Span>,
     jobs: Option<usize>,
 }
 
@@ -88,6 +91,12 @@ pub struct Limits {
     pub max_replication_lag: Duration,
     /// Row batches pause while more sessions than this wait for locks. Default 4.
     pub max_blocked_sessions: u32,
+    /// Row batches and copies pause while more sessions of others than this run statements. Default: no limit.
+    pub max_active_sessions: Option<u32>,
+    /// Bytes per second that a copy moves at most, on all machines together. Default: no limit.
+    pub max_copy_rate: Option<u64>,
+    /// How long the snapshot of a copy is held for a driver that was killed. Default 30 min; 0: it ends with the driver.
+    pub hold_snapshot: Duration,
     /// Parallel connections per side inside a step. Default: the cores of this machine, at least 2 and at most 8.
     pub jobs: usize,
 }
@@ -109,6 +118,9 @@ impl From<LimitsFile> for Limits {
             follow_batch_time: span(file.follow_batch_time, Duration::from_millis(500)),
             max_replication_lag: span(file.max_replication_lag, Duration::from_secs(10)),
             max_blocked_sessions: file.max_blocked_sessions.unwrap_or(4),
+            max_active_sessions: file.max_active_sessions,
+            max_copy_rate: file.max_copy_rate.map(|rate| rate.0.max(1)),
+            hold_snapshot: span(file.hold_snapshot, Duration::from_secs(1800)),
             jobs: file.jobs.unwrap_or(cores.clamp(2, 8)).max(1),
         }
     }

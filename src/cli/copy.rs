@@ -10,6 +10,7 @@ use super::run::{RunArgs, run};
 use super::{Format, PlanArgs};
 use crate::engine;
 use crate::journal::{Journal, State};
+use crate::limits::{Size, Span};
 use crate::sql::{Ident, QualifiedName};
 use crate::step::Stop;
 use crate::terms::{Exit, StepId};
@@ -36,6 +37,18 @@ pub(super) struct CopyArgs {
     /// Sessions per side (default: the cores of this machine, at least 2 and at most 8)
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
+    /// Bytes per second at most, on all machines together, as in `50MB`
+    #[arg(long, value_name = "SIZE")]
+    max_rate: Option<String>,
+    /// Pause while more sessions of others than this run statements on blue
+    #[arg(long, value_name = "N")]
+    max_active_sessions: Option<u32>,
+    /// Pause while a standby of either side is further behind than this (default: 10s)
+    #[arg(long, value_name = "TIME")]
+    max_replication_lag: Option<String>,
+    /// How long the snapshot is held when this command is killed, for a resume; 0s: not at all (default: 30m)
+    #[arg(long, value_name = "TIME")]
+    hold_snapshot: Option<String>,
     /// Name of the run's plan, when several copies are kept apart
     #[arg(long, default_value = "copy")]
     name: String,
@@ -67,7 +80,8 @@ fn keep(path: &Path, text: &str, args: &CopyArgs) -> Result<bool> {
     if there.as_deref() == Some(text) {
         return Ok(false);
     }
-    if there.is_some() && !args.new && is_under_way(&args.state, &args.name)? {
+    let other = there.is_some_and(|there| !same_but_for_limits(&there, text));
+    if other && !args.new && is_under_way(&args.state, &args.name)? {
         let path = path.display();
         return Err(Stop::Usage(format!(
             "a copy with other options is not finished; its plan is {path}: go on with `crossfade run {path} --execute`, take it back \
@@ -80,7 +94,7 @@ fn keep(path: &Path, text: &str, args: &CopyArgs) -> Result<bool> {
     let beside = path.with_extension("new");
     std::fs::write(&beside, text).with_context(|| format!("cannot write {}", beside.display()))?;
     std::fs::rename(&beside, path).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(there.is_some())
+    Ok(other)
 }
 
 fn is_under_way(state: &Path, name: &str) -> Result<bool> {
@@ -123,12 +137,43 @@ fn plan(args: &CopyArgs) -> Result<String, String> {
     plan.insert("description".to_owned(), toml::Value::String("a clone, as `crossfade copy` was asked for it".to_owned()));
     plan.insert("blue".to_owned(), side("BLUE_DATABASE_URL"));
     plan.insert("green".to_owned(), side("GREEN_DATABASE_URL"));
-    if let Some(jobs) = args.jobs {
-        let jobs = toml::Value::Integer(i64::try_from(jobs.max(1)).unwrap_or(i64::MAX));
-        plan.insert("limits".to_owned(), toml::Value::Table([("jobs".to_owned(), jobs)].into_iter().collect()));
+    let limits = limits(args)?;
+    if !limits.is_empty() {
+        plan.insert("limits".to_owned(), toml::Value::Table(limits));
     }
     plan.insert("step".to_owned(), toml::Value::Array(vec![toml::Value::Table(step)]));
     toml::to_string(&plan).map_err(|e| e.to_string())
+}
+
+/// The plan's limits. Pure.
+fn limits(args: &CopyArgs) -> Result<toml::Table, String> {
+    let mut limits = toml::Table::new();
+    let mut give = |key: &str, value: Option<toml::Value>| value.map(|value| limits.insert(key.to_owned(), value));
+    let number = |number: u64| toml::Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
+    let span = |option: &str, text: &String| match Span::try_from(text.clone()) {
+        Ok(_) => Ok(toml::Value::String(text.clone())),
+        Err(why) => Err(format!("--{option}: {why}")),
+    };
+    if let Some(rate) = &args.max_rate {
+        Size::try_from(rate.clone()).map_err(|why| format!("--max-rate: {why}"))?;
+    }
+    give("jobs", args.jobs.map(|jobs| number(jobs.max(1) as u64)));
+    give("max_copy_rate", args.max_rate.clone().map(toml::Value::String));
+    give("max_active_sessions", args.max_active_sessions.map(|most| number(most.into())));
+    let lag = args.max_replication_lag.as_ref().map(|text| span("max-replication-lag", text)).transpose()?;
+    give("max_replication_lag", lag);
+    give("hold_snapshot", args.hold_snapshot.as_ref().map(|text| span("hold-snapshot", text)).transpose()?);
+    Ok(limits)
+}
+
+/// Whether two plans differ in nothing but their limits, which a run that goes on may change. Pure.
+fn same_but_for_limits(one: &str, other: &str) -> bool {
+    let without = |text: &str| {
+        let mut plan: Option<toml::Table> = text.parse().ok();
+        plan.iter_mut().for_each(|plan| drop(plan.remove("limits")));
+        plan
+    };
+    without(one).is_some_and(|plan| without(other) == Some(plan))
 }
 
 #[cfg(test)]
@@ -155,6 +200,9 @@ mod tests {
         assert_eq!(step["tables"], toml::Value::from(vec!["a", "\"Odd.S\".t"]));
         assert_eq!((step["no_owner"].as_bool(), plan["limits"]["jobs"].as_integer()), (Some(true), Some(3)));
         assert!(!step.contains_key("schemas"));
+        let slower = plan_of(&["--tables", "a,\"Odd.S\".t", "--exclude", "b", "--no-owner", "--max-rate", "5 MB", "--hold-snapshot", "0s"]);
+        assert!(same_but_for_limits(&slower.unwrap(), &text) && !same_but_for_limits(&text, &plan_of(&[]).unwrap()));
+        assert!(plan_of(&["--max-rate", "5"]).unwrap_err().starts_with("--max-rate: `5` is not a size"));
         assert!(plan_of(&["--name", "No Name"]).unwrap_err().contains("--name"));
         assert!(plan_of(&["--tables", "a.b.c.d"]).unwrap_err().starts_with("--tables a.b.c.d"));
     }

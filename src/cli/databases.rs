@@ -52,6 +52,19 @@ impl DatabaseArgs {
         Ok(databases)
     }
 
+    /// Blue and green without a plan: what the flags name, else the environment variables `BLUE_DATABASE_URL` and `GREEN_DATABASE_URL`.
+    ///
+    /// # Errors
+    /// As [`DatabaseArgs::resolve`].
+    pub(super) fn both(&self) -> anyhow::Result<[Database; 2]> {
+        let one = |side: Side, flag: &Option<String>, variable: &str| {
+            let missing = || format!("{side} has no connection string: set {variable}, or pass --{side}");
+            let text = flag.clone().or_else(|| std::env::var(variable).ok()).ok_or_else(missing).map_err(Stop::Usage)?;
+            Database::parse(&side.to_string(), &text).map_err(|error| Stop::Usage(error.to_string()))
+        };
+        Ok([one(Side::Blue, &self.blue, "BLUE_DATABASE_URL")?, one(Side::Green, &self.green, "GREEN_DATABASE_URL")?])
+    }
+
     fn resolve_sides(&self, plan: &Plan, sides: impl Iterator<Item = Side>) -> anyhow::Result<BTreeMap<Side, Database>> {
         let mut databases = BTreeMap::new();
         let mut wrong = Vec::new();

@@ -3,6 +3,7 @@
 mod audit;
 mod check;
 mod copy;
+mod copy_worker;
 mod cutover;
 mod databases;
 mod demo;
@@ -10,9 +11,11 @@ mod demo_migrations;
 mod finish;
 mod follow;
 mod grants;
+mod hold_snapshot;
 mod known;
 mod lint;
 mod migrations;
+mod pause;
 mod preflight;
 mod preview;
 mod prove;
@@ -110,6 +113,20 @@ enum Command {
         after_help = "Examples:\n  crossfade copy --blue URL --green URL              changes nothing: tables, sizes, what is not carried\n  crossfade copy --blue URL --green URL --execute    does it; the same command resumes\n  crossfade rollback .crossfade/copy.toml --execute  takes it back"
     )]
     Copy(copy::CopyArgs),
+    /// Take parts of a copy that goes on, on another machine than the one that drives it; may come and go
+    #[command(
+        after_help = "Examples:\n  crossfade copy-worker --blue URL --green URL              until no part is left\n  crossfade copy-worker --wait 10m --jobs 4                 waits for a copy to begin\n\nSIGUSR1 pauses this worker, SIGUSR2 lets it go on; the first SIGINT or SIGTERM ends it after the parts in hand."
+    )]
+    CopyWorker(copy_worker::CopyWorkerArgs),
+    /// Keep the snapshot of a copy; started by the copy itself
+    #[command(hide = true)]
+    HoldSnapshot,
+    /// Pause the rows of a copy that goes on, its workers' too; SIGUSR1 for the driver does the same
+    #[command(after_help = "Examples:\n  crossfade pause PLAN                        the latest run\n  crossfade pause .crossfade/copy.toml        what `crossfade copy` runs")]
+    Pause(pause::PauseArgs),
+    /// Let a paused copy go on; SIGUSR2 for the driver does the same
+    #[command(after_help = "Examples:\n  crossfade resume PLAN\n\nA run that was stopped or killed is taken up by `crossfade run PLAN --execute`.")]
+    Resume(pause::PauseArgs),
     /// Send the traffic to green: hold, fence, last batch, switch, check, release; or take everything back
     #[command(
         after_help = "Examples:\n  crossfade cutover PLAN                                changes nothing: participants, locks, the point of no return\n  crossfade cutover PLAN --execute                      says what is missing; without an approval exit code 12\n  crossfade cutover PLAN --execute --approve cutover    does it; the same command finishes or takes back what a crash left"
@@ -186,6 +203,7 @@ pub fn main() -> ExitCode {
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,refinery_core=error,pgwire_replication=off")),
         )
         .init();
+    crate::copy::offer();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -220,6 +238,10 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Audit(args) => audit::audit(args, cli.format, cli.quiet).await,
         Command::Run(args) => run::run(args, cli.format, cli.quiet).await,
         Command::Copy(args) => copy::copy(args, cli.format, cli.quiet).await,
+        Command::CopyWorker(args) => copy_worker::copy_worker(args, cli.format, cli.quiet).await,
+        Command::HoldSnapshot => hold_snapshot::hold_snapshot().await,
+        Command::Pause(args) => pause::pause(args, true, cli.format).await,
+        Command::Resume(args) => pause::pause(args, false, cli.format).await,
         Command::Cutover(args) => cutover::cutover(args, cli.format, cli.quiet).await,
         Command::Follow(args) => follow::follow(args, cli.format, cli.quiet).await,
         Command::Finish(args) => finish::finish(args, cli.format, cli.quiet).await,

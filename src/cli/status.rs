@@ -8,6 +8,7 @@ use clap::Args;
 use super::databases::DatabaseArgs;
 use super::slots::{self, Slot, owners};
 use super::{Format, PlanArgs, print_json, text};
+use crate::copy::Standing;
 use crate::engine;
 use crate::journal::{Direction, Journal, State};
 use crate::plan::{self, Plan};
@@ -50,6 +51,7 @@ pub(super) async fn status(args: &StatusArgs, format: Format) -> anyhow::Result<
         following = Ok(None); // the switch took the slot away: green serves
     }
     let slots = slots_left(args, &plan, &runs).await;
+    let copies = if state.finished { Ok(Vec::new()) } else { copies(args, &plan, run).await };
     if format == Format::Json {
         let steps: Vec<_> = plan
             .steps()
@@ -62,7 +64,7 @@ pub(super) async fn status(args: &StatusArgs, format: Format) -> anyhow::Result<
         print_json(&serde_json::json!({
             "run": run, "plan": plan.name(), "direction": state.direction, "finished": state.finished,
             "plan_changes": engine::plan_changes(&state, &plan), "steps": steps, "follow": document(&following),
-            "slots": slots_document(&slots), "goes_on": engine::kept(&plan, &state, run).into_iter().map(|(_, what)| what).collect::<Vec<_>>(),
+            "copies": copies_document(&copies), "slots": slots_document(&slots), "goes_on": engine::kept(&plan, &state, run).into_iter().map(|(_, what)| what).collect::<Vec<_>>(),
         }))?;
         return Ok(Exit::Done);
     }
@@ -80,6 +82,7 @@ pub(super) async fn status(args: &StatusArgs, format: Format) -> anyhow::Result<
             out += &format!("            stopped: {failure}\n");
         }
     }
+    out += &copies_lines(&copies);
     out += &line(&following);
     let limit = following.as_ref().ok().and_then(Option::as_ref).map_or(u64::MAX, |waiting| waiting.limit);
     out += &slots_lines(&slots, limit);
@@ -123,6 +126,31 @@ fn slots_lines(slots: &anyhow::Result<Vec<Slot>>, limit: u64) -> String {
     match slots {
         Ok(slots) => slots::lines(slots, limit),
         Err(error) => format!("slots: unknown: {}\n", crate::pg::explain(error)),
+    }
+}
+
+/// The copies that load rows, or can be taken up again.
+async fn copies(args: &StatusArgs, plan: &Plan, run: &RunId) -> anyhow::Result<Vec<Standing>> {
+    if !plan.steps().iter().any(|step| matches!(step.kind, "copy" | "clone")) {
+        return Ok(Vec::new());
+    }
+    let databases = args.databases.resolve_only(plan, Side::Green)?;
+    let Some(green) = databases.get(&Side::Green) else { return Ok(Vec::new()) };
+    let asked = async { Standing::read(&green.connect("crossfade/status").await?, run).await };
+    tokio::time::timeout(PATIENCE, asked).await.with_context(|| format!("no answer within {} s", PATIENCE.as_secs()))?
+}
+
+fn copies_document(copies: &anyhow::Result<Vec<Standing>>) -> serde_json::Value {
+    match copies {
+        Ok(copies) => serde_json::json!(copies),
+        Err(error) => serde_json::json!({ "unknown": crate::pg::explain(error) }),
+    }
+}
+
+fn copies_lines(copies: &anyhow::Result<Vec<Standing>>) -> String {
+    match copies {
+        Ok(copies) => copies.iter().map(|copy| copy.line() + "\n").collect(),
+        Err(error) => format!("copy: unknown: {}\n", crate::pg::explain(error)),
     }
 }
 

@@ -1,35 +1,32 @@
-//! The load: parts from blue's snapshot to green, several at a time, and what hangs on a table as soon as its rows are in.
+//! The load: missing parts from blue's snapshot to green, several at a time, and what hangs on a table as soon as its rows are in.
 //!
 //! One queue for all of it, no barrier between rows and indexes: while one worker still loads a table, another builds the
-//! indexes of the one before. The biggest tables come first, so that what is left in the end is small.
+//! indexes of the one before. The biggest tables come first, so that what is left in the end is small. Workers on other machines
+//! take parts too: a part that one of them has in hand is asked for again until it is in or free.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use anyhow::{Context, bail};
-use bytes::{Bytes, BytesMut};
-use futures_util::{SinkExt, TryStreamExt};
-use tokio_postgres::SimpleQueryMessage;
 use tokio_util::sync::CancellationToken;
 
+use super::gate::{Gate, Interrupted, Pace};
+use super::hold::Held;
+use super::missing::{Form, Missing, take};
+use super::monitor::{Control, Monitor};
 use super::piece::{Piece, Rest};
 use super::queue::Queue;
-use crate::pg::{Opener, Session, Snapshot, Ticket, on_threads};
-use crate::projection::{Bound, Part, cut};
-use crate::sql::Literal;
+use super::transfer::Transfer;
+use crate::pg::{Opener, Session, on_threads};
+use crate::sql::QualifiedName;
 use crate::terms::{RunId, StepId};
-
-/// Rows are handed on in pieces of this many bytes.
-const PIECE: usize = 128 << 10;
-
-/// Up to this size a table's rows and everything else of it are one transaction.
-const SMALL: u64 = 256 << 10;
 
 /// From this size on an index build may use workers of the server that have nothing else to do.
 const LARGE: u64 = 32 << 20;
 
 /// What the load is doing; for progress and for the tests' crash points.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Moment {
     /// A part's rows are sent, not committed.
     Sent,
@@ -41,28 +38,23 @@ pub enum Moment {
     Built,
     /// A constraint is there.
     Constrained,
+    /// It pauses, for this reason; or goes on.
+    Pauses(Option<String>),
 }
 
 /// What a load moved.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Loaded {
-    /// Rows.
+    /// Rows that this process brought.
     pub rows: u64,
-    /// Bytes, as they travelled.
+    /// Their bytes, as they travelled.
     pub bytes: u64,
-    /// Parts.
+    /// Parts that were missing.
     pub parts: usize,
+    /// Of these, how many workers elsewhere brought.
+    pub elsewhere: usize,
     /// Seconds until all rows were there; other work went on beside.
     pub seconds: f64,
-}
-
-/// A table, its rows unless they are there already, and the rest.
-#[derive(Debug)]
-pub struct Filling {
-    /// Its projection, and per source the size of its driving table in blocks; `None` when the rows are there.
-    pub rows: Option<(Bound, Vec<u32>)>,
-    /// What comes after them.
-    pub rest: Rest,
 }
 
 /// A load of all tables of a step.
@@ -75,20 +67,23 @@ pub struct Load {
     pub green: Opener,
     /// Sessions per side.
     pub jobs: usize,
-    /// The tables.
-    pub tables: Vec<Filling>,
+    /// What comes after the rows of each table.
+    pub tables: Vec<Rest>,
+    /// The parts that are not in.
+    pub missing: Vec<Missing>,
     /// Committed when the rows of all tables are there.
     pub loaded: Vec<String>,
     /// Whether something of the rest may be there already, and is asked for.
     pub ask: bool,
-    /// Bytes of a block on blue.
-    pub block_size: u32,
     /// Statements that set up each session on green.
     pub settings: String,
+    /// What it goes by.
+    pub control: Control,
 }
 
 enum Task {
-    Part(Part),
+    /// Its place in [`Load::missing`].
+    Part(usize),
     Chain(usize, usize),
     Last(usize),
 }
@@ -96,20 +91,26 @@ enum Task {
 /// What the workers share.
 struct Work<N> {
     load: Load,
-    /// Per source that was cut: its table and its place there.
-    places: Vec<(usize, usize)>,
-    /// Per table: parts that are not in, and how many there were.
-    parts: Vec<(AtomicUsize, usize)>,
+    /// Per part: its table.
+    places: Vec<usize>,
+    /// Per table: parts that are not in.
+    parts: Vec<AtomicUsize>,
     /// Per table: chains that are not there.
     chains: Vec<AtomicUsize>,
     /// Parts that are not in, of all tables.
     left: AtomicUsize,
     /// Parts that nobody has taken.
     untaken: AtomicUsize,
+    /// Rows that are in, those of earlier attempts and of other machines too.
+    all_rows: AtomicU64,
     rows: AtomicU64,
     bytes: AtomicU64,
+    elsewhere: AtomicUsize,
+    /// Parts that others have in hand.
+    aside: std::sync::Mutex<Vec<usize>>,
     all_in: CancellationToken,
     queue: Queue<Task>,
+    gate: Gate,
     notice: N,
 }
 
@@ -121,15 +122,20 @@ struct Hands {
 }
 
 impl Load {
-    /// Loads every part of every source, each in one green transaction together with its row in `crossfade.copy_part`, and
-    /// brings the rest of each table. The snapshot is let go as soon as all rows are read.
+    /// Loads every missing part, each in one green transaction together with its row in `crossfade.copy_part`, and brings the rest
+    /// of each table. `blue` opens sessions that watch blue; `before` rows are in already.
     ///
     /// # Errors
-    /// The first part or piece that fails: names table, source and part, or the piece.
-    pub async fn run(self, snapshot: Snapshot, notice: impl Fn(Moment) + Send + Sync + 'static) -> anyhow::Result<Loaded> {
-        let ranges = snapshot.reads_block_ranges().await?;
-        let ticket = snapshot.ticket();
-        self.work(Some((snapshot, ticket)), ranges, notice).await
+    /// The first part or piece that fails: names table, source and part, or the piece. [`Interrupted`] when a signal asked to stop and
+    /// parts are left.
+    pub async fn run(
+        self,
+        held: &Held,
+        blue: Opener,
+        before: u64,
+        notice: impl Fn(Moment) + Send + Sync + 'static,
+    ) -> anyhow::Result<Loaded> {
+        self.work(Some((held.clone(), blue)), before, notice).await
     }
 
     /// Brings the rest of each table, whose rows are there.
@@ -137,43 +143,43 @@ impl Load {
     /// # Errors
     /// The first piece that fails.
     pub async fn rest(self, notice: impl Fn(Moment) + Send + Sync + 'static) -> anyhow::Result<()> {
-        self.work(None, false, notice).await.map(drop)
+        self.work(None, 0, notice).await.map(drop)
     }
 
     async fn work(
         self,
-        source: Option<(Snapshot, Ticket)>,
-        ranges: bool,
+        source: Option<(Held, Opener)>,
+        before: u64,
         notice: impl Fn(Moment) + Send + Sync + 'static,
     ) -> anyhow::Result<Loaded> {
-        let (mut places, mut blocks) = (Vec::new(), Vec::new());
-        for (table, filling) in self.tables.iter().enumerate() {
-            for (place, count) in filling.rows.iter().flat_map(|(_, blocks)| blocks).enumerate() {
-                places.push((table, place));
-                blocks.push(*count);
-            }
-        }
-        let parts = cut(&blocks, self.block_size, self.jobs, ranges);
-        let (count, jobs) = (parts.len(), self.jobs);
+        let tables: BTreeMap<&QualifiedName, usize> = self.tables.iter().enumerate().map(|(at, rest)| (&rest.table, at)).collect();
+        let place = |part: &Missing| {
+            tables.get(&part.table).copied().with_context(|| format!("table {} is not a part of this copy", part.table.plain()))
+        };
+        let places = self.missing.iter().map(place).collect::<anyhow::Result<Vec<usize>>>()?;
+        let (count, jobs) = (places.len(), self.jobs);
         let mut counts = vec![0; self.tables.len()];
-        parts.iter().for_each(|part| counts[places[part.of].0] += 1);
+        places.iter().for_each(|table| counts[*table] += 1);
         let work = Arc::new(Work {
-            chains: self.tables.iter().map(|filling| AtomicUsize::new(filling.rest.chains.len())).collect(),
-            parts: counts.iter().map(|count| (AtomicUsize::new(*count), *count)).collect(),
+            chains: self.tables.iter().map(|rest| AtomicUsize::new(rest.chains.len())).collect(),
+            parts: counts.iter().map(|count| AtomicUsize::new(*count)).collect(),
             left: AtomicUsize::new(count),
             untaken: AtomicUsize::new(count),
+            all_rows: AtomicU64::new(before),
             rows: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            elsewhere: AtomicUsize::new(0),
+            aside: std::sync::Mutex::default(),
             all_in: CancellationToken::new(),
             queue: Queue::new(),
+            gate: Gate::new(self.control.stop.clone()),
             load: self,
             places,
             notice,
         });
         let began = std::time::Instant::now();
-        for part in parts {
-            let table = work.places[part.of].0;
-            work.queue.add(work.cost(table, 3), Task::Part(part));
+        for part in 0..count {
+            work.queue.add(work.cost(work.places[part], 3), Task::Part(part));
         }
         for (table, _) in counts.iter().enumerate().filter(|(_, count)| **count == 0) {
             work.table_in(table);
@@ -181,33 +187,62 @@ impl Load {
         if source.is_some() && count == 0 {
             work.all_in(&work.load.green.open().await?).await?;
         }
-        let (shared, ticket) = (Arc::clone(&work), source.as_ref().map(|(_, ticket)| ticket.clone()));
+        let (shared, held) = (Arc::clone(&work), source.as_ref().map(|(held, _)| held.clone()));
         let workers = on_threads(jobs, vec![(); jobs], move |_| {
-            let (work, ticket) = (Arc::clone(&shared), ticket.clone());
-            async move { work.worker(ticket.as_ref()).await }
+            let (work, held) = (Arc::clone(&shared), held.clone());
+            async move { work.worker(held.as_ref()).await }
         });
         tokio::pin!(workers);
-        let mut seconds = 0.0;
-        let ended = tokio::select! {
-            ended = &mut workers => ended,
-            () = work.all_in.cancelled() => {
-                seconds = began.elapsed().as_secs_f64();
-                drop(source); // blue need not keep old rows for us any more
-                workers.await
+        let mut seconds = None;
+        if let Some((_, blue)) = source {
+            let looked_after = async {
+                tokio::select! {
+                    watched = work.look_after(blue) => watched?,
+                    () = work.all_in.cancelled() => {}
+                }
+                work.all_in.cancelled().await;
+                anyhow::Ok(began.elapsed().as_secs_f64())
+            };
+            tokio::select! {
+                ended = &mut workers => {
+                    ended?;
+                    if work.left.load(Ordering::Acquire) > 0 {
+                        return Err(Interrupted.into());
+                    }
+                    return Ok(work.sum(count, began.elapsed().as_secs_f64()));
+                }
+                all_in = looked_after => seconds = Some(all_in?),
             }
-        };
-        ended?;
-        if seconds == 0.0 {
-            seconds = began.elapsed().as_secs_f64();
         }
-        let sum = |number: &AtomicU64| number.load(Ordering::Relaxed);
-        Ok(Loaded { rows: sum(&work.rows), bytes: sum(&work.bytes), parts: count, seconds })
+        workers.await?;
+        Ok(work.sum(count, seconds.unwrap_or_else(|| began.elapsed().as_secs_f64())))
     }
 }
 
 impl<N: Fn(Moment)> Work<N> {
     fn rest(&self, table: usize) -> &Rest {
-        &self.load.tables[table].rest
+        &self.load.tables[table]
+    }
+
+    fn sum(&self, parts: usize, seconds: f64) -> Loaded {
+        let sum = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        let elsewhere = self.elsewhere.load(Ordering::Relaxed);
+        Loaded { rows: sum(&self.rows), bytes: sum(&self.bytes), parts, elsewhere, seconds }
+    }
+
+    /// Until all rows are in.
+    async fn look_after(&self, blue: Opener) -> anyhow::Result<()> {
+        let Load { run, step, control, jobs, .. } = &self.load;
+        let monitor = Monitor { run, step, control, gate: &self.gate, jobs: *jobs };
+        let again = || {
+            let aside = std::mem::take(&mut *self.aside.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+            for part in aside {
+                self.queue.add(self.cost(self.places[part], 3), Task::Part(part));
+                self.queue.done();
+            }
+        };
+        let say = |why| (self.notice)(Moment::Pauses(why));
+        monitor.watch([blue, self.load.green.clone()], again, say).await
     }
 
     /// The biggest tables first; of one table rows before indexes before the rest.
@@ -215,38 +250,49 @@ impl<N: Fn(Moment)> Work<N> {
         self.rest(table).bytes.saturating_mul(4).saturating_add(sort)
     }
 
-    async fn worker(&self, ticket: Option<&Ticket>) -> anyhow::Result<()> {
+    async fn worker(&self, held: Option<&Held>) -> anyhow::Result<()> {
         let mut hands: Option<Hands> = None;
         while let Some(task) = self.queue.take().await {
+            let rows = held.is_some() && !self.all_in.is_cancelled();
+            if rows && (self.gate.pass(0).await.is_err() || self.gate.is_stopped()) && !self.all_in.is_cancelled() {
+                self.queue.done();
+                return Ok(()); // what others have in hand they bring to its end
+            }
             if hands.is_none() {
                 hands = Some(Hands { blue: None, green: open(&self.load.green, &self.load.settings).await?, helpers: 0 });
             }
-            if let Some(hands) = &mut hands {
-                self.task(task, hands, ticket).await?;
+            let done = match &mut hands {
+                Some(hands) => self.task(task, hands, held).await?,
+                None => true,
+            };
+            if done {
+                self.queue.done();
             }
-            self.queue.done();
         }
         Ok(())
     }
 
-    async fn task(&self, task: Task, hands: &mut Hands, ticket: Option<&Ticket>) -> anyhow::Result<()> {
+    /// Says whether the task is done; one that is not comes back.
+    async fn task(&self, task: Task, hands: &mut Hands, held: Option<&Held>) -> anyhow::Result<bool> {
         match task {
-            Task::Part(part) => {
-                self.untaken.fetch_sub(1, Ordering::Relaxed);
-                let blue = match (hands.blue.take(), ticket) {
-                    (Some(blue), _) => blue,
-                    (None, Some(ticket)) => ticket.join().await?,
-                    (None, None) => bail!("a part without a snapshot"),
-                };
-                let (table, source) = self.places[part.of];
-                let whole = self.part(&blue, &mut hands.green, &part, table, source).await.with_context(|| {
-                    let name = self.load.tables[table].rows.as_ref().map(|(bound, _)| bound.sources[source].name.as_str());
-                    let (table, name) = (self.rest(table).table.plain(), name.unwrap_or_default());
-                    format!("table {table}, source {name}, part {}", part.number)
-                })?;
-                hands.blue = Some(blue);
-                if self.parts[table].0.fetch_sub(1, Ordering::AcqRel) == 1 && !whole {
-                    self.table_in(table);
+            Task::Part(at) => {
+                let (part, table) = (&self.load.missing[at], self.places[at]);
+                let Load { run, step, .. } = &self.load;
+                if take(&hands.green, &part.is(run, step)).await?.is_none() {
+                    let Some(rows) = part.is_in(&hands.green, run, step).await? else {
+                        self.aside.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(at);
+                        return Ok(false);
+                    };
+                    self.untaken.fetch_sub(1, Ordering::Relaxed);
+                    self.elsewhere.fetch_add(1, Ordering::Relaxed);
+                    self.committed(rows);
+                    self.part_in(table, false);
+                } else {
+                    self.untaken.fetch_sub(1, Ordering::Relaxed);
+                    let whole = self.part(hands, part, table, held).await.with_context(|| {
+                        format!("table {}, source {}, part {}", part.table.plain(), part.source, part.number)
+                    })?;
+                    self.part_in(table, whole);
                 }
                 if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
                     self.all_in(&hands.green).await?;
@@ -272,7 +318,37 @@ impl<N: Fn(Moment)> Work<N> {
                 }
             }
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// One part, which is taken; true when the rest of its table came with it.
+    async fn part(&self, hands: &mut Hands, part: &Missing, table: usize, held: Option<&Held>) -> anyhow::Result<bool> {
+        let blue = match (hands.blue.take(), held) {
+            (Some(blue), _) => blue,
+            (None, Some(held)) => held.join().await?,
+            (None, None) => bail!("a part without a snapshot"),
+        };
+        let whole = part.form == Form::Small && !self.load.ask;
+        let rest = if whole { self.rest(table).statements() } else { Vec::new() };
+        let Load { run, step, .. } = &self.load;
+        let transfer = Transfer { run, step, blue: &blue, green: &hands.green, gate: &self.gate };
+        let (rows, bytes) = transfer.bring(part, rest, || (self.notice)(Moment::Sent)).await?;
+        self.rows.fetch_add(rows, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        hands.blue = Some(blue);
+        self.committed(rows);
+        Ok(whole)
+    }
+
+    fn committed(&self, rows: u64) {
+        let all = self.all_rows.fetch_add(rows, Ordering::Relaxed) + rows;
+        (self.notice)(Moment::Committed(all));
+    }
+
+    fn part_in(&self, table: usize, whole: bool) {
+        if self.parts[table].fetch_sub(1, Ordering::AcqRel) == 1 && !whole {
+            self.table_in(table);
+        }
     }
 
     /// The rows of a table are in.
@@ -291,6 +367,7 @@ impl<N: Fn(Moment)> Work<N> {
         let text = format!("BEGIN; SET LOCAL synchronous_commit = local; {}; COMMIT", self.load.loaded.join("; "));
         green.batch_execute(&text).await?;
         self.all_in.cancel();
+        self.gate.set(Pace::default()); // who waits at it has nothing to wait for
         (self.notice)(Moment::Loaded);
         Ok(())
     }
@@ -323,62 +400,6 @@ impl<N: Fn(Moment)> Work<N> {
         }
         Ok(())
     }
-
-    /// One part; true when the rest of its table came with it.
-    async fn part(&self, blue: &Session, green: &mut Session, part: &Part, table: usize, source: usize) -> anyhow::Result<bool> {
-        let Some((bound, _)) = &self.load.tables[table].rows else { bail!("the rows are there already") };
-        let rest = self.rest(table);
-        let alone = self.parts[table].1 == 1;
-        let freeze = alone && rest.bytes > SMALL;
-        let transaction = green.transaction().await?;
-        if freeze {
-            // In the transaction that makes the table's file rows may be frozen at once: no later pass over them.
-            transaction.batch_execute(&format!("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE", rest.table)).await?;
-            let found = transaction.simple_query(&format!("SELECT 1 FROM ONLY {} LIMIT 1", rest.table)).await?;
-            if found.iter().any(|message| matches!(message, SimpleQueryMessage::Row(_))) {
-                bail!("the table holds rows that this load did not bring: somebody else writes to it");
-            }
-            transaction.batch_execute(&format!("TRUNCATE ONLY {}", rest.table)).await?;
-        }
-        let from = &bound.sources[source];
-        let mut bytes = 0;
-        let rows = {
-            let read = bound.copy_out(from, part.blocks);
-            let mut out = Box::pin(blue.copy_out(read.as_str()).await.context("read on blue")?);
-            let write = if freeze { bound.copy_in_frozen() } else { bound.copy_in() };
-            let mut sink = Box::pin(transaction.copy_in::<_, Bytes>(write.as_str()).await.context("write on green")?);
-            let mut piece = BytesMut::with_capacity(PIECE * 2);
-            while let Some(row) = out.try_next().await.context("read on blue")? {
-                piece.extend_from_slice(&row);
-                if piece.len() >= PIECE {
-                    bytes += piece.len() as u64;
-                    sink.send(piece.split().freeze()).await.context("write on green")?;
-                }
-            }
-            bytes += piece.len() as u64;
-            sink.send(piece.freeze()).await.context("write on green")?;
-            sink.as_mut().finish().await.context("green refuses a row; correct the rows or the projection, then run again")?
-        };
-        let mut statements = vec![format!(
-            "INSERT INTO crossfade.copy_part (run, step, projection, source, part, rows, bytes) VALUES ({}, {}, {}, {}, {}, {rows}, {bytes})",
-            Literal::new(self.load.run.as_str()),
-            Literal::new(self.load.step.as_str()),
-            Literal::new(bound.table.plain()),
-            Literal::new(from.name.as_str()),
-            part.number
-        )];
-        let whole = alone && rest.bytes <= SMALL && !self.load.ask;
-        if whole {
-            statements.extend(rest.statements());
-        }
-        (self.notice)(Moment::Sent);
-        transaction.batch_execute(&statements.join("\n;")).await.context("after the rows")?;
-        transaction.commit().await?;
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let all = self.rows.fetch_add(rows, Ordering::Relaxed) + rows;
-        (self.notice)(Moment::Committed(all));
-        Ok(whole)
-    }
 }
 
 /// What a crash loses is loaded again: the statements that end the load are committed in the ordinary way, after all of it.
@@ -386,7 +407,7 @@ const SETTINGS: &str = "SET synchronous_commit = off; SET max_parallel_maintenan
     SELECT set_config('maintenance_work_mem', \
     greatest(pg_size_bytes(current_setting('maintenance_work_mem')), 268435456) / 1024 || 'kB', false)";
 
-async fn open(green: &Opener, settings: &str) -> anyhow::Result<Session> {
+pub(super) async fn open(green: &Opener, settings: &str) -> anyhow::Result<Session> {
     let green = green.open().await?;
     green.batch_execute(&format!("{SETTINGS};\n{settings}")).await?;
     Ok(green)

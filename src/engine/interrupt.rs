@@ -1,22 +1,31 @@
-//! Signals: the first stops after the step, the second cancels the query.
+//! Signals: the first stops after the step, the second cancels the query; SIGUSR1 pauses a copy, SIGUSR2 lets it go on.
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::step::Interrupt;
 
-/// Listens for SIGINT and SIGTERM for the rest of the process's life.
+/// Listens for SIGINT, SIGTERM, SIGUSR1 and SIGUSR2 for the rest of the process's life.
 ///
 /// # Errors
 /// When the system refuses a signal handler.
 pub fn listen(interrupt: &Interrupt) -> std::io::Result<()> {
     let mut int = signal(SignalKind::interrupt())?;
     let mut term = signal(SignalKind::terminate())?;
+    let (mut pause, mut go_on) = (signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?);
     let interrupt = interrupt.clone();
     tokio::spawn(async move {
         loop {
             tokio::select! {
                 _ = int.recv() => {}
                 _ = term.recv() => {}
+                _ = pause.recv() => {
+                    interrupt.wish.pause(true);
+                    continue;
+                }
+                _ = go_on.recv() => {
+                    interrupt.wish.pause(false);
+                    continue;
+                }
             }
             if interrupt.soft.is_cancelled() {
                 eprintln!("stopping now: the running query is cancelled");

@@ -11,6 +11,7 @@ mod patience;
 mod replication;
 mod snapshot;
 mod threads;
+mod throttle;
 mod timeouts;
 
 pub use catalog::{
@@ -21,9 +22,10 @@ pub use control::{check_control, control_present, ensure_control, mark, marked, 
 pub use counters::Counters;
 pub use fault::{explain, is_connection_loss, sqlstate};
 pub use identity::{DriverLock, Identity, check_server, check_version, identify};
-pub use orphan::end_orphans;
+pub use orphan::{end_orphans, end_workers};
 pub use patience::{Blocker, Patience, blockers_of};
 pub use replication::{Received, Replication, StreamEnded};
-pub use snapshot::{Snapshot, Ticket};
+pub use snapshot::{Snapshot, Ticket, reads_block_ranges};
 pub use threads::{Tasks, on_threads};
+pub use throttle::{Pause, Throttle};
 pub use timeouts::{Class, set_class};

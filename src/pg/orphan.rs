@@ -21,6 +21,14 @@ pub async fn end_orphans(session: &Session, run: &RunId) -> anyhow::Result<u64> 
     end(session, OF_RUN, &format!("crossfade/{run}/%")).await
 }
 
+/// The same for those of workers that load for `run` on other machines: they are no orphans, but what they do is no longer wanted.
+///
+/// # Errors
+/// As [`end_orphans`].
+pub async fn end_workers(session: &Session, run: &RunId) -> anyhow::Result<u64> {
+    end(session, OF_RUN, &format!("crossfade/worker/{run}")).await
+}
+
 /// The same for backends of any run on this database, whatever journal they belong to. Only the holder of the
 /// [`crate::pg::DriverLock`] may ask: then no driver of theirs is at work.
 ///

@@ -71,8 +71,7 @@ impl Snapshot {
     /// # Errors
     /// When the session is gone.
     pub async fn reads_block_ranges(&self) -> anyhow::Result<bool> {
-        let sql = "SELECT current_setting('server_version_num')::int >= 140000";
-        Ok(self.session.query_one(sql, &[]).await?.get(0))
+        reads_block_ranges(&self.session).await
     }
 
     /// What another session needs to join.
@@ -89,6 +88,16 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    /// For a snapshot that somebody else exported under this name.
+    pub fn of(name: String, opener: Opener) -> Self {
+        Self { name, opener }
+    }
+
+    /// The name under which it is exported.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Opens a session that does not see the snapshot yet; see [`Ticket::enter`].
     ///
     /// # Errors
@@ -129,4 +138,13 @@ impl Ticket {
             .await
             .with_context(|| format!("cannot join the snapshot of {}: the session that holds it ended", self.opener.name()))
     }
+}
+
+/// Whether the server reads a range of blocks without reading the whole table (TID range scans: PostgreSQL 14).
+///
+/// # Errors
+/// When the session is gone.
+pub async fn reads_block_ranges(session: &Session) -> anyhow::Result<bool> {
+    let sql = "SELECT current_setting('server_version_num')::int >= 140000";
+    Ok(session.query_one(sql, &[]).await?.get(0))
 }

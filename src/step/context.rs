@@ -8,6 +8,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
 use super::Guard;
+use crate::copy::Wish;
 use crate::hook;
 use crate::limits::Limits;
 use crate::pg::{Blocker, Database, Opener, Session};
@@ -64,6 +65,8 @@ pub struct Interrupt {
     pub soft: CancellationToken,
     /// Stop now.
     pub hard: CancellationToken,
+    /// Pause a copy, or let it go on.
+    pub wish: Wish,
 }
 
 /// What a step has in its hands while it runs.

@@ -1,8 +1,8 @@
 //! `copy`: fills empty tables of green with the rows their projections give, from one snapshot of blue.
 //!
 //! Where it stands is told by green: marker `taken-off` (indexes, constraints and triggers are off), rows of
-//! `crossfade.copy_part` (parts loaded from a snapshot that may be gone), marker `loaded` (all parts of one snapshot), and the
-//! part row of projection `*` (everything is back). What must be back is in the journal.
+//! `crossfade.copy_part` (parts that are in) and `crossfade.copy_missing` (those that are not), marker `loaded` (all parts of one
+//! snapshot), and the part row of projection `*` (everything is back). What must be back is in the journal.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::projected::{Keys, Projected};
 use super::registry::{Kind, KindResult, Surroundings};
 use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
-use crate::copy::{Filling, Fittings, Load, Moment, Rebuild, Rest, Sequence};
-use crate::pg::{Patience, Session, Snapshot, control_present, mark, marked, unmark};
+use crate::copy::{Control, Filling, Fittings, Held, Interrupted, Load, Loaded, Missing, Moment, Order, Rebuild, Rest, Sequence, missing};
+use crate::pg::{Patience, Session, control_present, mark, marked, reads_block_ranges, unmark};
 use crate::projection::{Bound, Target, TargetColumn};
 use crate::sql::{Literal, QualifiedName};
 use crate::step::Stop;
@@ -92,6 +92,7 @@ impl Step for Copy {
         let binding = self.projected.bind(&blue, &green, !begun).await?;
         let mut findings = binding.findings;
         let same: Vec<QualifiedName> = identical(&binding.bound);
+        findings.extend(unseen_sessions(cx, &blue).await?);
         findings.extend(Sequence::unreadable(&blue, &same).await?.iter().map(not_readable));
         for (_, target) in &binding.bound {
             findings.extend(not_ours(target));
@@ -165,8 +166,7 @@ impl Step for Copy {
         if marked(&green, &cx.run, &cx.step, LOADED).await? {
             self.rest(cx, &blue, &rebuild, &bound).await?;
         } else {
-            begin_again(cx, &green, &rebuild).await?;
-            self.load(cx, &blue, &rebuild, bound).await?;
+            self.load(cx, &blue, &green, &rebuild, bound).await?;
         }
         cx.crash_point("indexed");
         stop_here(cx)?;
@@ -192,46 +192,42 @@ impl Step for Copy {
         let mut statements = rebuild.back_to_empty(&green).await?;
         let forget_watermark = format!("DELETE FROM crossfade.watermark WHERE run = {}", Literal::new(cx.run.as_str()));
         statements.extend([forget_parts(cx), forget_watermark, unmark(&cx.run, &cx.step)]);
+        end_workers(cx, &green).await?;
         transaction(cx, statements).await
     }
 }
 
 impl Copy {
-    /// Loads every table, and builds what was taken off it.
-    async fn load(&self, cx: &Cx, blue: &Session, rebuild: &Rebuild, bound: Vec<Bound>) -> anyhow::Result<()> {
-        let total = self.projected.estimate(blue).await?;
-        let snapshot = Snapshot::export(cx.opener(Side::Blue)?).await?;
-        let seen: String = snapshot.session().query_one("SELECT pg_current_snapshot()::text", &[]).await?.get(0);
-        cx.crash_point("snapshot");
+    /// Loads what is missing of every table, and builds what was taken off it.
+    async fn load(&self, cx: &Cx, blue: &Session, green: &Session, rebuild: &Rebuild, bound: Vec<Bound>) -> anyhow::Result<()> {
         let texts = bound.iter().filter(|bound| !bound.binary).count();
+        let mut resumed = true;
+        let held = match Held::find(green, cx.opener(Side::Blue)?, &cx.run, &cx.step).await? {
+            Some(held) => held,
+            None => {
+                resumed = false;
+                begin_again(cx, green, rebuild).await?;
+                let held = hold(cx).await?;
+                let reader = held.join().await?;
+                let (fillings, block_size) = fillings(&reader, bound.clone()).await?;
+                let parts = missing::parts(&fillings, block_size, cx.limits.jobs, reads_block_ranges(&reader).await?);
+                missing::plan(green, &cx.run, &cx.step, "", &parts).await?;
+                cx.crash_point("planned");
+                held
+            }
+        };
         // Of several copies of a run the first snapshot counts: a change that a later one has already is derived again.
         let watermark = format!(
             "INSERT INTO crossfade.watermark (run, snapshot) VALUES ({}, {}) ON CONFLICT (run) DO NOTHING",
             Literal::new(cx.run.as_str()),
-            Literal::new(seen)
+            Literal::new(&held.seen)
         );
-        let loaded = vec![mark(&cx.run, &cx.step, LOADED), watermark];
-        let (tables, block_size) = self.tables(snapshot.session(), rebuild, &bound).await?;
-        let tables = tables
-            .into_iter()
-            .map(|(rest, blocks)| {
-                let own = bound.iter().find(|bound| bound.table == rest.table).cloned();
-                Filling { rows: own.map(|bound| (bound, blocks)), rest }
-            })
-            .collect();
-        let load = self.loader(cx, tables, loaded, false, block_size)?;
-        let loaded = load.run(snapshot, listener(cx, total)).await?;
-        let seconds = loaded.seconds.max(0.001);
-        let form = if texts == 0 { "binary".to_owned() } else { format!("binary, {texts} tables as text") };
-        #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-        let (rate, megabytes) = (loaded.rows as f64 / seconds, loaded.bytes as f64 / 1e6);
-        cx.remark(format!(
-            "{} rows, {megabytes:.1} MB ({form}) in {} parts and {seconds:.1} s, indexes beside them: {rate:.0} rows/s, {:.1} MB/s",
-            loaded.rows,
-            loaded.parts,
-            megabytes / seconds
-        ));
-        Ok(())
+        let mut loaded = vec![mark(&cx.run, &cx.step, LOADED), watermark];
+        loaded.extend(missing::forget(&cx.run, &cx.step));
+        let parts = missing::read(green, &cx.run, &cx.step).await?;
+        let tables = tables(blue, rebuild, &bound).await?;
+        let load = loader(cx, tables, parts, loaded, resumed, String::new())?;
+        load_missing(cx, green, load, &held, resumed, self.projected.estimate(blue).await?, texts).await
     }
 
     /// The green tables that get few bytes of rows.
@@ -250,39 +246,106 @@ impl Copy {
 
     /// Builds what is missing of tables whose rows are there.
     async fn rest(&self, cx: &Cx, blue: &Session, rebuild: &Rebuild, bound: &[Bound]) -> anyhow::Result<()> {
-        let (tables, block_size) = self.tables(blue, rebuild, bound).await?;
-        let tables = tables.into_iter().map(|(rest, _)| Filling { rows: None, rest }).collect();
-        self.loader(cx, tables, Vec::new(), true, block_size)?.rest(listener(cx, 0)).await
+        let tables = tables(blue, rebuild, bound).await?;
+        loader(cx, tables, Vec::new(), Vec::new(), true, String::new())?.rest(listener(cx, 0)).await
     }
+}
 
-    fn loader(&self, cx: &Cx, tables: Vec<Filling>, loaded: Vec<String>, ask: bool, block_size: u32) -> anyhow::Result<Load> {
-        let green = cx.opener(Side::Green)?;
-        Ok(Load {
-            run: cx.run.clone(),
-            step: cx.step.clone(),
-            green,
-            jobs: cx.limits.jobs,
-            tables,
-            loaded,
-            ask,
-            block_size,
-            settings: String::new(),
-        })
+/// What comes after the rows of each table.
+async fn tables(blue: &Session, rebuild: &Rebuild, bound: &[Bound]) -> anyhow::Result<Vec<Rest>> {
+    let drives = bound.iter().flat_map(|bound| &bound.sources).map(|source| &source.drives);
+    let sizes = blocks(blue, drives.cloned().collect()).await?;
+    let mut rests = rebuild.rests();
+    for rest in &mut rests {
+        let own = bound.iter().filter(|bound| bound.table == rest.table).flat_map(|bound| &bound.sources);
+        let blocks: u64 = own.filter_map(|source| sizes.of.get(&source.drives)).map(|count| u64::from(*count)).sum();
+        rest.bytes = blocks * u64::from(sizes.block_size);
     }
+    Ok(rests)
+}
 
-    /// What comes after the rows of each table, and the sizes of its driving tables in blocks of so many bytes.
-    async fn tables(&self, blue: &Session, rebuild: &Rebuild, bound: &[Bound]) -> anyhow::Result<(Vec<(Rest, Vec<u32>)>, u32)> {
-        let drives = bound.iter().flat_map(|bound| &bound.sources).map(|source| &source.drives);
-        let sizes = blocks(blue, drives.cloned().collect()).await?;
-        let mut tables = Vec::new();
-        for mut rest in rebuild.rests() {
-            let own = bound.iter().filter(|bound| bound.table == rest.table).flat_map(|bound| &bound.sources);
-            let blocks: Vec<u32> = own.filter_map(|source| sizes.of.get(&source.drives).copied()).collect();
-            rest.bytes = blocks.iter().map(|count| u64::from(*count) * u64::from(sizes.block_size)).sum();
-            tables.push((rest, blocks));
-        }
-        Ok((tables, sizes.block_size))
+/// The tables with the sizes of their driving tables, and the bytes of a block.
+async fn fillings(blue: &Session, bound: Vec<Bound>) -> anyhow::Result<(Vec<Filling>, u32)> {
+    let drives = bound.iter().flat_map(|bound| &bound.sources).map(|source| &source.drives);
+    let sizes = blocks(blue, drives.cloned().collect()).await?;
+    let filling = |bound: Bound| {
+        let blocks = bound.sources.iter().filter_map(|source| sizes.of.get(&source.drives).copied()).collect();
+        Filling { bound, blocks, empty: true }
+    };
+    Ok((bound.into_iter().map(filling).collect(), sizes.block_size))
+}
+
+/// Starts the holder of a snapshot of blue for this step.
+pub(super) async fn hold(cx: &Cx) -> anyhow::Result<Held> {
+    let order = Order::new(cx.database(Side::Blue)?, cx.database(Side::Green)?, &cx.run, &cx.step, cx.limits.hold_snapshot);
+    let held = order.give(cx.opener(Side::Blue)?).await?;
+    cx.crash_point("snapshot");
+    Ok(held)
+}
+
+pub(super) fn loader(
+    cx: &Cx,
+    tables: Vec<Rest>,
+    missing: Vec<Missing>,
+    loaded: Vec<String>,
+    ask: bool,
+    settings: String,
+) -> anyhow::Result<Load> {
+    let green = cx.opener(Side::Green)?;
+    let control =
+        Control { limits: cx.limits.clone(), wish: cx.interrupt.wish.clone(), stop: cx.interrupt.soft.clone() };
+    let (run, step, jobs) = (cx.run.clone(), cx.step.clone(), cx.limits.jobs);
+    Ok(Load { run, step, green, jobs, tables, missing, loaded, ask, settings, control })
+}
+
+/// Loads what is missing, and says what that was.
+pub(super) async fn load_missing(
+    cx: &Cx,
+    green: &Session,
+    load: Load,
+    held: &Held,
+    resumed: bool,
+    total: u64,
+    texts: usize,
+) -> anyhow::Result<()> {
+    let count = "SELECT count(*), coalesce(sum(rows), 0)::bigint FROM crossfade.copy_part WHERE run = $1 AND step = $2";
+    let row = green.query_one(count, &[&cx.run.as_str(), &cx.step.as_str()]).await?;
+    let (parts, rows): (i64, i64) = (row.get(0), row.get(1));
+    if resumed {
+        let missing = load.missing.len();
+        cx.remark(format!("goes on from the snapshot that was held: {parts} parts are in, {missing} are missing"));
     }
+    let loaded = match load.run(held, cx.opener(Side::Blue)?, rows.unsigned_abs(), listener(cx, total)).await {
+        Err(error) if error.is::<Interrupted>() => return Err(Stop::Interrupted.into()),
+        other => other?,
+    };
+    cx.remark(moved(&loaded, texts));
+    Ok(())
+}
+
+/// What a load moved, for people. Pure.
+fn moved(loaded: &Loaded, texts: usize) -> String {
+    let seconds = loaded.seconds.max(0.001);
+    let form = if texts == 0 { "binary".to_owned() } else { format!("binary, {texts} tables as text") };
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    let (rate, megabytes) = (loaded.rows as f64 / seconds, loaded.bytes as f64 / 1e6);
+    let elsewhere = match loaded.elsewhere {
+        0 => String::new(),
+        count => format!("; {count} parts by workers elsewhere"),
+    };
+    format!(
+        "{} rows, {megabytes:.1} MB ({form}) in {} parts and {seconds:.1} s, indexes beside them: {rate:.0} rows/s, {:.1} MB/s{elsewhere}",
+        loaded.rows,
+        loaded.parts - loaded.elsewhere,
+        megabytes / seconds
+    )
+}
+
+/// Lets the snapshot of this run go, ends the workers of other machines that load for it, and waits for that.
+pub(super) async fn end_workers(cx: &Cx, green: &Session) -> anyhow::Result<()> {
+    let snapshot = format!("DELETE FROM crossfade.copy_snapshot WHERE run = {}", Literal::new(cx.run.as_str()));
+    green.batch_execute(&snapshot).await?; // no other can join then
+    crate::pg::end_workers(green, &cx.run).await.map(drop)
 }
 
 /// Sizes of tables.
@@ -321,11 +384,17 @@ pub(super) fn listener(cx: &Cx, total: u64) -> impl Fn(Moment) + Send + Sync + '
         Moment::Loaded => told.crash_point("loaded"),
         Moment::Built => told.crash_point("rebuilt"),
         Moment::Constrained => told.crash_point("constraint"),
+        Moment::Pauses(Some(why)) => told.remark(why),
+        Moment::Pauses(None) => told.remark("goes on"),
     }
 }
 
-/// The snapshot of an earlier attempt is gone with its session, so its parts cannot be completed: the tables, found empty
-/// before this step, are emptied again.
+/// Nobody holds the snapshot of an earlier attempt, so its parts cannot be completed: they are ranges of blocks, and a row that changed
+/// since may have moved from one that is in to one that is missing, or back. The tables, found empty before this step, are emptied
+/// again.
+/// Why what an earlier attempt brought cannot be completed.
+pub(super) const BEGINS_AGAIN: &str = "nobody holds their snapshot any more, and parts of another one would not fit to them (rows move)";
+
 async fn begin_again(cx: &Cx, green: &Session, rebuild: &Rebuild) -> anyhow::Result<()> {
     let strangers = strangers(cx, green, &rebuild.fittings).await?;
     if !strangers.is_empty() {
@@ -333,9 +402,10 @@ async fn begin_again(cx: &Cx, green: &Session, rebuild: &Rebuild) -> anyhow::Res
     }
     let count = "SELECT count(*) FROM crossfade.copy_part WHERE run = $1 AND step = $2";
     let parts: i64 = green.query_one(count, &[&cx.run.as_str(), &cx.step.as_str()]).await?.get(0);
+    end_workers(cx, green).await?;
     let mut statements = rebuild.take_off(green).await?; // what an earlier attempt built already
     if parts > 0 {
-        cx.remark(format!("{parts} parts of an earlier attempt are dropped: the snapshot they came from ended with it"));
+        cx.remark(format!("{parts} parts of an earlier attempt are dropped: {BEGINS_AGAIN}"));
         statements.extend([rebuild.fittings.truncate(), forget_parts(cx)]);
     }
     if !statements.is_empty() {
@@ -384,6 +454,19 @@ fn not_readable(sequence: &QualifiedName) -> Finding {
     }
 }
 
+/// A role that cannot see whether others are at work cannot hold `max_active_sessions`.
+pub(super) async fn unseen_sessions(cx: &Cx, blue: &Session) -> anyhow::Result<Option<Finding>> {
+    let sql = "SELECT pg_has_role('pg_read_all_stats', 'USAGE'), quote_ident(current_user)";
+    let row = blue.query_one(sql, &[]).await?;
+    let (sees, role): (bool, String) = (row.get(0), row.get(1));
+    Ok((cx.limits.max_active_sessions.is_some() && !sees).then(|| Finding {
+        severity: Severity::Blocks,
+        object: "max_active_sessions".to_owned(),
+        what: "this role does not see what sessions of others do on blue".to_owned(),
+        next: format!("GRANT pg_read_all_stats TO {role} on blue, or leave the limit out"),
+    }))
+}
+
 /// After the first signal, between two phases that keep what is done.
 pub(super) fn stop_here(cx: &Cx) -> anyhow::Result<()> {
     if cx.interrupt.soft.is_cancelled() { Err(Stop::Interrupted.into()) } else { Ok(()) }
@@ -405,9 +488,11 @@ pub(super) fn ended(cx: &Cx) -> String {
     )
 }
 
+/// The parts that are in and those that are missing, and the snapshot.
 fn forget_parts(cx: &Cx) -> String {
     let (run, step) = (Literal::new(cx.run.as_str()), Literal::new(cx.step.as_str()));
-    format!("DELETE FROM crossfade.copy_part WHERE run = {run} AND step = {step}")
+    let is = format!("DELETE FROM crossfade.copy_part WHERE run = {run} AND step = {step}");
+    [vec![is], missing::forget(&cx.run, &cx.step)].concat().join("; ")
 }
 
 fn not_ours(target: &Target) -> Option<Finding> {

@@ -73,6 +73,17 @@ CREATE TABLE ancestor (id serial PRIMARY KEY, a text, CHECK (a <> ''));
 CREATE TABLE descendant (b text) INHERITS (ancestor);
 INSERT INTO ancestor (a) SELECT 'a' || n FROM generate_series(1, 40) AS n;
 INSERT INTO descendant (a, b) SELECT 'd' || n, 'b' FROM generate_series(1, 60) AS n;
+CREATE TYPE place AS (id int, name text);
+CREATE TABLE places OF place (PRIMARY KEY (id), name WITH OPTIONS DEFAULT 'here') WITH (fillfactor = 70);
+ALTER TABLE places ALTER COLUMN name SET STORAGE EXTERNAL;
+INSERT INTO places VALUES (1, repeat('long', 1000)), (2, DEFAULT);
+CREATE FUNCTION added(int, int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT coalesce($1, 0) + $2';
+CREATE AGGREGATE total(int) (SFUNC = added, STYPE = int);
+CREATE OPERATOR <+> (LEFTARG = int, RIGHTARG = int, FUNCTION = added);
+CREATE FUNCTION mood_of(int) RETURNS mood LANGUAGE sql IMMUTABLE AS $f$ SELECT 'gut'::mood $f$;
+CREATE CAST (int AS mood) WITH FUNCTION mood_of(int);
+CREATE PROCEDURE nothing_done() LANGUAGE plpgsql AS $f$ BEGIN NULL; END $f$;
+CREATE TEXT SEARCH CONFIGURATION plain_words (COPY = simple);
 CREATE TABLE points (id int PRIMARY KEY, fast int, region text, part int, up int REFERENCES points DEFERRABLE INITIALLY DEFERRED,
     FOREIGN KEY (region, part) REFERENCES größe.part ON DELETE CASCADE);
 ALTER TABLE points ADD CONSTRAINT points_fast FOREIGN KEY (fast) REFERENCES ancestor MATCH FULL ON UPDATE SET NULL;
@@ -279,6 +290,30 @@ async fn what_is_in_the_way_is_said_before_anything_is_made() {
         pair.green.value("SELECT count(*) FROM pg_attribute WHERE attrelid = 'a'::regclass AND attname = 'other'").await,
         "1"
     );
+}
+
+/// A table of an extension whose rows are partly the extension's own (`pg_extension_config_dump`). No extension of a plain
+/// installation has one, and its script could not be put where servers look: so a table is given to one that is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_users_put_into_tables_of_extensions_come_along() {
+    let extension = "CREATE EXTENSION citext; CREATE TABLE settings (id int PRIMARY KEY, value text, pad text); \
+        INSERT INTO settings SELECT n, 'own', repeat('x', 500) FROM generate_series(1, 1000) AS n; CREATE TABLE notes (note text); \
+        ALTER EXTENSION citext ADD TABLE settings; ALTER EXTENSION citext ADD TABLE notes; \
+        UPDATE pg_extension SET extconfig = ARRAY['settings'::regclass, 'notes'::regclass]::oid[], extcondition = ARRAY['WHERE id > 1000', ''] WHERE extname = 'citext'";
+    let pair = Pair::of(extension).await;
+    pair.blue.sql("INSERT INTO settings VALUES (1001, 'users'), (1002, 'users'); INSERT INTO notes VALUES ('a'); UPDATE settings SET value = 'changed' WHERE id = 1").await;
+    pair.green.sql(extension).await;
+    let empty = fingerprint(&pair.green).await;
+    pair.green.sql("INSERT INTO notes VALUES ('in the way')").await;
+    let told = pair.run(&["copy", "--execute"]).exits(10);
+    assert!(told.stderr.contains("table public.notes on green: belongs to an extension"), "{}", told.stderr);
+    pair.green.sql("DELETE FROM notes").await;
+    pair.run(&["copy", "--execute"]).exits(0);
+    let rows = "SELECT string_agg(id || ' ' || value, ', ' ORDER BY id) || (SELECT string_agg(note, '') FROM notes) FROM settings WHERE id IN (1, 1001, 1002)";
+    assert_eq!(pair.green.value(rows).await, "1 own, 1001 users, 1002 usersa");
+    assert_eq!(pair.green.value("SELECT count(*) FROM settings").await, "1002");
+    pair.run(&["rollback", &pair.plan(), "--execute"]).exits(0);
+    assert_same("after the rollback", &[empty], &[fingerprint(&pair.green).await]);
 }
 
 /// Blue is bigger than what one part or one transaction takes.

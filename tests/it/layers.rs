@@ -44,7 +44,7 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("trace", "lint pg shadow sql"),
     (
         "cli",
-        "audit demo engine journal limits lint nats pg plan preflight projection prove report revocation router shadow sql step terms trace",
+        "audit copy demo engine journal limits lint nats pg plan preflight projection prove report revocation router shadow sql step terms trace",
     ),
 ];
 

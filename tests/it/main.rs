@@ -20,6 +20,7 @@ mod finish;
 mod follow;
 mod golden;
 mod hazards;
+mod held;
 mod hot_tables;
 mod hydra;
 mod journeys;

@@ -147,4 +147,30 @@ async fn a_standby_answers_for_blue_and_one_that_is_behind_is_named() {
             .is_some_and(|finding| finding["severity"] == "warning")
     })
     .await;
+    a_copy_waits_for_it(&primary, &standby).await;
+}
+
+/// A copy of the standby's primary, slow enough for the driver to see that nothing is replayed.
+async fn a_copy_waits_for_it(primary: &Cluster, standby: &Standby) {
+    let blue = primary.database("test", "postgres").unwrap().connect("test").await.unwrap();
+    let rows = "CREATE TABLE many (id int, pad text); INSERT INTO many SELECT n, repeat('x', 1000) FROM generate_series(1, 3000) AS n";
+    blue.batch_execute(rows).await.unwrap();
+    blue.batch_execute("CREATE DATABASE green").await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut copy = crossfade();
+    copy.args(["copy", "--execute", "--tables", "many", "--max-rate", "1 MB", "--max-replication-lag", "1s"]);
+    copy.env("BLUE_DATABASE_URL", primary.url("postgres")).env("GREEN_DATABASE_URL", primary.url("green"));
+    let copy = Process::spawn(copy.env("CROSSFADE_STATE", folder.path()));
+    let green = primary.database("test", "green").unwrap().connect("test").await.unwrap();
+    eventually("the copy waits", async || {
+        let waits = "SELECT waits FROM crossfade.copy_snapshot WHERE waits LIKE 'pauses: a standby is%'";
+        green.query_opt(waits, &[]).await.is_ok_and(|row| row.is_some())
+    })
+    .await;
+    standby.database().connect("test").await.unwrap().batch_execute("SELECT pg_wal_replay_resume()").await.unwrap();
+    let ran = copy.finish().exits(0);
+    for words in ["everything: pauses: a standby is", "everything: goes on"] {
+        assert!(ran.stderr.contains(words), "`{words}` is not in:\n{}", ran.stderr);
+    }
+    assert_eq!(green.query_one("SELECT count(*) FROM many", &[]).await.unwrap().get::<_, i64>(0), 3000);
 }

@@ -51,13 +51,16 @@ impl Relation {
             .collect())
     }
 
+    /// For a table of an extension: which of its rows are not the extension's own.
+    pub fn own_rows(&self) -> Option<String> {
+        let condition = self.extension.as_deref()?.trim();
+        let bare = condition.get(..5).filter(|word| word.eq_ignore_ascii_case("where")).and_then(|_| condition.get(5..));
+        let bare = bare.unwrap_or(condition).trim();
+        Some(if bare.is_empty() { "true".to_owned() } else { bare.to_owned() })
+    }
+
     /// Its rows as they are.
     pub fn bound(&self) -> Bound {
-        let filter = self.extension.as_deref().map(|condition| {
-            let condition = condition.trim();
-            let bare = condition.get(..5).filter(|word| word.eq_ignore_ascii_case("where")).and_then(|_| condition.get(5..));
-            bare.unwrap_or(condition).to_owned()
-        });
         Bound {
             table: self.table.clone(),
             key: Vec::new(),
@@ -67,7 +70,7 @@ impl Relation {
                 drives: self.table.clone(),
                 alias: Ident::new("t"),
                 from: format!("ONLY {} AS t", self.table),
-                filter: filter.filter(|condition| !condition.trim().is_empty()),
+                filter: self.own_rows(),
                 expressions: self.columns.iter().map(|name| (format!("t.{name}"), None)).collect(),
                 driving: Vec::new(),
                 rules: Vec::new(),

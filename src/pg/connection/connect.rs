@@ -13,6 +13,7 @@ use tokio_postgres::{AsyncMessage, Client, Config};
 use crate::pg::connection::endpoint::Place;
 use crate::pg::connection::environment::Environment;
 use crate::pg::connection::refusal::{ConnectFailure, Reason, Try};
+use crate::pg::connection::secret::Secret;
 use crate::pg::connection::target::{Server, SessionAttrs, Target};
 
 /// A database we may connect to. Its text form never shows a password or the whole connection string.
@@ -20,6 +21,7 @@ use crate::pg::connection::target::{Server, SessionAttrs, Target};
 pub struct Database {
     target: Arc<Target>,
     name: String,
+    conninfo: Secret,
     notified: Option<UnboundedSender<String>>,
 }
 
@@ -50,7 +52,7 @@ impl Database {
         if let Some(why) = &target.passfile_refused {
             tracing::warn!(database = name, "{why}");
         }
-        Ok(Self { target: Arc::new(target), name: name.to_owned(), notified: None })
+        Ok(Self { target: Arc::new(target), name: name.to_owned(), conninfo: Secret::new(conninfo), notified: None })
     }
 
     /// The same database, whose sessions pass on what they are notified of (`LISTEN`, PostgreSQL manual 34.9): the payloads.
@@ -94,6 +96,11 @@ impl Database {
     /// As [`Database::connect`].
     pub async fn console(&self, application_name: &str) -> anyhow::Result<Console> {
         Ok(self.open(application_name).await?.0)
+    }
+
+    /// The connection string as it was given, for a process of our own that runs in the same environment. It may hold a password.
+    pub fn conninfo(&self) -> &str {
+        self.conninfo.reveal()
     }
 
     pub(super) fn target(&self) -> &Target {

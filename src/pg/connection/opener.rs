@@ -23,6 +23,11 @@ impl Opener {
         self
     }
 
+    /// The database.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
     /// What messages call the database.
     pub fn name(&self) -> &str {
         self.database.name()

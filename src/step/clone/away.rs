@@ -6,8 +6,10 @@ use anyhow::Context;
 
 use super::{Clone, TOGETHER, blocks};
 use crate::copy::clone::{Planned, Stage};
+use crate::copy::missing;
 use crate::pg::{Session, unmark};
 use crate::sql::{Ident, Literal, QualifiedName};
+use crate::step::copy::end_workers;
 use crate::step::{Cx, Stop};
 use crate::terms::{Finding, Side};
 
@@ -19,9 +21,13 @@ impl Clone {
             return Err(Stop::Findings(strangers).into());
         }
         let sql = "SELECT statement FROM crossfade.clone_entry WHERE run = $1 AND step = $2 AND stage = 'drop'";
+        end_workers(cx, green).await?;
         let drops: String = green.query_one(sql, &[&cx.run.as_str(), &cx.step.as_str()]).await?.get(0);
         let dropping = cx.connect(Side::Green).await?;
         dropping.batch_execute("SET search_path = ''").await?;
+        for delete in self.rows_of_extensions(cx, green).await? {
+            dropping.batch_execute(&delete).await.context("rows in tables of extensions on green")?;
+        }
         for some in statements(&drops).chunks(TOGETHER) {
             dropping.batch_execute(&format!("BEGIN;\n{}\n;COMMIT", some.join("\n"))).await.context("dropping on green")?;
             cx.crash_point("dropped");
@@ -29,14 +35,28 @@ impl Clone {
         let (run, step) = (Literal::new(cx.run.as_str()), Literal::new(cx.step.as_str()));
         let own = |table: &str| format!("DELETE FROM crossfade.{table} WHERE run = {run} AND step = {step}");
         let watermark = format!("DELETE FROM crossfade.watermark WHERE run = {run}");
-        let forget = [own("clone_entry"), own("copy_part"), watermark, unmark(&cx.run, &cx.step)];
+        let mut forget = vec![own("clone_entry"), own("copy_part"), watermark, unmark(&cx.run, &cx.step)];
+        forget.extend(missing::forget(&cx.run, &cx.step));
         green.batch_execute(&format!("BEGIN; {}; COMMIT", forget.join("; "))).await?;
         Ok(())
     }
 
+    /// The statements that take the loaded rows out of tables of extensions, which may have been there before.
+    async fn rows_of_extensions(&self, cx: &Cx, green: &Session) -> anyhow::Result<Vec<String>> {
+        let sql = "SELECT table_schema, table_name, object FROM crossfade.clone_entry \
+                   WHERE run = $1 AND step = $2 AND stage = 'table' AND object <> '' \
+                     AND to_regclass(format('%I.%I', table_schema, table_name)) IS NOT NULL";
+        let rows = green.query(sql, &[&cx.run.as_str(), &cx.step.as_str()]).await?;
+        let delete = |row: &tokio_postgres::Row| {
+            let table = QualifiedName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+            format!("DELETE FROM ONLY {table} WHERE {}", row.get::<_, String>(2))
+        };
+        Ok(rows.iter().map(delete).collect())
+    }
+
     /// Tables that hold more rows than were loaded: what this step did not load it does not drop.
     async fn strangers(&self, cx: &Cx, green: &Session) -> anyhow::Result<Vec<Finding>> {
-        let sql = "SELECT e.table_schema, e.table_name FROM crossfade.clone_entry e WHERE e.run = $1 AND e.step = $2 AND e.stage = 'table' \
+        let sql = "SELECT e.table_schema, e.table_name, e.object FROM crossfade.clone_entry e WHERE e.run = $1 AND e.step = $2 AND e.stage = 'table' \
                      AND to_regclass(format('%I.%I', e.table_schema, e.table_name)) IS NOT NULL";
         let mut findings = Vec::new();
         let parts = "SELECT projection, sum(rows)::bigint FROM crossfade.copy_part WHERE run = $1 AND step = $2 GROUP BY 1";
@@ -44,7 +64,11 @@ impl Clone {
         let loaded: BTreeMap<String, i64> = parts.iter().map(|row| (row.get(0), row.get(1))).collect();
         for row in green.query(sql, &[&cx.run.as_str(), &cx.step.as_str()]).await? {
             let table = QualifiedName::new(row.get::<_, String>(0), row.get::<_, String>(1));
-            let rows: i64 = green.query_one(&format!("SELECT count(*) FROM ONLY {table}"), &[]).await?.get(0);
+            let condition = match row.get::<_, String>(2) {
+                none if none.is_empty() => String::new(),
+                own => format!(" WHERE {own}"),
+            };
+            let rows: i64 = green.query_one(&format!("SELECT count(*) FROM ONLY {table}{condition}"), &[]).await?.get(0);
             let loaded = loaded.get(&table.plain()).copied().unwrap_or(0);
             if rows > loaded {
                 let what = format!(

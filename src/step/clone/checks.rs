@@ -32,10 +32,23 @@ impl Clone {
             .await?;
         let there: Vec<String> = there.iter().map(|row| row.get(0)).collect();
         let next = "clone into an empty database, or choose other tables";
-        Ok(match there.as_slice() {
+        let mut findings = match there.as_slice() {
             [] => Vec::new(),
             some => vec![blocks("green", format!("has tables that the clone would make: {}", some.join(", ")), next)],
-        })
+        };
+        for (table, own) in chosen.iter().filter_map(|one| Some((&one.table, one.own_rows()?))) {
+            let there = "SELECT to_regclass($1::text) IS NOT NULL";
+            if !green.query_one(there, &[&table.to_string()]).await?.get::<_, bool>(0) {
+                continue; // its extension is not there yet
+            }
+            let filled = format!("SELECT EXISTS (SELECT FROM ONLY {table} WHERE {own})");
+            if green.query_one(&filled, &[]).await?.get(0) {
+                let what = "belongs to an extension and holds rows that are not the extension's own: the clone would add blue's";
+                let next = format!("if they may go, DELETE FROM {table} WHERE {own} on green");
+                findings.push(blocks(&format!("table {} on green", table.plain()), what, next));
+            }
+        }
+        Ok(findings)
     }
 
     /// Roles and extensions that definitions of blue name and green's server does not have.

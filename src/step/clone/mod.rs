@@ -1,8 +1,10 @@
 //! `clone`: brings a whole database to green, definitions and rows.
 //!
 //! Where it stands is told by green: rows of `crossfade.clone_entry` (every definition to come is known, and how to take all
-//! of it away), rows of `crossfade.copy_part`, marker `loaded` (all rows of one snapshot are in), `clone_entry.done`, and the part
-//! row of projection `*` (everything is there). Before `loaded` a new attempt drops what it finds of its own and begins again.
+//! of it away), rows of `crossfade.copy_part` and `crossfade.copy_missing` (parts that are in, and those that are not), marker `loaded`
+//! (all rows of one snapshot are in), `clone_entry.done`, and the part row of projection `*` (everything is there). Once its parts are
+//! planned a new attempt goes on with those that are missing, as long as somebody holds their snapshot; otherwise it drops what it
+//! finds of its own and begins again.
 
 mod away;
 mod checks;
@@ -13,14 +15,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Context;
 use async_trait::async_trait;
 
-use super::copy::{ended, listener, stop_here};
+use super::copy::{BEGINS_AGAIN, ended, hold, load_missing, loader, stop_here, unseen_sessions};
 use super::registry::{Fault, Kind, KindResult, Surroundings};
 use super::{Cx, Forecast, Reversal, Step, Summary, from_table};
 use crate::copy::clone::{
     Archive, Choice, Entry, LargeObject, Programs, Relation, Stage, block_size, entries, left_behind, owners, plan, positions,
 };
-use crate::copy::{Filling, Rest};
-use crate::pg::{Session, Snapshot, control_present, mark, marked};
+use crate::copy::{Filling, Held, missing};
+use crate::pg::{Session, control_present, mark, marked, reads_block_ranges};
 use crate::sql::{Ident, Literal, QualifiedName};
 use crate::terms::{Before, Extent, Finding, Severity, Side};
 
@@ -107,6 +109,7 @@ impl Step for Clone {
             findings.extend(self.in_the_way(&blue, &green).await?);
         }
         findings.extend(self.missing(&blue, &green).await?);
+        findings.extend(unseen_sessions(cx, &blue).await?);
         Ok(findings)
     }
 
@@ -142,13 +145,20 @@ impl Step for Clone {
             let settings = self.settings(cx, &green).await?;
             self.rest(cx, &green, &[Stage::Chain, Stage::Last], settings.clone()).await?;
             settings
+        } else if let Some(held) = Held::find(&green, cx.opener(Side::Blue)?, &cx.run, &cx.step).await? {
+            let settings = self.settings(cx, &green).await?;
+            self.load(cx, &green, &held, true, settings.clone()).await?;
+            settings
         } else {
             if marked(&green, &cx.run, &cx.step, BEGUN).await? {
-                cx.remark("what an earlier attempt brought is dropped: the snapshot it came from ended with it");
+                cx.remark(format!("what an earlier attempt brought is dropped: {BEGINS_AGAIN}"));
                 self.drop_all(cx, &green).await?;
                 cx.crash_point("emptied");
             }
-            self.fill(cx, &green).await?
+            let held = hold(cx).await?;
+            let settings = self.define(cx, &green, &held).await?;
+            self.load(cx, &green, &held, false, settings.clone()).await?;
+            settings
         };
         drop(green);
         cx.crash_point("indexed");
@@ -179,19 +189,23 @@ impl Step for Clone {
     async fn undo(&self, cx: &Cx, _: &Before) -> anyhow::Result<()> {
         let green = cx.connect(Side::Green).await?;
         if !marked(&green, &cx.run, &cx.step, BEGUN).await? {
-            return Ok(()); // every other effect comes after this marker
+            // Every other effect comes after this marker.
+            if control_present(&green).await? {
+                green.batch_execute(&missing::forget(&cx.run, &cx.step).join("; ")).await?;
+            }
+            return Ok(());
         }
         self.drop_all(cx, &green).await
     }
 }
 
 impl Clone {
-    /// Definitions before the rows, then rows and indexes. Gives the settings for the statements that follow.
-    async fn fill(&self, cx: &Cx, green: &Session) -> anyhow::Result<String> {
-        let snapshot = Snapshot::export(cx.opener(Side::Blue)?).await?;
-        let blue = snapshot.session();
+    /// Definitions before the rows, large objects, and the plan of all parts. Gives the settings for the statements that follow.
+    async fn define(&self, cx: &Cx, green: &Session, held: &Held) -> anyhow::Result<String> {
+        let reader = held.join().await?;
+        let blue = &reader;
         let programs = Programs::find(major(blue).await?)?;
-        let archive = Archive::dump(programs, &cx.connect(Side::Blue).await?, snapshot.name(), &self.choice).await?;
+        let archive = Archive::dump(programs, &cx.connect(Side::Blue).await?, held.name(), &self.choice).await?;
         let (settings, before) = entries(&archive.section("pre-data").await?);
         let (_, after) = entries(&archive.section("post-data").await?);
         let settings = self.known_settings(green, settings).await?;
@@ -233,38 +247,40 @@ impl Clone {
                 object.carry(blue, green).await?;
             }
         }
-        let rests = self.rests(cx, green, &[Stage::Chain, Stage::Last]).await?;
         let size = block_size(blue).await?;
-        let mut known: BTreeMap<QualifiedName, Relation> = tables.into_iter().map(|table| (table.table.clone(), table)).collect();
-        let total: u64 = known.values().map(|table| u64::try_from(table.rows).unwrap_or(0)).sum();
-        let texts = known.values().filter(|table| !table.binary).count();
-        let fillings = rests.into_iter().map(|rest| match known.remove(&rest.table) {
-            Some(table) => Filling {
-                rest: Rest { bytes: u64::from(table.blocks) * u64::from(size), ..rest },
-                rows: Some((table.bound(), vec![table.blocks])),
-            },
-            None => Filling { rest, rows: None },
-        });
-        let seen = snapshot.text().await?;
+        let fillings: Vec<Filling> = tables
+            .iter()
+            .map(|table| Filling { bound: table.bound(), blocks: vec![table.blocks], empty: table.extension.is_none() })
+            .collect();
+        let parts = missing::parts(&fillings, size, cx.limits.jobs, reads_block_ranges(blue).await?);
+        missing::plan(green, &cx.run, &cx.step, &settings, &parts).await?;
+        cx.crash_point("planned");
+        Ok(settings)
+    }
+
+    /// Loads what is missing of every table, and brings its indexes.
+    async fn load(&self, cx: &Cx, green: &Session, held: &Held, resumed: bool, settings: String) -> anyhow::Result<()> {
+        let mut rests = self.rests(cx, green, &[Stage::Chain, Stage::Last]).await?;
+        let parts = missing::read(green, &cx.run, &cx.step).await?;
+        let bytes: BTreeMap<&QualifiedName, u64> = parts.iter().map(|part| (&part.table, part.bytes)).collect();
+        for rest in &mut rests {
+            rest.bytes = bytes.get(&rest.table).copied().unwrap_or(rest.bytes);
+        }
+        let blue = held.join().await?;
+        let known = Relation::all(&blue).await?;
+        drop(blue);
+        let known: Vec<&Relation> = known.iter().filter(|table| rests.iter().any(|rest| rest.table == table.table)).collect();
+        let total: u64 = known.iter().map(|table| u64::try_from(table.rows).unwrap_or(0)).sum();
+        let texts = known.iter().filter(|table| !table.binary).count();
         let watermark = format!(
             "INSERT INTO crossfade.watermark (run, snapshot) VALUES ({}, {}) ON CONFLICT (run) DO NOTHING",
             Literal::new(cx.run.as_str()),
-            Literal::new(seen)
+            Literal::new(&held.seen)
         );
-        let loaded = vec![mark(&cx.run, &cx.step, LOADED), watermark];
-        let load = self.loader(cx, fillings.collect(), loaded, false, size, settings.clone())?;
-        cx.crash_point("snapshot");
-        let loaded = load.run(snapshot, listener(cx, total)).await?;
-        #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-        let (megabytes, seconds) = (loaded.bytes as f64 / 1e6, loaded.seconds.max(0.001));
-        let form = if texts == 0 { "binary".to_owned() } else { format!("binary, {texts} tables as text") };
-        cx.remark(format!(
-            "{} rows, {megabytes:.1} MB ({form}) in {} parts and {seconds:.1} s, indexes beside them: {:.1} MB/s",
-            loaded.rows,
-            loaded.parts,
-            megabytes / seconds
-        ));
-        Ok(settings)
+        let mut loaded = vec![mark(&cx.run, &cx.step, LOADED), watermark];
+        loaded.extend(missing::forget(&cx.run, &cx.step));
+        let load = loader(cx, rests, parts, loaded, resumed, settings)?;
+        load_missing(cx, green, load, held, resumed, total, texts).await
     }
 
     /// Partitioned tables and those with children, whose statistics are those of all their parts, and materialized views: all these

@@ -7,12 +7,11 @@ use anyhow::Context;
 use super::away::dropping;
 use super::{BEGUN, Clone, TOGETHER};
 use crate::copy::clone::{Planned, Relation, Stage};
-use crate::copy::{Filling, Load, Piece, Rest};
+use crate::copy::{Piece, Rest};
 use crate::pg::{Session, mark};
 use crate::sql::{Literal, QualifiedName};
 use crate::step::Cx;
-use crate::step::copy::listener;
-use crate::terms::Side;
+use crate::step::copy::{listener, loader};
 
 /// A row of `crossfade.clone_entry`: stage, schema and name of a table, object, statement.
 type Noted<'a> = (&'a str, Option<String>, Option<String>, String, String);
@@ -42,7 +41,7 @@ impl Clone {
             let with_parent = (table.partition && self.choice.is_everything()) || table.parent;
             let analyze = if with_parent { "" } else { "ANALYZE" };
             let (schema, name) = parts(&table.table);
-            rows.push(("table", schema, name, String::new(), analyze.to_owned()));
+            rows.push(("table", schema, name, table.own_rows().unwrap_or_default(), analyze.to_owned()));
         }
         for (schema, name) in sequences {
             rows.push(("sequence", Some(schema.clone()), Some(name.clone()), String::new(), String::new()));
@@ -113,31 +112,7 @@ impl Clone {
     /// Brings what is missing of these stages, several tables at a time.
     pub(super) async fn rest(&self, cx: &Cx, green: &Session, stages: &[Stage], settings: String) -> anyhow::Result<()> {
         let rests = self.rests(cx, green, stages).await?;
-        let fillings = rests.into_iter().map(|rest| Filling { rows: None, rest }).collect();
-        self.loader(cx, fillings, Vec::new(), true, 8192, settings)?.rest(listener(cx, 0)).await
-    }
-
-    pub(super) fn loader(
-        &self,
-        cx: &Cx,
-        tables: Vec<Filling>,
-        loaded: Vec<String>,
-        ask: bool,
-        block_size: u32,
-        settings: String,
-    ) -> anyhow::Result<Load> {
-        let green = cx.opener(Side::Green)?;
-        Ok(Load {
-            run: cx.run.clone(),
-            step: cx.step.clone(),
-            green,
-            jobs: cx.limits.jobs,
-            tables,
-            loaded,
-            ask,
-            block_size,
-            settings,
-        })
+        loader(cx, rests, Vec::new(), Vec::new(), true, settings)?.rest(listener(cx, 0)).await
     }
 
     /// Does what is not done of a stage, in its order.

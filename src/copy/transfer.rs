@@ -1,0 +1,73 @@
+//! The rows of one part, from blue's snapshot to green.
+
+use anyhow::{Context, bail};
+use bytes::{Bytes, BytesMut};
+use futures_util::{SinkExt, TryStreamExt};
+use tokio_postgres::SimpleQueryMessage;
+
+use super::gate::Gate;
+use super::missing::{Form, Missing};
+use crate::pg::Session;
+use crate::terms::{RunId, StepId};
+
+/// Rows are handed on in pieces of this many bytes.
+const PIECE: usize = 128 << 10;
+
+/// Where a part travels.
+pub(super) struct Transfer<'a> {
+    pub run: &'a RunId,
+    pub step: &'a StepId,
+    /// A session that sees the snapshot.
+    pub blue: &'a Session,
+    /// A session whose transaction has taken the part.
+    pub green: &'a Session,
+    pub gate: &'a Gate,
+}
+
+impl Transfer<'_> {
+    /// Brings the rows and commits them, together with the statements that `also` belong to them. Gives rows and bytes. After an error
+    /// the transaction is still open: the session is good for nothing else.
+    ///
+    /// # Errors
+    /// When a side refuses; names no row.
+    pub async fn bring(&self, part: &Missing, also: Vec<String>, sent: impl FnOnce()) -> anyhow::Result<(u64, u64)> {
+        if part.form == Form::Frozen {
+            self.empty(part).await?;
+        }
+        let mut bytes = 0;
+        let rows = {
+            let mut out = Box::pin(self.blue.copy_out(part.read.as_str()).await.context("read on blue")?);
+            let mut sink = Box::pin(self.green.copy_in::<_, Bytes>(part.write.as_str()).await.context("write on green")?);
+            let mut piece = BytesMut::with_capacity(PIECE * 2);
+            while let Some(row) = out.try_next().await.context("read on blue")? {
+                piece.extend_from_slice(&row);
+                if piece.len() >= PIECE {
+                    bytes += piece.len() as u64;
+                    self.gate.pass(piece.len()).await?;
+                    sink.send(piece.split().freeze()).await.context("write on green")?;
+                }
+            }
+            bytes += piece.len() as u64;
+            self.gate.pass(piece.len()).await?;
+            sink.send(piece.freeze()).await.context("write on green")?;
+            sink.as_mut().finish().await.context("green refuses a row; correct the rows or the projection, then run again")?
+        };
+        sent();
+        let mut statements = part.done(self.run, self.step, rows, bytes).to_vec();
+        statements.extend(also);
+        statements.push("COMMIT".to_owned());
+        self.green.batch_execute(&statements.join("\n;")).await.context("after the rows")?;
+        Ok((rows, bytes))
+    }
+
+    /// In the transaction that makes the table's file rows may be frozen at once: no later pass over them.
+    async fn empty(&self, part: &Missing) -> anyhow::Result<()> {
+        let table = &part.table;
+        let look = format!("LOCK TABLE ONLY {table} IN ACCESS EXCLUSIVE MODE; SELECT 1 FROM ONLY {table} LIMIT 1");
+        let found = self.green.simple_query(&look).await?;
+        if found.iter().any(|message| matches!(message, SimpleQueryMessage::Row(_))) {
+            bail!("the table holds rows that this load did not bring: somebody else writes to it");
+        }
+        Ok(self.green.batch_execute(&format!("TRUNCATE ONLY {table}")).await?)
+    }
+}
