@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use anyhow::{Context, bail};
 use bytes::{Bytes, BytesMut};
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::piece::{Piece, Rest};
 use super::queue::Queue;
-use crate::pg::{Opener, Session, Snapshot, Ticket, on_threads};
+use crate::pg::{Heard, Opener, Session, Snapshot, Ticket, on_threads};
 use crate::projection::{Bound, Part, cut};
 use crate::sql::Literal;
 use crate::terms::{RunId, StepId};
@@ -268,7 +269,7 @@ impl<N: Fn(Moment)> Work<N> {
                     self.bring(&hands.green, piece, Moment::Constrained).await?;
                 }
                 if let Some(analyze) = self.rest(table).statistics() {
-                    hands.green.batch_execute(&analyze).await?;
+                    hands.green.run(&analyze).await?;
                 }
             }
         }
@@ -341,11 +342,11 @@ impl<N: Fn(Moment)> Work<N> {
             transaction.batch_execute(&format!("TRUNCATE ONLY {}", rest.table)).await?;
         }
         let from = &bound.sources[source];
-        let mut bytes = 0;
+        let (mut bytes, began) = (0, Instant::now());
+        let write = if freeze { bound.copy_in_frozen() } else { bound.copy_in() };
         let rows = {
             let read = bound.copy_out(from, part.blocks);
             let mut out = Box::pin(blue.copy_out(read.as_str()).await.context("read on blue")?);
-            let write = if freeze { bound.copy_in_frozen() } else { bound.copy_in() };
             let mut sink = Box::pin(transaction.copy_in::<_, Bytes>(write.as_str()).await.context("write on green")?);
             let mut piece = BytesMut::with_capacity(PIECE * 2);
             while let Some(row) = out.try_next().await.context("read on blue")? {
@@ -367,13 +368,18 @@ impl<N: Fn(Moment)> Work<N> {
             Literal::new(from.name.as_str()),
             part.number
         )];
+        let copied = began.elapsed();
         let whole = alone && rest.bytes <= SMALL && !self.load.ask;
-        if whole {
-            statements.extend(rest.statements());
-        }
+        let after = if whole { rest.statements() } else { Vec::new() };
+        statements.extend_from_slice(&after);
         (self.notice)(Moment::Sent);
         transaction.batch_execute(&statements.join("\n;")).await.context("after the rows")?;
         transaction.commit().await?;
+        green.ran(Heard { statement: &write, took: copied, times: 1, longest: copied, rows });
+        if !after.is_empty() {
+            let took = began.elapsed() - copied;
+            green.ran(Heard { statement: &after.join("; "), took, times: 1, longest: took, rows: 0 });
+        }
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let all = self.rows.fetch_add(rows, Ordering::Relaxed) + rows;
         (self.notice)(Moment::Committed(all));
