@@ -1,7 +1,7 @@
 //! What a report says beside the figures of its steps, as titled tables: the same in text, Markdown and HTML. Pure.
 
 use super::story::Story;
-use super::{JourneySummary, bytes, thousands, time};
+use super::{JourneySummary, StepSummary, bytes, thousands, time};
 use crate::pg::Counters;
 use crate::terms::{Account, Severity, Side};
 
@@ -85,18 +85,9 @@ fn count(number: u64) -> Cell {
 
 /// Every section that has something to show, in the order in which they are read.
 pub fn sections(story: &Story) -> Vec<Section> {
-    let all = [
-        databases(story),
-        measures(story),
-        verified(story),
-        accounts(story),
-        revocations(story),
-        audits(story),
-        set_aside(story),
-        findings(story),
-        statements(story),
-    ];
-    all.into_iter().flatten().collect()
+    let first = [databases(story), measures(story), verified(story)];
+    let last = [revocations(story), audits(story), set_aside(story), findings(story), statements(story)];
+    first.into_iter().flatten().chain(accounts(story)).chain(last.into_iter().flatten()).collect()
 }
 
 fn section(title: &str, about: &str, tables: Vec<Grid>) -> Option<Section> {
@@ -205,13 +196,13 @@ fn verified(story: &Story) -> Option<Section> {
     section("Verification", "Projection and table compared at one snapshot, down to the keys.", vec![table])
 }
 
-fn accounts(story: &Story) -> Option<Section> {
+/// One for each step that counted.
+fn accounts(story: &Story) -> Vec<Section> {
     let right = |adds_up: bool| if adds_up { toned("adds up", Tone::Good) } else { toned("DOES NOT ADD UP", Tone::Bad) };
-    let mut tables = Vec::new();
-    for step in &story.summary.steps {
+    let of_step = |step: &StepSummary| {
         let mut table =
-            Grid::of(&["table", "#rows", "#brought to green", "#left out of projection", "#set aside", "#mended", ""]);
-        for Account { table: green, from, projected, held, set_aside, mended, .. } in &step.accounts {
+            Grid::of(&["table", "#rows", "#brought\nto green", "#left out of\nprojection", "#set aside", "#mended", ""]);
+        for Account { table: green, from, projected, held, set_aside, mended } in &step.accounts {
             for origin in from {
                 let numbers = [origin.rows, origin.brought, origin.left_out, origin.set_aside, origin.mended].map(count);
                 let adds_up = origin.rows == origin.brought + origin.left_out;
@@ -221,13 +212,10 @@ fn accounts(story: &Story) -> Option<Section> {
             let adds_up = *projected == held + set_aside;
             table.row([plain(format!("→ {green} on green"))].into_iter().chain(numbers).chain([right(adds_up)]));
         }
-        tables.push(table);
-    }
-    section(
-        "Where every row is",
-        "Counted by `verify`: each row of blue is on green, left out by its projection, or set aside.",
-        tables,
-    )
+        let about = "Each row of blue is on green, left out by its projection, or set aside.";
+        section(&format!("Where every row is, counted by {}", step.step), about, vec![table])
+    };
+    story.summary.steps.iter().filter_map(of_step).collect()
 }
 
 /// Figures of steps that are about revocations; none may be left in the last column.

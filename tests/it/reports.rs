@@ -133,7 +133,7 @@ async fn a_run_is_reported_in_every_form_without_a_value() {
     assert!(last["rows_inserted"].as_i64().unwrap() - first["rows_inserted"].as_i64().unwrap() >= 19_993, "{first} {last}");
 
     let text = report(&workspace, "text");
-    for title in ["Databases", "Service", "Verification", "Where every row is", "Quarantine", "Statements"] {
+    for title in ["Databases", "Service", "Verification", "Where every row is, counted by verify", "Quarantine", "Statements"] {
         assert!(text.contains(&format!("\n{title}\n")), "{title}: {text}");
     }
     assert_eq!(text.matches("lag p99 ms").count(), 1, "the figures of a step are said once: {text}");
