@@ -1,6 +1,7 @@
 //! The words every part of crossfade shares. One word, one meaning (the glossary is in the README).
 
 mod account;
+mod markup;
 
 use std::fmt;
 
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use account::{Account, Origin};
+pub use markup::escaped;
 
 /// One of the two databases of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 use super::Report;
 use super::report::{Found, SetReport, Suspected};
+use crate::terms::escaped;
 
 const STYLE: &str = "body{font:16px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#1b1f24}\
 table{border-collapse:collapse;margin:1rem 0}th,td{border:1px solid #c8ced6;padding:.3rem .6rem;text-align:left;vertical-align:top}\
@@ -106,19 +107,6 @@ fn matrix(set: &SetReport) -> String {
         out += "</tr>";
     }
     out + "</table>"
-}
-
-fn escaped(text: &str) -> String {
-    text.chars().fold(String::new(), |mut out, c| {
-        match c {
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '&' => out.push_str("&amp;"),
-            '"' => out.push_str("&quot;"),
-            c => out.push(c),
-        }
-        out
-    })
 }
 
 #[cfg(test)]

@@ -110,7 +110,7 @@ pub(super) async fn audit(args: &AuditArgs, format: Format, quiet: bool) -> anyh
     }
     match format {
         Format::Json => print_json(&report)?,
-        Format::Text | Format::Sarif | Format::Github => text::print(&report.text())?,
+        _ => text::print(&report.text())?,
     }
     Ok(match report.damage {
         true => Exit::Divergence,
@@ -153,7 +153,7 @@ async fn keep(declared: &Declaration, cx: &Cx, green: &Database) -> anyhow::Resu
 fn told(kept: &[Saved], format: Format) -> anyhow::Result<Exit> {
     match format {
         Format::Json => print_json(&serde_json::json!({ "saved": kept }))?,
-        Format::Text | Format::Sarif | Format::Github => {
+        _ => {
             let line = |saved: &Saved| {
                 format!("{}: {} rows of blue, read at {} UTC, saved on green\n", saved.facts, saved.rows, saved.at)
             };

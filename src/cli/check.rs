@@ -16,7 +16,7 @@ pub(super) struct CheckArgs {
 
 pub(super) async fn check(args: &CheckArgs, format: Format) -> anyhow::Result<Exit> {
     match (plan::load(&args.plan), format) {
-        (Ok(plan), Format::Text | Format::Sarif | Format::Github) => {
+        (Ok(plan), format) if format != Format::Json => {
             let steps = plan.steps().len();
             text::print(&format!(
                 "{0}: plan {1} is right: {steps} step{2}, fingerprint {3}\nnext: crossfade run {0}\n",
@@ -27,12 +27,12 @@ pub(super) async fn check(args: &CheckArgs, format: Format) -> anyhow::Result<Ex
             ))?;
             Ok(Exit::Done)
         }
-        (Ok(plan), Format::Json) => {
+        (Ok(plan), _) => {
             print_json(&serde_json::json!({"plan": plan.name(), "fingerprint": plan.fingerprint(), "problems": []}))?;
             Ok(Exit::Done)
         }
-        (Err(problems), Format::Text | Format::Sarif | Format::Github) => Err(problems.into()),
-        (Err(problems), Format::Json) => {
+        (Err(problems), format) if format != Format::Json => Err(problems.into()),
+        (Err(problems), _) => {
             print_json(&serde_json::json!({"problems": problems}))?;
             Ok(Exit::Usage)
         }

@@ -88,7 +88,7 @@ pub(super) async fn demo(args: &DemoArgs, format: Format, quiet: bool) -> Result
     };
     match format {
         Format::Json => print_json(&document)?,
-        Format::Text | Format::Sarif | Format::Github => text::print(&table)?,
+        _ => text::print(&table)?,
     }
     for problem in problems {
         eprintln!("not as it must be: {problem}");
@@ -157,7 +157,7 @@ fn render(report: &DemoReport) -> String {
     );
     out += "Counters are the changed database's own (blue in place, green by blue-green), live traffic included.\n\n";
     for journey in &report.journeys {
-        out += &super::report::render(&journey.run);
+        out += &crate::report::outline(&journey.run);
         out += "\n";
     }
     out += match report.problems().is_empty() {

@@ -48,7 +48,7 @@ pub(super) fn render(report: &MigrationsReport) -> String {
         report.approvals.iter().for_each(|approval| out += &format!("  {approval}\n"));
     }
     out += "\n";
-    out += &super::report::render(&report.run);
+    out += &crate::report::outline(&report.run);
     out += match report.problems().is_empty() {
         true => "\nBeside the plan every request got the right answer.\n",
         false => "\nNOT everything is as it must be; see the lines on stderr.\n",

@@ -1,15 +1,19 @@
 //! `crossfade follow PLAN`: goes on following for a run, beside whatever else is done. Until the switch it keeps green close to blue,
 //! after it blue close to green.
 
+use std::sync::{Arc, Mutex};
+
+use anyhow::Context;
 use clap::Args;
 
 use super::databases::DatabaseArgs;
+use super::show::ShowArgs;
 use super::{Format, PlanArgs, print_json, text};
 use crate::engine;
-use crate::journal::{Journal, State, StepStatus};
+use crate::journal::{Journal, Recorder, State, StepStatus};
 use crate::plan::{self, Plan};
-use crate::report::Screen;
-use crate::step::{Cx, Interrupt, Projected, Stop, Until, figures_of, follow as follow_on};
+use crate::report::{Sampler, Screen};
+use crate::step::{Cx, Interrupt, Notice, Projected, Stop, Until, figures_of, follow as follow_on};
 use crate::terms::{Exit, Side, StepId};
 
 #[derive(Debug, Args)]
@@ -21,6 +25,8 @@ pub(super) struct FollowArgs {
     /// End when everything that was committed before the start is on the other side
     #[arg(long)]
     until_caught_up: bool,
+    #[command(flatten)]
+    show: ShowArgs,
 }
 
 pub(super) async fn follow(args: &FollowArgs, format: Format, quiet: bool) -> anyhow::Result<Exit> {
@@ -29,7 +35,8 @@ pub(super) async fn follow(args: &FollowArgs, format: Format, quiet: bool) -> an
         let next = format!("crossfade run {} --execute", args.plan.plan.display());
         return Err(Stop::Usage(format!("plan {} has no run: there is nothing to follow; next: {next}", plan.name())).into());
     };
-    let lines = Journal::read(&args.plan.state.join(plan.name()).join(run.as_str()))?;
+    let directory = args.plan.state.join(plan.name()).join(run.as_str());
+    let lines = Journal::read(&directory)?;
     let state = State::of(&lines).map_err(|why| anyhow::anyhow!(why))?;
     let changes = engine::plan_changes(&state, &plan);
     if !changes.is_empty() {
@@ -40,15 +47,23 @@ pub(super) async fn follow(args: &FollowArgs, format: Format, quiet: bool) -> an
     let databases = [databases.get(&Side::Blue).cloned(), databases.get(&Side::Green).cloned()];
     let interrupt = Interrupt::default();
     engine::listen(&interrupt)?;
-    let (screen, notices) = Screen::start(quiet);
+    let (screen, notices) = Screen::with(args.show.open(quiet, &plan, Some(run.clone()), &interrupt).await?);
+    let _ = notices.send(Notice::Run { run: run.clone(), lines });
     let step = StepId::new("follow").map_err(anyhow::Error::msg)?;
     let mut cx = Cx::new(run.clone(), step, plan.limits().clone(), databases, notices).beside();
     cx.interrupt = interrupt.clone();
+    let recorder = Recorder::open(&directory).with_context(|| format!("cannot write the record of run {run}"))?;
+    let cx = cx.recorded(Arc::new(Mutex::new(recorder)));
+    // A server that is away is waited for; then there is nothing to sample.
+    let sampler = Sampler::start(&cx, [Side::Blue, Side::Green]).await.ok();
     let until = if args.until_caught_up { Until::CaughtUp } else { Until::Interrupted };
     let outcome = tokio::select! {
         outcome = follow_on(&cx, &projected, to, until) => outcome,
         () = interrupt.hard.cancelled() => Err(Stop::Interrupted.into()),
     };
+    if let Some(sampler) = sampler {
+        sampler.finish().await;
+    }
     drop(cx);
     screen.finish().await;
     let figures = figures_of(&outcome?);
@@ -57,7 +72,7 @@ pub(super) async fn follow(args: &FollowArgs, format: Format, quiet: bool) -> an
             let figures: std::collections::BTreeMap<&str, u64> = figures.into_iter().collect();
             print_json(&serde_json::json!({ "run": run, "to": to, "figures": figures }))?;
         }
-        Format::Text | Format::Sarif | Format::Github => {
+        _ => {
             let figures = figures.map(|(name, value)| format!("{name} {value}"));
             text::print(&format!("run {run} of {}, to {to}: {}\n", plan.name(), figures.join(", ")))?;
         }

@@ -87,10 +87,10 @@ pub(super) async fn lint(args: &LintArgs, format: Format) -> anyhow::Result<Exit
 
 fn print(report: &Report, format: Format) -> anyhow::Result<()> {
     match format {
-        Format::Text => text::print(&render::text(report)),
         Format::Json => print_json(&render::json(report)),
         Format::Sarif => print_json(&render::sarif(report)),
         Format::Github => text::print(&render::github(report)),
+        _ => text::print(&render::text(report)),
     }
 }
 

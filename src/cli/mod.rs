@@ -14,6 +14,7 @@ mod grants;
 mod hold_snapshot;
 mod known;
 mod lint;
+mod logs;
 mod migrations;
 mod pause;
 mod preflight;
@@ -26,12 +27,14 @@ mod rewrite;
 mod rollback;
 mod route;
 mod run;
+mod show;
 mod slots;
 mod status;
 #[cfg(feature = "nats")]
 mod stream;
 mod text;
 mod trace;
+mod watching;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -59,6 +62,9 @@ struct Cli {
     /// Say less on stderr
     #[arg(long, short, global = true)]
     quiet: bool,
+    /// How stderr is written: lines for people, or JSON with OpenTelemetry's field names
+    #[arg(long, global = true, value_enum, default_value_t)]
+    log_format: logs::LogFormat,
 }
 
 #[derive(Debug, Subcommand)]
@@ -143,10 +149,14 @@ enum Command {
     )]
     Finish(finish::FinishArgs),
     /// Say where a run stands, and how far green is behind blue while it follows
-    #[command(after_help = "Examples:\n  crossfade status PLAN\n  crossfade status PLAN --format json")]
+    #[command(
+        after_help = "Examples:\n  crossfade status PLAN\n  crossfade status PLAN --follow --tui          what is going on, from another terminal\n  crossfade status PLAN --format json"
+    )]
     Status(status::StatusArgs),
     /// Say what a run did
-    #[command(after_help = "Examples:\n  crossfade report PLAN\n  crossfade report PLAN --format json")]
+    #[command(
+        after_help = "Examples:\n  crossfade report PLAN                       steps, databases, statements, what was found\n  crossfade report PLAN --format html > report.html\n  crossfade report .crossfade/NAME/RUN        of one run, without its plan"
+    )]
     Report(report::ReportArgs),
     /// Undo a run, last step first
     #[command(
@@ -181,6 +191,10 @@ enum Format {
     Sarif,
     /// Annotations of GitHub workflows; `lint` alone.
     Github,
+    /// Markdown; `report` alone.
+    Markdown,
+    /// One HTML page that needs nothing else; `report` alone.
+    Html,
 }
 
 /// The plan and where its runs are kept.
@@ -195,14 +209,9 @@ struct PlanArgs {
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("CROSSFADE_LOG")
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,refinery_core=error,pgwire_replication=off")),
-        )
-        .init();
+    let mut cli = Cli::parse();
+    logs::start(cli.log_format);
+    cli.quiet |= cli.log_format == logs::LogFormat::Json; // what a screen would show is logged
     crate::copy::offer();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -225,6 +234,9 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
     }
     if cli.format == Format::Github && !matches!(cli.command, Command::Lint(_)) {
         return Err(Stop::Usage("--format github belongs to `crossfade lint`".to_owned()).into());
+    }
+    if matches!(cli.format, Format::Markdown | Format::Html) && !matches!(cli.command, Command::Report(_)) {
+        return Err(Stop::Usage("--format markdown and html belong to `crossfade report`".to_owned()).into());
     }
     match &cli.command {
         Command::Demo(args) => demo::demo(args, cli.format, cli.quiet).await,

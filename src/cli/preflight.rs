@@ -57,7 +57,7 @@ pub(super) async fn preflight(args: &PreflightArgs, format: Format, quiet: bool)
         }
         Format::Sarif => print_json(&sarif(&plan, &found))?,
         Format::Text if args.suggest => text::print(&suggestions(&plan, &found))?,
-        Format::Text | Format::Github => text::print(&told(&plan, &found))?,
+        _ => text::print(&told(&plan, &found))?,
     }
     Ok(if found.iter().any(Violation::blocks) { Exit::Findings } else { Exit::Done })
 }

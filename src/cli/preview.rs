@@ -53,7 +53,7 @@ pub(super) async fn preview(plan: &Plan, asked: Asked<'_>, notices: Outbound, fo
     previews.retain(|preview| asked.only.as_ref().is_none_or(|only| preview.step == *only));
     match format {
         Format::Json => print_json(&serde_json::json!({"plan": plan.name(), "executed": false, "steps": previews}))?,
-        Format::Text | Format::Sarif | Format::Github => text::print(&render(plan, &previews, asked.plan_file))?,
+        _ => text::print(&render(plan, &previews, asked.plan_file))?,
     }
     Ok(Exit::Done)
 }

@@ -117,7 +117,7 @@ pub(super) async fn route(args: &RouteArgs, format: Format) -> anyhow::Result<Ex
             let taps = control(args)?.taps().await.map_err(unreachable)?;
             match format {
                 Format::Json => print_json(&taps)?,
-                Format::Text | Format::Sarif | Format::Github => {
+                _ => {
                     for tap in taps["taps"].as_array().into_iter().flatten() {
                         text::print(&format!("{tap}\n"))?;
                     }
@@ -165,7 +165,7 @@ async fn change(
 fn show_route(route: &crate::router::Route, format: Format) -> anyhow::Result<()> {
     match format {
         Format::Json => print_json(route),
-        Format::Text | Format::Sarif | Format::Github => text::print(&format!("{} at epoch {}\n", route.position, route.epoch)),
+        _ => text::print(&format!("{} at epoch {}\n", route.position, route.epoch)),
     }
 }
 
@@ -196,7 +196,7 @@ async fn replay_taps(args: &ConfigArgs, execute: bool, format: Format) -> anyhow
     let done = replay(&config, tap, execute).await?;
     match format {
         Format::Json => print_json(&json!({"executed": execute, "replay": done}))?,
-        Format::Text | Format::Sarif | Format::Github => {
+        _ => {
             let what = if execute { "done on green now" } else { "to do (with --execute)" };
             text::print(&format!(
                 "{} revocations of blue recorded, {} done on green earlier, {} {what}, {} failed\n",

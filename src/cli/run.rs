@@ -8,11 +8,12 @@ use clap::Args;
 
 use super::databases::DatabaseArgs;
 use super::preview::{Asked, preview};
+use super::show::ShowArgs;
 use super::{Format, PlanArgs, print_json, text};
 use crate::engine::{self, Driver, Options, Outcome, RunChoice, Stop};
 use crate::journal::Direction;
 use crate::plan;
-use crate::report::{Screen, summarize};
+use crate::report::{Screen, outline, summarize};
 use crate::step::Interrupt;
 use crate::terms::Exit;
 
@@ -34,12 +35,14 @@ pub(super) struct RunArgs {
     /// Begin a new run even if the latest one is not finished
     #[arg(long)]
     new: bool,
+    #[command(flatten)]
+    show: ShowArgs,
 }
 
 impl RunArgs {
     /// For a command that made its plan itself.
     pub(super) fn of(plan: PlanArgs, databases: DatabaseArgs, execute: bool, new: bool) -> Self {
-        Self { plan, databases, execute, approve: Vec::new(), allow_hooks: false, new }
+        Self { plan, databases, execute, approve: Vec::new(), allow_hooks: false, new, show: ShowArgs::default() }
     }
 }
 
@@ -47,8 +50,8 @@ pub(super) async fn run(args: &RunArgs, format: Format, quiet: bool) -> Result<E
     let plan = plan::load(&args.plan.plan)?;
     let databases = args.databases.resolve(&plan)?;
     let interrupt = Interrupt::default();
-    let (screen, notices) = Screen::start(quiet);
     if !args.execute {
+        let (screen, notices) = Screen::start(quiet);
         let asked = Asked {
             plan_file: &args.plan.plan,
             state_dir: &args.plan.state,
@@ -61,6 +64,7 @@ pub(super) async fn run(args: &RunArgs, format: Format, quiet: bool) -> Result<E
         return exit;
     }
     engine::listen(&interrupt)?;
+    let (screen, notices) = Screen::with(args.show.open(quiet, &plan, None, &interrupt).await?);
     let options = Options {
         state_dir: args.plan.state.clone(),
         choice: if args.new { RunChoice::New } else { RunChoice::Latest },
@@ -120,7 +124,7 @@ pub(super) async fn conclude(driver: Driver, screen: Screen, outcome: Outcome, p
                 "run": run, "journal": path, "exit": exit as u8, "reason": reason, "findings": findings, "summary": summary,
             }))?;
         }
-        Format::Text | Format::Sarif | Format::Github => match &outcome {
+        _ => match &outcome {
             Outcome::Left { reason, findings, .. } => {
                 eprintln!("run {run} of {plan} stopped: {reason}");
                 for finding in findings {
@@ -130,15 +134,15 @@ pub(super) async fn conclude(driver: Driver, screen: Screen, outcome: Outcome, p
             }
             Outcome::AlreadyOver => {
                 text::print(&format!("run {run} of {plan} was already over; nothing was done (--new begins another)\n"))?;
-                text::print(&super::report::render(&summary))?;
+                text::print(&outline(&summary))?;
                 eprint!("{goes_on}");
             }
             Outcome::FarEnough => {
-                text::print(&super::report::render(&summary))?;
+                text::print(&outline(&summary))?;
                 eprintln!("next: crossfade run {} --execute, for the steps that follow", plan_file.display());
             }
             Outcome::Done | Outcome::RolledBack => {
-                text::print(&super::report::render(&summary))?;
+                text::print(&outline(&summary))?;
                 eprint!("{goes_on}");
             }
         },

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::databases::DatabaseArgs;
 use super::slots::{self, Slot, owners};
+use super::watching::{Watching, watch};
 use super::{Format, PlanArgs, print_json, text};
 use crate::copy::Standing;
 use crate::engine;
@@ -21,6 +22,15 @@ pub(super) struct StatusArgs {
     plan: PlanArgs,
     #[command(flatten)]
     databases: DatabaseArgs,
+    /// Go on showing what is going on, until the run is over or Ctrl-C (which ends the showing alone)
+    #[arg(long)]
+    follow: bool,
+    /// With --follow: on the whole terminal
+    #[arg(long, requires = "follow")]
+    tui: bool,
+    /// With --follow: how often
+    #[arg(long, value_name = "SPAN", default_value = "1s", value_parser = humantime::parse_duration)]
+    every: Duration,
 }
 
 /// So long the databases may take to say how far green is behind: the rest is known without them.
@@ -33,7 +43,7 @@ pub(super) async fn status(args: &StatusArgs, format: Format) -> anyhow::Result<
         let slots = slots_left(args, &plan, &runs).await;
         match format {
             Format::Json => print_json(&serde_json::json!({"run": null, "plan": plan.name(), "slots": slots_document(&slots)}))?,
-            Format::Text | Format::Sarif | Format::Github => text::print(&format!(
+            _ => text::print(&format!(
                 "plan {} has no run in {}\n{}next: crossfade run {}\n",
                 plan.name(),
                 args.plan.state.display(),
@@ -43,7 +53,12 @@ pub(super) async fn status(args: &StatusArgs, format: Format) -> anyhow::Result<
         }
         return Ok(Exit::Done);
     };
-    let lines = Journal::read(&args.plan.state.join(plan.name()).join(run.as_str()))?;
+    let directory = args.plan.state.join(plan.name()).join(run.as_str());
+    if args.follow {
+        let watching = Watching::new(&plan, run.clone(), directory, args.databases.resolve(&plan)?);
+        return watch(watching, format, args.tui, args.every).await;
+    }
+    let lines = Journal::read(&directory)?;
     let state = State::of(&lines).map_err(|why| anyhow::anyhow!(why))?;
     let mut following = following(args, &plan, run).await;
     let gone = |waiting: &Behind| waiting.slot.as_ref().is_some_and(|slot| slot.state.is_none());

@@ -203,7 +203,7 @@ pub(super) async fn consume(args: &ConsumeArgs, format: Format) -> anyhow::Resul
 fn told(line: &str, document: serde_json::Value, format: Format) -> anyhow::Result<Exit> {
     match format {
         Format::Json => print_json(&document)?,
-        Format::Text | Format::Sarif | Format::Github => text::print(line)?,
+        _ => text::print(line)?,
     }
     Ok(Exit::Done)
 }

@@ -314,7 +314,7 @@ impl<N: Fn(Moment)> Work<N> {
                     self.bring(&hands.green, piece, Moment::Constrained).await?;
                 }
                 if let Some(analyze) = self.rest(table).statistics() {
-                    hands.green.batch_execute(&analyze).await?;
+                    hands.green.run(&analyze).await?;
                 }
             }
         }

@@ -1,8 +1,10 @@
 //! One thing that must be on green when its rows are: how to find out, and how to bring it.
 
+use std::time::Instant;
+
 use anyhow::Context;
 
-use crate::pg::Session;
+use crate::pg::{Heard, Session};
 use crate::sql::QualifiedName;
 
 /// An index, a constraint, or another definition.
@@ -48,11 +50,15 @@ impl Piece {
     /// Brings it, which is not there.
     pub(super) async fn build(&self, session: &Session) -> anyhow::Result<()> {
         let text = format!("BEGIN;\n{}\n;COMMIT", self.statements.join("\n;"));
+        let began = Instant::now();
         let built = session.batch_execute(&text).await;
         if built.is_err() && !session.is_closed() {
             session.batch_execute("ROLLBACK").await?;
         }
-        built.with_context(|| format!("{} on green: {AGAIN}", self.object))
+        built.with_context(|| format!("{} on green: {AGAIN}", self.object))?;
+        let took = began.elapsed();
+        session.ran(Heard { statement: &self.statements.join("; "), took, times: 1, longest: took, rows: 0 });
+        Ok(())
     }
 }
 

@@ -72,7 +72,7 @@ impl Rebuild {
         self.each(tasks, async |session, keys: &Vec<Constraint>| {
             for key in keys {
                 if constraint(session, &key.table, &key.name).await? != Some(true) {
-                    session.batch_execute(&key.validate()).await.with_context(|| {
+                    session.run(&key.validate()).await.with_context(|| {
                         let (name, table) = (key.name.as_str(), key.table.plain());
                         format!("foreign key {name} of table {table} on green: {AGAIN}")
                     })?;
@@ -152,7 +152,7 @@ impl Rebuild {
     async fn add(&self, session: &Session, wanted: &Constraint, statement: &str) -> anyhow::Result<()> {
         if constraint(session, &wanted.table, &wanted.name).await?.is_none() {
             let what = || format!("constraint {} of table {} on green", wanted.name.as_str(), wanted.table.plain());
-            session.batch_execute(statement).await.with_context(what)?;
+            session.run(statement).await.with_context(what)?;
             (self.told)("constraint");
         }
         Ok(())

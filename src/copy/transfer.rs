@@ -1,5 +1,7 @@
 //! The rows of one part, from blue's snapshot to green.
 
+use std::time::Instant;
+
 use anyhow::{Context, bail};
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, TryStreamExt};
@@ -7,7 +9,7 @@ use tokio_postgres::SimpleQueryMessage;
 
 use super::gate::Gate;
 use super::missing::{Form, Missing};
-use crate::pg::Session;
+use crate::pg::{Heard, Session};
 use crate::terms::{RunId, StepId};
 
 /// Rows are handed on in pieces of this many bytes.
@@ -34,7 +36,7 @@ impl Transfer<'_> {
         if part.form == Form::Frozen {
             self.empty(part).await?;
         }
-        let mut bytes = 0;
+        let (mut bytes, began) = (0, Instant::now());
         let rows = {
             let mut out = Box::pin(self.blue.copy_out(part.read.as_str()).await.context("read on blue")?);
             let mut sink = Box::pin(self.green.copy_in::<_, Bytes>(part.write.as_str()).await.context("write on green")?);
@@ -52,11 +54,17 @@ impl Transfer<'_> {
             sink.send(piece.freeze()).await.context("write on green")?;
             sink.as_mut().finish().await.context("green refuses a row; correct the rows or the projection, then run again")?
         };
+        let copied = began.elapsed();
         sent();
         let mut statements = part.done(self.run, self.step, rows, bytes).to_vec();
-        statements.extend(also);
+        statements.extend_from_slice(&also);
         statements.push("COMMIT".to_owned());
         self.green.batch_execute(&statements.join("\n;")).await.context("after the rows")?;
+        self.green.ran(Heard { statement: &part.write, took: copied, times: 1, longest: copied, rows });
+        if !also.is_empty() {
+            let took = began.elapsed() - copied;
+            self.green.ran(Heard { statement: &also.join("; "), took, times: 1, longest: took, rows: 0 });
+        }
         Ok((rows, bytes))
     }
 

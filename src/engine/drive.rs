@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::Result;
+use tokio_postgres::Row;
 
 use super::{Driver, Next, Stop, next};
-use crate::journal::{Direction, Event, StepStatus};
+use crate::journal::{Direction, Event, Record, StepStatus};
 use crate::pg::{Counters, end_orphans, explain};
 use crate::report::Sampler;
 use crate::step::{Cx, Notice, guarded};
@@ -107,9 +108,11 @@ async fn apply(driver: &mut Driver, index: usize) -> Result<()> {
     let cx = driver.cx(&id, attempt);
     let began = Instant::now();
     let counters_before = counters(&cx, driver).await?;
-    let watch = Sampler::start(&cx, &counters_before).await?;
+    let watch = Sampler::start(&cx, counters_before.keys().copied()).await?;
     let outcome = attempt_step(driver, index, &cx, known.status, known.before).await;
     let longest_wait = watch.finish().await;
+    keep_set_aside(driver, index, &cx).await;
+    cx.keep_statements();
     let accounts = cx.accounts();
     if !accounts.is_empty() {
         write(driver, Event::Accounted { step: id.clone(), accounts })?;
@@ -181,7 +184,9 @@ async fn undo(driver: &mut Driver, index: usize) -> Result<()> {
     write(driver, Event::UndoStarted { step: id.clone() })?;
     let cx = driver.cx(&id, known.attempts + 1);
     let hard = driver.interrupt.hard.clone();
-    match unless(&hard, driver.plan.steps()[index].step.undo(&cx, &known.before)).await {
+    let undone = unless(&hard, driver.plan.steps()[index].step.undo(&cx, &known.before)).await;
+    cx.keep_statements();
+    match undone {
         Ok(()) => {
             cx.crash_point("undone");
             write(driver, Event::UndoDone { step: id })
@@ -193,6 +198,27 @@ async fn undo(driver: &mut Driver, index: usize) -> Result<()> {
             Err(Stop::UndoFailed { step: id, reason }.into())
         }
     }
+}
+
+/// Puts into the record how many rows the step has set aside so far, by table and reason. What cannot be asked is left out: the
+/// tables themselves are the truth (`crossfade quarantine list`).
+async fn keep_set_aside(driver: &Driver, index: usize, cx: &Cx) {
+    for side in driver.plan.steps()[index].step.notes() {
+        match set_aside(cx, side).await {
+            Ok(groups) => groups.into_iter().for_each(|group| cx.record(group)),
+            Err(error) => tracing::debug!(error = explain(&error), "cannot count the rows that were set aside"),
+        }
+    }
+}
+
+async fn set_aside(cx: &Cx, side: Side) -> Result<Vec<Record>> {
+    let session = cx.connect(side).await?;
+    let sql = "SELECT table_name, reason, count(*) FROM crossfade.quarantine WHERE run = $1 AND step = $2 \
+               GROUP BY table_name, reason ORDER BY table_name, reason LIMIT 200";
+    let rows = session.query(sql, &[&cx.run.as_str(), &cx.step.as_str()]).await?;
+    let group =
+        |row: &Row| Record::SetAside { side, table: row.get(0), reason: row.get(1), rows: row.get::<_, i64>(2).unsigned_abs() };
+    Ok(rows.iter().map(group).collect())
 }
 
 /// Another driver may have come while the session of a lock was gone: each step begins only under every lock.

@@ -27,13 +27,7 @@ pub fn listen(interrupt: &Interrupt) -> std::io::Result<()> {
                     continue;
                 }
             }
-            if interrupt.soft.is_cancelled() {
-                eprintln!("stopping now: the running query is cancelled");
-                interrupt.hard.cancel();
-            } else {
-                eprintln!("stopping after this step; once more to cancel it now. Either way the same command resumes");
-                interrupt.soft.cancel();
-            }
+            eprintln!("{}", interrupt.ask());
         }
     });
     Ok(())

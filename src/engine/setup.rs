@@ -2,18 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
 
 use super::Stop;
 use super::settle::{distinct, other_databases, plan_changes};
-use crate::journal::{Event, Journal, State};
+use crate::journal::{Event, Journal, Recorder, State};
 use crate::pg::{
     Database, DriverLock, Identity, Session, check_control, check_server, end_orphans, ensure_control, explain, identify,
 };
 use crate::plan::Plan;
-use crate::step::{Cx, Interrupt, Outbound};
+use crate::step::{Cx, Interrupt, Notice, Outbound, Records};
 use crate::terms::{RunId, Side, StepId};
 
 /// Which run of a plan to take.
@@ -54,6 +54,7 @@ pub struct Driver {
     pub(super) approvals: Arc<BTreeSet<String>>,
     pub(super) allow_hooks: bool,
     pub(super) locks: Vec<DriverLock>,
+    pub(super) records: Records,
     pub(super) last: Option<usize>,
 }
 
@@ -86,7 +87,7 @@ impl Driver {
         cx.allow_hooks = self.allow_hooks;
         cx.guards = Arc::clone(self.plan.guards());
         cx.interrupt = self.interrupt.clone();
-        cx
+        cx.recorded(Arc::clone(&self.records))
     }
 }
 
@@ -195,8 +196,13 @@ pub async fn prepare(plan: Plan, options: Options) -> Result<Driver> {
         }
     }
     let approvals = Arc::new(journal.state().approvals.clone());
+    let _ = notices.send(Notice::Run { run: run.clone(), lines: journal.lines().to_vec() });
     let databases = [databases.get(&Side::Blue).cloned(), databases.get(&Side::Green).cloned()];
-    Ok(Driver { plan, run, journal, databases, interrupt, notices, approvals, allow_hooks, locks, last: None })
+    let folder = journal.path().parent().context("a journal lies in a directory")?;
+    let recorder =
+        Recorder::open(folder).with_context(|| format!("cannot write the record of the run in {}", folder.display()))?;
+    let records = Arc::new(Mutex::new(recorder));
+    Ok(Driver { plan, run, journal, databases, interrupt, notices, approvals, allow_hooks, locks, records, last: None })
 }
 
 fn open(state_dir: &Path, plan: &Plan, run: &RunId) -> Result<Journal> {

@@ -3,7 +3,9 @@
 mod event;
 mod file;
 mod fold;
+mod record;
 
 pub use event::{Event, FORMAT, Line};
 pub use file::{Journal, JournalError};
 pub use fold::{Direction, State, StepState, StepStatus};
+pub use record::{Entry, Measured, Progress, Ran, Record, Recorder, Sample, Verified, read_record};

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use crate::limits::Limits;
-use crate::pg::{Class, Session, set_class, sqlstate};
+use crate::pg::{Class, Heard, Session, set_class, sqlstate};
 
 /// A session that stands in the way of ours. Its query text is not shown whole: it may hold values.
 #[derive(Debug, Clone, PartialEq)]
@@ -109,7 +109,12 @@ impl Patience<'_> {
                 }
             };
             let error = match outcome {
-                Ok(rows) => return Ok(rows),
+                Ok(ran) => {
+                    for (statement, (rows, took)) in statements.iter().zip(&ran) {
+                        self.session.ran(Heard { statement, took: *took, times: 1, longest: *took, rows: *rows });
+                    }
+                    return Ok(ran.into_iter().map(|(rows, _)| rows).collect());
+                }
                 Err(error) => error,
             };
             if !matches!(sqlstate(&error), "55P03" | "40P01" | "40001") {
@@ -142,7 +147,7 @@ impl Patience<'_> {
             bail!("an empty statement cannot run");
         }
         set_class(self.session, Class::Patient, self.limits).await?;
-        Ok(self.session.batch_execute(statement).await?)
+        Ok(self.session.run(statement).await?)
     }
 }
 
@@ -150,7 +155,7 @@ async fn attempt(
     session: &mut Session,
     statements: &[String],
     lock_timeout: Duration,
-) -> Result<Vec<u64>, tokio_postgres::Error> {
+) -> Result<Vec<(u64, Duration)>, tokio_postgres::Error> {
     let transaction = session.transaction().await?;
     let (began, mut set) = (Instant::now(), lock_timeout);
     let mut rows = Vec::with_capacity(statements.len());
@@ -159,7 +164,9 @@ async fn attempt(
             transaction.batch_execute(&format!("SET LOCAL lock_timeout = {}", less.as_millis().max(1))).await?;
             set = less;
         }
-        rows.push(transaction.execute(statement.as_str(), &[]).await?);
+        let started = Instant::now();
+        let written = transaction.execute(statement.as_str(), &[]).await?;
+        rows.push((written, started.elapsed()));
     }
     transaction.commit().await?;
     Ok(rows)

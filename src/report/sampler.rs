@@ -1,4 +1,5 @@
-//! What a step does to its databases while it runs: the server's counters, and how long others wait for locks because of us.
+//! What a step does to its databases while it runs: how things stand, about once a second, and how long others wait for locks
+//! because of us.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -7,8 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use tokio_util::sync::CancellationToken;
 
-use crate::pg::{Counters, Session};
-use crate::step::{Cx, Notice};
+use crate::pg::{Reading, Session};
+use crate::step::Cx;
 use crate::terms::Side;
 
 /// The longest wait of a session of others that one of ours blocks. The ungranted locks come first: they are few, and
@@ -26,60 +27,91 @@ const WAITS_13: &str = "SELECT coalesce(max(extract(epoch FROM clock_timestamp()
      WHERE a.application_name NOT LIKE $1 \
        AND EXISTS (SELECT 1 FROM pg_stat_activity b WHERE b.pid = ANY (pg_blocking_pids(a.pid)) AND b.application_name LIKE $1)";
 
-/// How often lock waits are looked for, and how often the counters are read and shown.
+/// How often lock waits are looked for, and how often a sample is taken and shown.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-const SHOW_EVERY: Duration = Duration::from_secs(1);
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
 /// Samples the databases of a step until it is told to stop.
 pub struct Sampler {
     longest: Arc<Mutex<Duration>>,
     stop: CancellationToken,
-    tasks: Vec<tokio::task::JoinHandle<()>>,
+    sides: Vec<tokio::task::JoinHandle<()>>,
+    over: CancellationToken,
+    samples: tokio::task::JoinHandle<()>,
 }
 
 impl Sampler {
-    /// Starts watching the given sides, each with the counters read before the step.
+    /// Starts watching the given sides.
     ///
     /// # Errors
     /// When a side cannot be reached.
-    pub async fn start(cx: &Cx, before: &BTreeMap<Side, Counters>) -> Result<Self> {
+    pub async fn start(cx: &Cx, sides: impl IntoIterator<Item = Side>) -> Result<Self> {
         let (longest, stop) = (Arc::<Mutex<Duration>>::default(), CancellationToken::new());
+        let readings = Arc::<Mutex<BTreeMap<Side, Reading>>>::default();
         let mut tasks = Vec::new();
-        for (side, before) in before {
-            let session = cx.database(*side)?.connect(&format!("crossfade/{}/watch", cx.run)).await?;
+        for side in sides {
+            let session = cx.database(side)?.connect(&cx.watcher()).await?;
             let version: i32 = session.query_one("SELECT current_setting('server_version_num')::int", &[]).await?.get(0);
             let watched = Watched {
                 waits: if version >= 140_000 { WAITS } else { WAITS_13 },
-                ours: format!("crossfade/{}/%", cx.run),
+                ours: cx.ours(),
                 session,
-                side: *side,
-                before: *before,
+                side,
                 longest: Arc::clone(&longest),
-                cx: cx.clone(),
+                readings: Arc::clone(&readings),
             };
-            let stop = stop.clone();
+            watched.read().await?;
+            let (stop, mut watched, cx) = (stop.clone(), watched, cx.clone());
             tasks.push(tokio::spawn(async move {
-                let mut shown = Instant::now();
-                // When the server goes away this just ends: the step itself will say so.
-                while !stop.is_cancelled() && watched.look(&mut shown).await.is_ok() {
+                let mut read = Instant::now();
+                while !stop.is_cancelled() {
+                    // When the server goes away the step itself will say so.
+                    let pause = if watched.look(&mut read).await.is_ok() { LOOK_EVERY } else { watched.again(&cx).await };
                     tokio::select! {
                         () = stop.cancelled() => {}
-                        () = tokio::time::sleep(LOOK_EVERY) => {}
+                        () = tokio::time::sleep(pause) => {}
                     }
                 }
+                let _ = watched.read().await;
             }));
         }
-        Ok(Self { longest, stop, tasks })
+        let (over, cx) = (CancellationToken::new(), cx.clone());
+        let ended = over.clone();
+        let samples = tokio::spawn(async move {
+            let (began, mut kept) = (Instant::now(), Instant::now());
+            let sample = || cx.sampled(readings.lock().map(|readings| readings.clone()).unwrap_or_default());
+            cx.keep(&sample());
+            loop {
+                tokio::select! {
+                    () = ended.cancelled() => return cx.keep(&sample()),
+                    () = tokio::time::sleep(SAMPLE_EVERY) => {}
+                }
+                let entry = sample();
+                if kept.elapsed() >= pace(began.elapsed()) {
+                    kept = Instant::now();
+                    cx.keep(&entry);
+                }
+            }
+        });
+        Ok(Self { longest, stop, sides: tasks, over, samples })
     }
 
     /// Stops watching; the longest wait seen.
     pub async fn finish(self) -> Duration {
         self.stop.cancel();
-        for task in self.tasks {
-            let _ = task.await;
+        for side in self.sides {
+            let _ = side.await;
         }
+        self.over.cancel(); // the last sample has the last readings
+        let _ = self.samples.await;
         self.longest.lock().map_or(Duration::ZERO, |longest| *longest)
     }
+}
+
+/// Between two samples of the record, so long after the step began: about sixty of each order of magnitude, and not fewer than one
+/// a minute, so that whoever looks from another terminal sees how things stand.
+fn pace(elapsed: Duration) -> Duration {
+    (elapsed / 60).clamp(SAMPLE_EVERY - LOOK_EVERY, Duration::from_secs(60))
 }
 
 struct Watched {
@@ -87,23 +119,58 @@ struct Watched {
     side: Side,
     waits: &'static str,
     ours: String,
-    before: Counters,
     longest: Arc<Mutex<Duration>>,
-    cx: Cx,
+    readings: Arc<Mutex<BTreeMap<Side, Reading>>>,
 }
 
 impl Watched {
-    async fn look(&self, shown: &mut Instant) -> Result<()> {
+    async fn look(&self, read: &mut Instant) -> Result<()> {
         let row = self.session.query_one(self.waits, &[&self.ours]).await?;
         let seen = Duration::from_secs_f64(row.get::<_, f64>(0).max(0.0));
         if let Ok(mut longest) = self.longest.lock() {
             *longest = (*longest).max(seen);
         }
-        if shown.elapsed() >= SHOW_EVERY {
-            *shown = Instant::now();
-            let counters = Counters::read(&self.session).await?.since(&self.before);
-            let _ = self.cx.notices.send(Notice::Counters { step: self.cx.step.clone(), side: self.side, counters });
+        if read.elapsed() >= SAMPLE_EVERY {
+            *read = Instant::now();
+            self.read().await?;
         }
         Ok(())
+    }
+
+    /// Without an answer there is no reading; a server that comes back is asked again. Gives the pause until then.
+    async fn again(&mut self, cx: &Cx) -> Duration {
+        if let Ok(mut readings) = self.readings.lock() {
+            readings.remove(&self.side);
+        }
+        if let Ok(database) = cx.database(self.side)
+            && let Ok(session) = database.connect(&cx.watcher()).await
+        {
+            self.session = session;
+        }
+        SAMPLE_EVERY
+    }
+
+    async fn read(&self) -> Result<()> {
+        let reading = Reading::take(&self.session, &self.ours).await?;
+        if let Ok(mut readings) = self.readings.lock() {
+            readings.insert(self.side, reading);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_step_is_sampled_seldom_and_never_less_than_once_a_minute() {
+        let (mut now, mut samples) = (Duration::ZERO, 0);
+        while now < Duration::from_secs(24 * 3600) {
+            now += pace(now);
+            samples += 1;
+        }
+        assert!((1000..2000).contains(&samples), "{samples}");
+        assert_eq!(pace(Duration::from_secs(86_400)), Duration::from_secs(60));
     }
 }

@@ -13,6 +13,7 @@ use super::verify::at_one_snapshot;
 use super::{Cx, Fault, Forecast, Reversal, Step, Stop, Summary, Touched, Use, from_table};
 use crate::audit::{BlueFacts, Declaration, Facts, Report, load, page};
 use crate::follow::Follower;
+use crate::journal::Record;
 use crate::sql::QualifiedName;
 use crate::terms::{Before, Extent, Finding, Side};
 
@@ -197,6 +198,11 @@ impl Step for Audit {
             }
         }
         for set in &report.sets {
+            cx.record(Record::Audited {
+                set: set.name.clone(),
+                matrix: set.matrix.iter().map(|cell| (cell.blue.clone(), cell.green.clone(), cell.rows)).collect(),
+                found: set.found.iter().map(|found| (found.title(), found.damage() > 0, found.rows)).collect(),
+            });
             let found = set.found.iter().map(|found| format!("{} {}", found.rows, found.title())).collect::<Vec<_>>();
             let found = if found.is_empty() { "every one means the same".to_owned() } else { found.join(", ") };
             cx.remark(format!("{}: {} on blue, {} on green: {found}", set.name, set.blue, set.green));

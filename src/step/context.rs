@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::mpsc::UnboundedSender;
@@ -9,14 +10,23 @@ use tokio_util::sync::CancellationToken;
 
 use super::Guard;
 use crate::copy::Wish;
+use super::live::{Live, Records};
 use crate::hook;
+use crate::journal::{Entry, Record};
 use crate::limits::Limits;
-use crate::pg::{Blocker, Database, Opener, Session};
+use crate::pg::{Blocker, Database, Opener, Reading, Session};
 use crate::terms::{Account, RunId, Side, StepId};
 
 /// What a run says while it goes on; the screen and the metrics listen.
 #[derive(Debug, Clone)]
 pub enum Notice {
+    /// A run is taken up, with its journal so far.
+    Run {
+        /// The run.
+        run: RunId,
+        /// The lines.
+        lines: Vec<crate::journal::Line>,
+    },
     /// A journal line was written.
     Event(crate::journal::Line),
     /// A step is this far: `done` of `total` `unit`s (total 0: not known).
@@ -30,15 +40,8 @@ pub enum Notice {
         /// `rows`, `parts`, `statements`, `bytes`.
         unit: &'static str,
     },
-    /// What the step has done to a database so far, by the server's own counters.
-    Counters {
-        /// The step.
-        step: StepId,
-        /// The side.
-        side: Side,
-        /// Since the step began.
-        counters: crate::pg::Counters,
-    },
+    /// How things stand in the step, about once a second.
+    Sampled(Entry),
     /// A step waits for a lock; these sessions are in the way.
     Waiting {
         /// The step.
@@ -67,6 +70,19 @@ pub struct Interrupt {
     pub hard: CancellationToken,
     /// Pause a copy, or let it go on.
     pub wish: Wish,
+}
+
+impl Interrupt {
+    /// Somebody asks to stop: the first time softly, then at once. Says what comes of it.
+    pub fn ask(&self) -> &'static str {
+        if self.soft.is_cancelled() {
+            self.hard.cancel();
+            "stopping now: the running query is cancelled"
+        } else {
+            self.soft.cancel();
+            "stopping after this step; once more to cancel it now. Either way the same command resumes"
+        }
+    }
 }
 
 /// What a step has in its hands while it runs.
@@ -98,6 +114,7 @@ pub struct Cx {
     beside: bool,
     spare: Arc<Mutex<[Vec<Session>; 2]>>,
     reading: bool,
+    live: Live,
 }
 
 impl Cx {
@@ -120,6 +137,7 @@ impl Cx {
             beside: false,
             spare: Arc::default(),
             reading: false,
+            live: Live::default(),
         }
     }
 
@@ -151,6 +169,13 @@ impl Cx {
     #[must_use]
     pub fn reading(mut self) -> Self {
         self.reading = true;
+        self
+    }
+
+    /// For work of a run: what is measured goes into its record.
+    #[must_use]
+    pub fn recorded(mut self, records: Records) -> Self {
+        self.live = Live::to(records);
         self
     }
 
@@ -187,12 +212,65 @@ impl Cx {
             false => format!("crossfade/{}/{}/{}", self.run, self.step, self.attempt),
             true => format!("crossfade/{}/{}", self.step, self.run),
         };
-        Ok(Opener::new(self.database(side)?.clone(), name).reading(self.reading))
+        let opener = Opener::new(self.database(side)?.clone(), name).reading(self.reading);
+        Ok(opener.heard_by(self.live.listener(side)))
+    }
+
+    /// The application name of a session that only watches.
+    pub fn watcher(&self) -> String {
+        match self.beside {
+            false => format!("crossfade/{}/watch", self.run),
+            true => format!("crossfade/watch/{}", self.run),
+        }
+    }
+
+    /// The pattern (`LIKE`) of the application names of the sessions of this work.
+    pub fn ours(&self) -> String {
+        match self.beside {
+            false => format!("crossfade/{}/%", self.run),
+            true => format!("crossfade/{}/{}", self.step, self.run),
+        }
     }
 
     /// Says how far the step is.
     pub fn progress(&self, done: u64, total: u64, unit: &'static str) {
+        self.live.progress(done, total, unit);
         let _ = self.notices.send(Notice::Progress { step: self.step.clone(), done, total, unit });
+    }
+
+    /// Says how far the side that follows is behind.
+    pub fn lag(&self, lag: Duration) {
+        self.live.lag(lag);
+    }
+
+    /// Says which part of the step goes on: the beat of a switch.
+    pub fn doing(&self, part: &str) {
+        self.live.doing(part);
+        let entry = self.sampled(BTreeMap::new());
+        self.live.write(&entry);
+    }
+
+    /// How things stand, with what the databases said: to those who watch. Gives the entry, for the record.
+    pub fn sampled(&self, sides: BTreeMap<Side, Reading>) -> Entry {
+        let entry = Entry::now(self.step.clone(), Record::Sample(self.live.sample(sides)));
+        let _ = self.notices.send(Notice::Sampled(entry.clone()));
+        entry
+    }
+
+    /// Puts something into the record of the run.
+    pub fn record(&self, what: Record) {
+        self.keep(&Entry::now(self.step.clone(), what));
+    }
+
+    /// Puts an entry into the record of the run, and the statements that ran since the last one.
+    pub fn keep(&self, entry: &Entry) {
+        self.live.flush(&self.step);
+        self.live.write(entry);
+    }
+
+    /// Puts the statements that ran into the record.
+    pub fn keep_statements(&self) {
+        self.live.flush(&self.step);
     }
 
     /// Says who is in the way.

@@ -291,6 +291,7 @@ impl Following<'_> {
                 cx.remark("follows again");
             }
             let Passed { captured, applied, lag, took } = passed;
+            cx.lag(lag);
             if captured > 0 {
                 self.figures.add(captured, applied, lag);
                 cx.progress(self.figures.applied, 0, "rows");

@@ -8,6 +8,7 @@ use super::registry::{Kind, KindResult, Surroundings};
 use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
 use crate::capture::installed;
 use crate::follow::{Follower, uncovered};
+use crate::journal::{Record, Verified};
 use crate::pg::{Session, Snapshot};
 use crate::projection::Bound;
 use crate::step::Stop;
@@ -96,6 +97,12 @@ impl Step for Verify {
         cx.crash_point("compared");
         let mut findings: Vec<Finding> = accounts.iter().flat_map(Account::contradictions).map(contradiction).collect();
         cx.account(accounts);
+        let verified = compared.iter().map(|comparison| Verified {
+            table: comparison.table.plain(),
+            rows: comparison.rows,
+            differing: comparison.differences.total(),
+        });
+        cx.record(Record::Verified { tables: verified.collect() });
         for comparison in &compared {
             if comparison.differences.total() == 0 {
                 cx.remark(format!("{}: {} rows equal", comparison.table.plain(), comparison.rows));

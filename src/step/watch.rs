@@ -14,6 +14,7 @@ use crate::cutover::participant::page_of_router;
 use crate::cutover::prometheus::{Sample, buckets, parse as samples, quantile, sum};
 use crate::cutover::request::Request;
 use crate::cutover::watch::{Limit, Reading, Row, Verdict, change, judge, shown};
+use crate::journal::{Measured, Record};
 use crate::limits::Span;
 use crate::pg::explain;
 use crate::terms::{Before, Extent, Finding, Severity, Side, StepId};
@@ -218,6 +219,16 @@ async fn before(cx: &Cx, step: &str) -> anyhow::Result<BTreeMap<String, f64>> {
     }
 }
 
+/// A line for the record.
+fn kept(row: &Row) -> Measured {
+    let verdict = match row.verdict {
+        Verdict::Healthy => "healthy",
+        Verdict::Degraded => "degraded",
+        Verdict::RollBack => "roll back",
+    };
+    Measured { name: row.name.clone(), before: row.before, after: row.after, verdict: verdict.to_owned(), why: row.why.clone() }
+}
+
 /// The table before / after / change, one line per measure.
 fn table(rows: &[Row]) -> String {
     let mut table = comfy_table::Table::new();
@@ -308,6 +319,7 @@ impl Step for Watch {
             })
             .collect();
         let (verdict, rows) = judge(&readings);
+        cx.record(Record::Measured { measures: rows.iter().map(kept).collect() });
         for line in table(&rows).lines() {
             cx.remark(line.trim_end());
         }

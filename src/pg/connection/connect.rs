@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::sync::mpsc::UnboundedSender;
@@ -15,6 +15,7 @@ use crate::pg::connection::environment::Environment;
 use crate::pg::connection::refusal::{ConnectFailure, Reason, Try};
 use crate::pg::connection::secret::Secret;
 use crate::pg::connection::target::{Server, SessionAttrs, Target};
+use crate::pg::{Heard, Listener};
 
 /// A database we may connect to. Its text form never shows a password or the whole connection string.
 #[derive(Clone)]
@@ -86,7 +87,7 @@ impl Database {
             .await
             .with_context(|| format!("cannot set up a session on {}", self.name))?;
         let pid = client.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
-        Ok(Session { client, pid, database: self.clone(), way })
+        Ok(Session { client, pid, database: self.clone(), way, listener: None })
     }
 
     /// Opens a session of a server that only speaks the protocol, such as PgBouncer's admin console: nothing is set up, and
@@ -280,6 +281,7 @@ pub struct Session {
     pid: i32,
     database: Database,
     way: Way,
+    pub(super) listener: Option<Listener>,
 }
 
 impl Session {
@@ -290,6 +292,25 @@ impl Session {
     /// The server process that serves this session.
     pub fn pid(&self) -> i32 {
         self.pid
+    }
+
+    /// Says which statement ran, to whoever keeps a record.
+    pub fn ran(&self, heard: Heard<'_>) {
+        if let Some(listener) = &self.listener {
+            listener.tell(heard);
+        }
+    }
+
+    /// Runs a statement without parameters, and says so.
+    ///
+    /// # Errors
+    /// The server's error; then nothing is said.
+    pub async fn run(&self, statement: &str) -> Result<(), tokio_postgres::Error> {
+        let began = Instant::now();
+        self.client.batch_execute(statement).await?;
+        let took = began.elapsed();
+        self.ran(Heard { statement, took, times: 1, longest: took, rows: 0 });
+        Ok(())
     }
 
     /// The database it is open on.

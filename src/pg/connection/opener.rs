@@ -1,6 +1,6 @@
 //! Sessions for the workers of a step, opened on their own threads.
 
-use crate::pg::{Database, Session};
+use crate::pg::{Database, Listener, Session};
 
 /// A database together with the application name its sessions carry: what a worker needs to open sessions of its own.
 #[derive(Debug, Clone)]
@@ -8,12 +8,13 @@ pub struct Opener {
     database: Database,
     application: String,
     reading: bool,
+    listener: Option<Listener>,
 }
 
 impl Opener {
     /// Sessions of `database` under this application name.
     pub fn new(database: Database, application: String) -> Self {
-        Self { database, application, reading: false }
+        Self { database, application, reading: false, listener: None }
     }
 
     /// Lets its sessions change nothing: the server refuses every write, temporary tables included.
@@ -26,6 +27,13 @@ impl Opener {
     /// The database.
     pub fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// Lets its sessions tell this listener which statements ran.
+    #[must_use]
+    pub fn heard_by(mut self, listener: Option<Listener>) -> Self {
+        self.listener = listener;
+        self
     }
 
     /// What messages call the database.
@@ -43,7 +51,8 @@ impl Opener {
     /// # Errors
     /// When the server cannot be reached.
     pub async fn open(&self) -> anyhow::Result<Session> {
-        let session = self.database.connect(&self.application).await?;
+        let mut session = self.database.connect(&self.application).await?;
+        session.listener.clone_from(&self.listener);
         if self.reading {
             session.batch_execute("SET default_transaction_read_only = on").await?;
         }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tokio_postgres::{IsolationLevel, Transaction};
 
 use super::throttle::Throttle;
-use crate::pg::{Blocker, Class, Session, blockers_of, set_class, sqlstate};
+use crate::pg::{Blocker, Class, Heard, Session, blockers_of, set_class, sqlstate};
 use crate::step::Cx;
 use crate::step::Stop;
 use crate::terms::Side;
@@ -53,6 +53,11 @@ pub(in crate::step) trait Batch: Send + Sync {
     /// Where a batch begins.
     type Position: Clone + Send + Sync;
 
+    /// What it runs in each batch, for the record of the run.
+    fn statement(&self) -> String {
+        String::new()
+    }
+
     /// Does the batch of at most `rows` rows that begins at `from`.
     async fn run(
         &self,
@@ -60,6 +65,24 @@ pub(in crate::step) trait Batch: Send + Sync {
         from: Option<&Self::Position>,
         rows: i64,
     ) -> anyhow::Result<Moved<Self::Position>>;
+}
+
+/// What the batches of one walk took.
+#[derive(Default)]
+struct Tally {
+    times: u64,
+    took: Duration,
+    longest: Duration,
+    rows: u64,
+}
+
+impl Tally {
+    fn add(&mut self, took: Duration, rows: u64) {
+        self.times += 1;
+        self.took += took;
+        self.longest = self.longest.max(took);
+        self.rows += rows;
+    }
 }
 
 /// Runs batches on one side.
@@ -95,20 +118,38 @@ impl<'a> Batches<'a> {
         total: u64,
         place: &str,
     ) -> anyhow::Result<u64> {
-        let (mut written, mut seen) = (0, 0);
+        let mut tally = Tally::default();
+        let walked = self.walk_on(batch, &mut from, total, place, &mut tally).await;
+        let (statement, Tally { times, took, longest, rows }) = (batch.statement(), tally);
+        if times > 0 && !statement.is_empty() {
+            self.session.ran(Heard { statement: &statement, took, times, longest, rows });
+        }
+        walked.map(|()| rows)
+    }
+
+    async fn walk_on<B: Batch>(
+        &mut self,
+        batch: &B,
+        from: &mut Option<B::Position>,
+        total: u64,
+        place: &str,
+        tally: &mut Tally,
+    ) -> anyhow::Result<()> {
+        let mut seen = 0;
         loop {
             self.throttle.wait(self.cx, &self.observer).await?;
             if self.cx.interrupt.soft.is_cancelled() {
                 return Err(Stop::Interrupted.into());
             }
+            let began = Instant::now();
             let moved = self.patiently(batch, from.as_ref(), place).await?;
+            tally.add(began.elapsed(), moved.written);
             self.cx.crash_point(&format!("{place}-closed"));
-            written += moved.written;
             seen += moved.seen;
             self.cx.progress(seen, total.max(seen), "rows");
             match moved.next {
-                Some(next) => from = Some(next),
-                None => return Ok(written),
+                Some(next) => *from = Some(next),
+                None => return Ok(()),
             }
         }
     }

@@ -221,6 +221,10 @@ impl KeyWalk<'_> {
 impl Batch for KeyWalk<'_> {
     type Position = Vec<String>;
 
+    fn statement(&self) -> String {
+        self.statements.last().cloned().unwrap_or_default()
+    }
+
     async fn run(&self, tx: &Transaction<'_>, from: Option<&Vec<String>>, rows: i64) -> anyhow::Result<Moved<Vec<String>>> {
         let Some((to, seen)) = self.window(tx, from, rows).await? else {
             return Ok(Moved { written: 0, seen: 0, next: None });

@@ -183,6 +183,10 @@ fn statement(cx: &Cx, table: &KeyedTable, back: &Back, only: &str) -> String {
 impl Batch for Restore<'_> {
     type Position = i64;
 
+    fn statement(&self) -> String {
+        self.statement.clone()
+    }
+
     async fn run(&self, tx: &Transaction<'_>, from: Option<&i64>, rows: i64) -> anyhow::Result<Moved<i64>> {
         let below = from.copied().unwrap_or(i64::MAX);
         let row = tx

@@ -142,6 +142,7 @@ impl<'a> Passage<'a> {
         loop {
             match next(progress, undone) {
                 Next::Undo(beat) => {
+                    self.cx.doing(&format!("taking back {beat}"));
                     if let Err(error) = self.undo(beat).await {
                         self.cx.remark(format!("taking {beat} back failed: {}", explain(&error)));
                         failure.get_or_insert(error.context(format!("taking {beat} back")));
@@ -173,6 +174,7 @@ impl<'a> Passage<'a> {
             self.point("sealed");
         }
         self.notes.begin(&*self.blue().await?, beat).await.context("writing down the beat")?;
+        self.cx.doing(beat.name());
         self.point(&format!("{beat}-noted"));
         if beat == Beat::Hold {
             self.deadline = Some(Instant::now() + self.step.hold_for);
