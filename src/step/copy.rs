@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::projected::{Keys, Projected};
-use super::registry::{Kind, KindResult, Surroundings};
+use super::registry::{Kind, KindResult, Surroundings, keys_of};
 use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
 use crate::copy::{Filling, Fittings, Load, Moment, Rebuild, Rest, Sequence};
 use crate::pg::{Patience, Session, Snapshot, control_present, mark, marked, unmark};
@@ -23,7 +23,7 @@ use crate::terms::{Before, Extent, Finding, Severity, Side};
 
 /// The table entry of this kind.
 pub(super) const KIND: Kind =
-    Kind { name: "copy", about: "fill green's tables from one snapshot of blue, by projections", parse };
+    Kind { name: "copy", about: "fill green's tables from one snapshot of blue, by projections", parse, keys: keys_of::<Keys> };
 
 const TAKEN_OFF: &str = "taken-off";
 const LOADED: &str = "loaded";
