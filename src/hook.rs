@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -68,6 +68,33 @@ impl Program {
     /// When it cannot be started, or takes longer than `timeout`: then, and when this future is dropped, its whole process
     /// group is killed.
     pub async fn run(&self, around: &Surroundings, timeout: Duration) -> anyhow::Result<Option<i32>> {
+        self.run_with(around, Arc::clone(&around.listener), timeout).await
+    }
+
+    /// Runs it; it must end with exit code 0. Gives what it printed, which nobody else hears.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn output(&self, around: &Surroundings, timeout: Duration) -> anyhow::Result<String> {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&lines);
+        let listener: Listener = Arc::new(move |line| kept.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned()));
+        match self.run_with(around, listener, timeout).await? {
+            Some(0) => Ok(lines.lock().unwrap_or_else(PoisonError::into_inner).join("\n")),
+            Some(code) => bail!("{} ended with exit code {code}", self.shown()),
+            None => bail!("{} was ended by a signal", self.shown()),
+        }
+    }
+
+    /// The same program with this text for every `{value}` in its arguments.
+    #[must_use]
+    pub fn with_value(&self, value: &str) -> Self {
+        let arguments = self.arguments.iter().map(|argument| argument.replace("{value}", value)).collect();
+        Self { arguments, ..self.clone() }
+    }
+
+    /// Runs it with a listener of its own for what it prints.
+    async fn run_with(&self, around: &Surroundings, prints: Listener, timeout: Duration) -> anyhow::Result<Option<i32>> {
         let mut command = tokio::process::Command::new(&self.path);
         command
             .args(&self.arguments)
@@ -81,7 +108,7 @@ impl Program {
         let mut child = command.spawn().with_context(|| format!("cannot start {}", self.shown()))?;
         let group = Group(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw));
         let output = [
-            child.stdout.take().map(|out| tokio::spawn(relay(Arc::clone(&around.listener), out))),
+            child.stdout.take().map(|out| tokio::spawn(relay(prints, out))),
             child.stderr.take().map(|out| tokio::spawn(relay(Arc::clone(&around.listener), out))),
         ];
         let Ok(status) = tokio::time::timeout(timeout, child.wait()).await else {

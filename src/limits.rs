@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// A length of time written as in `200ms`, `10s`, `5m`, `1h 30m`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = "^ *([0-9]+ *[a-zA-Z]+ *)+$"))]
 pub struct Span(pub Duration);
 
 impl TryFrom<String> for Span {
@@ -26,8 +27,9 @@ impl From<Span> for String {
 }
 
 /// A size written as in `512 kB`, `100MB`, `1.5 GB`: a kB is 1000 bytes, a KiB 1024.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = "^[0-9. ]+ *([kKmMgGtT][iI]?[bB])$"))]
 pub struct Size(pub u64);
 
 const UNITS: &[(&str, f64)] = &[
@@ -61,7 +63,7 @@ impl From<Size> for String {
 }
 
 /// `[limits]` as written; every key is optional.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LimitsFile {
     lock_timeout: Option<Span>,

@@ -12,7 +12,7 @@ pub use account::{Account, Origin};
 pub use markup::escaped;
 
 /// One of the two databases of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
     /// The database that serves now.
@@ -42,7 +42,7 @@ impl fmt::Display for Side {
 
 /// The phases of a plan, in the order that is the safety argument: a step of a later phase never runs before one of an
 /// earlier phase.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// Read-only checks.
@@ -288,6 +288,57 @@ pub enum Exit {
     Divergence = 14,
     /// Interrupted by a signal.
     Interrupted = 130,
+}
+
+impl Exit {
+    /// Every one.
+    pub const ALL: [Exit; 9] = [
+        Exit::Done,
+        Exit::Unforeseen,
+        Exit::Usage,
+        Exit::Findings,
+        Exit::Stopped,
+        Exit::Waiting,
+        Exit::UndoFailed,
+        Exit::Divergence,
+        Exit::Interrupted,
+    ];
+
+    /// Its number as text.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Exit::Done => "0",
+            Exit::Unforeseen => "1",
+            Exit::Usage => "2",
+            Exit::Findings => "10",
+            Exit::Stopped => "11",
+            Exit::Waiting => "12",
+            Exit::UndoFailed => "13",
+            Exit::Divergence => "14",
+            Exit::Interrupted => "130",
+        }
+    }
+
+    /// What it means, as the README says it.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Exit::Done => "done",
+            Exit::Unforeseen => "unforeseen",
+            Exit::Usage => "wrong usage, or a plan that is not right; nothing was changed",
+            Exit::Findings => "findings that block",
+            Exit::Stopped => {
+                "stopped, or a server could not be reached before anything began; the same command goes on, resuming the run"
+            }
+            Exit::Waiting => "waiting for an approval (`--approve STEP`)",
+            Exit::UndoFailed => "an undo failed or is not possible; a person is needed",
+            Exit::Divergence => {
+                "verification found divergence; two ends differ (`prove`); the linter says otherwise than a server did (`trace`)"
+            }
+            Exit::Interrupted => {
+                "interrupted by a signal: the first stops after the step, the second cancels the query; the same command resumes"
+            }
+        }
+    }
 }
 
 #[cfg(test)]

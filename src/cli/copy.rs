@@ -200,7 +200,17 @@ mod tests {
         assert_eq!(step["tables"], toml::Value::from(vec!["a", "\"Odd.S\".t"]));
         assert_eq!((step["no_owner"].as_bool(), plan["limits"]["jobs"].as_integer()), (Some(true), Some(3)));
         assert!(!step.contains_key("schemas"));
-        let slower = plan_of(&["--tables", "a,\"Odd.S\".t", "--exclude", "b", "--no-owner", "--max-rate", "5 MB", "--hold-snapshot", "0s"]);
+        let slower = plan_of(&[
+            "--tables",
+            "a,\"Odd.S\".t",
+            "--exclude",
+            "b",
+            "--no-owner",
+            "--max-rate",
+            "5 MB",
+            "--hold-snapshot",
+            "0s",
+        ]);
         assert!(same_but_for_limits(&slower.unwrap(), &text) && !same_but_for_limits(&text, &plan_of(&[]).unwrap()));
         assert!(plan_of(&["--max-rate", "5"]).unwrap_err().starts_with("--max-rate: `5` is not a size"));
         assert!(plan_of(&["--name", "No Name"]).unwrap_err().contains("--name"));

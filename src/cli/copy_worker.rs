@@ -61,7 +61,7 @@ pub(super) async fn copy_worker(args: &CopyWorkerArgs, format: Format, quiet: bo
     };
     match format {
         Format::Json => print_json(&serde_json::json!({ "run": run, "brought": brought }))?,
-        Format::Text | Format::Sarif | Format::Github => {
+        _ => {
             let (parts, rows) = (brought.parts, brought.rows);
             text::print(&format!("brought {parts} parts with {rows} rows for run {run}\n"))?;
         }

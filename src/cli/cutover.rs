@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::databases::DatabaseArgs;
+use super::notifications::{Listeners, NotifyArgs};
 use super::preview::{Asked, preview};
 use super::{Format, PlanArgs};
 use crate::engine::{self, Driver, Options, RunChoice, Stop};
@@ -30,6 +31,8 @@ pub(super) struct CutoverArgs {
     /// Let participants run the plan's own programs
     #[arg(long)]
     allow_hooks: bool,
+    #[command(flatten)]
+    notify: NotifyArgs,
 }
 
 pub(super) async fn cutover(args: &CutoverArgs, format: Format, quiet: bool) -> Result<Exit> {
@@ -53,6 +56,7 @@ pub(super) async fn cutover(args: &CutoverArgs, format: Format, quiet: bool) -> 
         Some(id) if id == step.as_str() => [id.to_owned()].into(),
         Some(other) => return Err(Stop::Usage(format!("--approve {other}: the switch is step {step}")).into()),
     };
+    let (listeners, notices) = Listeners::start(&plan, &args.notify, args.allow_hooks, screen, notices)?;
     let options = Options {
         state_dir: args.plan.state.clone(),
         choice: RunChoice::Latest,
@@ -71,9 +75,9 @@ pub(super) async fn cutover(args: &CutoverArgs, format: Format, quiet: bool) -> 
         return Err(first(&driver.plan().steps()[before].id, &args.plan));
     }
     driver.stop_after(index);
-    super::run::begin(&driver, quiet);
+    super::run::begin(&driver, &listeners, quiet);
     let outcome = engine::drive(&mut driver).await?;
-    super::run::conclude(driver, screen, outcome, &args.plan.plan, format).await
+    super::run::conclude(driver, listeners, outcome, &args.plan.plan, format).await
 }
 
 /// The position of the one switch.

@@ -73,7 +73,7 @@ pub(super) async fn finish(args: &FinishArgs, format: Format, quiet: bool) -> an
         notices,
     };
     let mut driver = engine::prepare(plan, options).await?;
-    super::run::begin(&driver, quiet);
+    super::run::announce(&driver, quiet);
     let outcome = engine::finish(&mut driver).await;
     drop(driver);
     screen.finish().await;

@@ -42,7 +42,7 @@ pub(super) fn run(args: &GrantsArgs, format: Format) -> anyhow::Result<Exit> {
                 scripts.into_iter().map(|(side, sql)| (side.to_string(), serde_json::Value::from(sql))).collect();
             print_json(&by_side)?;
         }
-        Format::Text | Format::Sarif | Format::Github => {
+        _ => {
             let all: Vec<String> = scripts.into_iter().map(|(_, sql)| sql).collect();
             text::print(&all.join("\n"))?;
         }

@@ -1,6 +1,7 @@
 //! Where diagnostics go: lines for people, or JSON with the field names of OpenTelemetry's log data model.
 
 use std::fmt;
+use std::io::IsTerminal;
 
 use clap::ValueEnum;
 use serde_json::{Map, Value, json};
@@ -28,7 +29,8 @@ pub(super) fn start(format: LogFormat) {
         LogFormat::Json => "warn,crossfade=info,refinery_core=error,pgwire_replication=off",
     };
     let filter = EnvFilter::try_from_env("CROSSFADE_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
-    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
+    let colors = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(colors).with_env_filter(filter);
     match format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.event_format(Otel).init(),

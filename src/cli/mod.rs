@@ -8,14 +8,18 @@ mod cutover;
 mod databases;
 mod demo;
 mod demo_migrations;
+mod explain;
 mod finish;
 mod follow;
 mod grants;
 mod hold_snapshot;
+mod init;
 mod known;
 mod lint;
 mod logs;
 mod migrations;
+mod next;
+mod notifications;
 mod pause;
 mod preflight;
 mod preview;
@@ -27,6 +31,7 @@ mod rewrite;
 mod rollback;
 mod route;
 mod run;
+mod shell;
 mod show;
 mod slots;
 mod status;
@@ -35,11 +40,12 @@ mod stream;
 mod text;
 mod trace;
 mod watching;
+mod window;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::plan::Problems;
 use crate::step::Stop;
@@ -74,6 +80,11 @@ enum Command {
         after_help = "Examples:\n  crossfade demo                              both upgrades with 5000 sessions, about a minute\n  crossfade demo --sessions 20000 --keep      leave servers and journals to look at"
     )]
     Demo(demo::DemoArgs),
+    /// Write a first plan for two databases, with projections and a list of what is to be decided
+    #[command(
+        after_help = "Examples:\n  crossfade init --blue URL --green URL -o plan.toml     green has its schema and no rows\n  crossfade check plan.toml                              which decisions are left"
+    )]
+    Init(init::InitArgs),
     /// Check a plan: every problem at once
     #[command(after_help = "Examples:\n  crossfade check plans/hydra-1x-in-place.toml")]
     Check(check::CheckArgs),
@@ -103,6 +114,9 @@ enum Command {
     )]
     Grants(grants::GrantsArgs),
     /// Say which rows break the constraints to come, and what else would stop the plan; only reads
+    #[command(
+        after_help = "Examples:\n  crossfade preflight PLAN                    every finding, what blocks first\n  crossfade preflight PLAN --suggest          clean_rows steps and projections for what was found\n  crossfade preflight PLAN --sample 5         of huge tables 5 % of the blocks"
+    )]
     Preflight(preflight::PreflightArgs),
     /// Compare what sessions mean on blue and on green; only reads, but for --save
     #[command(
@@ -128,10 +142,14 @@ enum Command {
     #[command(hide = true)]
     HoldSnapshot,
     /// Pause the rows of a copy that goes on, its workers' too; SIGUSR1 for the driver does the same
-    #[command(after_help = "Examples:\n  crossfade pause PLAN                        the latest run\n  crossfade pause .crossfade/copy.toml        what `crossfade copy` runs")]
+    #[command(
+        after_help = "Examples:\n  crossfade pause PLAN                        the latest run\n  crossfade pause .crossfade/copy.toml        what `crossfade copy` runs"
+    )]
     Pause(pause::PauseArgs),
     /// Let a paused copy go on; SIGUSR2 for the driver does the same
-    #[command(after_help = "Examples:\n  crossfade resume PLAN\n\nA run that was stopped or killed is taken up by `crossfade run PLAN --execute`.")]
+    #[command(
+        after_help = "Examples:\n  crossfade resume PLAN\n\nA run that was stopped or killed is taken up by `crossfade run PLAN --execute`."
+    )]
     Resume(pause::PauseArgs),
     /// Send the traffic to green: hold, fence, last batch, switch, check, release; or take everything back
     #[command(
@@ -178,6 +196,29 @@ enum Command {
         after_help = "Examples:\n  crossfade route router.toml                        serves\n  crossfade route get router.toml                    where requests go\n  crossfade route hold router.toml --at-most 5s      parks them\n  crossfade route set router.toml green --epoch 7    sends them to green"
     )]
     Route(route::RouteArgs),
+    /// Find the quietest windows of the week, what one would lose without follow, and the token lifetime that keeps clients out of it
+    #[command(
+        after_help = "Examples:\n  crossfade window --blue URL --column hydra_oauth2_access.requested_at --column hydra_oauth2_refresh.requested_at --duration 20m\n  crossfade window --access-log access.log --duration 20m --time-zone Europe/Berlin\n  crossfade window --prometheus 'http://localhost:9090/api/v1/query_range?query=...&start=...&end=...&step=300' --duration 20m\n  crossfade window --blue URL --column token.created_at --duration 20m --token-lifetime 1h --longest-lifetime 24h\n  crossfade window --blue URL --column token.created_at --duration 20m --at 2026-03-01T02:00:00Z\n\nExit code 10 when no time of the week was observed for so long."
+    )]
+    Window(window::WindowArgs),
+    /// Explain an exit code, a SQLSTATE, a preflight check, a rule of lint or a step kind
+    #[command(
+        after_help = "Examples:\n  crossfade explain 11                 an exit code\n  crossfade explain 55P03 not_null     a SQLSTATE and a preflight check\n  crossfade explain set_not_null       a step kind: keys, locks, undo, an example\n  crossfade explain --list"
+    )]
+    Explain(explain::ExplainArgs),
+    /// Print the JSON schema of plan files, by which editors complete and check them
+    #[command(
+        after_help = "Examples:\n  crossfade schema > crossfade.schema.json\n\nIn a plan, for editors with a TOML language server (Taplo, Even Better TOML), the first line:\n  #:schema ./crossfade.schema.json"
+    )]
+    Schema,
+    /// Print the completions of a shell
+    #[command(
+        after_help = "Examples:\n  crossfade completions bash > ~/.local/share/bash-completion/completions/crossfade\n  crossfade completions zsh > ~/.zfunc/_crossfade          with ~/.zfunc in fpath\n  crossfade completions fish > ~/.config/fish/completions/crossfade.fish"
+    )]
+    Completions(shell::CompletionsArgs),
+    /// Write the manual pages of every command to a folder
+    #[command(after_help = "Examples:\n  crossfade man /usr/local/share/man/man1\n  crossfade man . && man -l crossfade-run.1")]
+    Man(shell::ManArgs),
 }
 
 /// How results are printed.
@@ -209,7 +250,8 @@ struct PlanArgs {
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    let mut cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     logs::start(cli.log_format);
     cli.quiet |= cli.log_format == logs::LogFormat::Json; // what a screen would show is logged
     crate::copy::offer();
@@ -220,12 +262,25 @@ pub fn main() -> ExitCode {
             return ExitCode::from(Exit::Unforeseen as u8);
         }
     };
+    let (name, plan) = given(&matches);
     let result = runtime.block_on(dispatch(&cli));
     runtime.shutdown_background();
     match result {
-        Ok(exit) => ExitCode::from(exit as u8),
-        Err(error) => ExitCode::from(tell(&error) as u8),
+        Ok(exit) => {
+            if let Some(next) = next::after(&name, exit, &plan).filter(|_| cli.format == Format::Text && !cli.quiet) {
+                eprintln!("next: {next}");
+            }
+            ExitCode::from(exit as u8)
+        }
+        Err(error) => ExitCode::from(tell(&error, &plan) as u8),
     }
+}
+
+/// The command's name, and the plan file it was given or the word PLAN.
+fn given(matches: &ArgMatches) -> (String, String) {
+    let Some((name, own)) = matches.subcommand() else { return Default::default() };
+    let plan = own.try_get_one::<PathBuf>("plan").ok().flatten();
+    (name.to_owned(), plan.map_or("PLAN".to_owned(), |plan| plan.display().to_string()))
 }
 
 async fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
@@ -240,6 +295,7 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
     }
     match &cli.command {
         Command::Demo(args) => demo::demo(args, cli.format, cli.quiet).await,
+        Command::Init(args) => init::init(args, cli.format).await,
         Command::Check(args) => check::check(args, cli.format).await,
         Command::Grants(args) => grants::run(args, cli.format),
         Command::Lint(args) => lint::lint(args, cli.format).await,
@@ -263,29 +319,41 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Revocations(args) => revocations::revocations(args, cli.format).await,
         Command::Quarantine(args) => quarantine::quarantine(args, cli.format).await,
         Command::Route(args) => route::route(args, cli.format).await,
+        Command::Window(args) => window::window(args, cli.format).await,
+        Command::Explain(args) => explain::explain(args, cli.format),
+        Command::Schema => shell::schema(),
+        Command::Completions(args) => shell::completions(args),
+        Command::Man(args) => shell::man(args, cli.format),
     }
 }
 
 /// Says on stderr what is wrong and gives the exit code for it.
-fn tell(error: &anyhow::Error) -> Exit {
+fn tell(error: &anyhow::Error, plan: &str) -> Exit {
     if let Some(problems) = error.downcast_ref::<Problems>() {
         eprintln!("{problems}");
+        eprintln!("next: mend what they name, then crossfade check {plan}; crossfade explain KIND has the keys of a step kind");
         return Exit::Usage;
     }
     if let Some(problems) = error.downcast_ref::<crate::router::Problems>() {
-        eprintln!("{problems}");
+        eprintln!("{problems}\nnext: mend what they name, then crossfade route check CONFIG");
         return Exit::Usage;
     }
-    eprintln!("error: {}", crate::pg::explain(error));
-    match error.downcast_ref::<Stop>() {
+    let mut said = crate::pg::explain(error);
+    eprintln!("error: {said}");
+    let exit = match error.downcast_ref::<Stop>() {
         Some(stop) => {
             for finding in stop.findings() {
                 eprintln!("{finding}");
+                said += &finding.to_string();
             }
             stop.exit()
         }
         None => Exit::Unforeseen,
+    };
+    if let Some(next) = next::after_error(exit, &said) {
+        eprintln!("next: {next}");
     }
+    exit
 }
 
 /// Prints the one JSON document of a command.

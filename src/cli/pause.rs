@@ -39,7 +39,7 @@ pub(super) async fn pause(args: &PauseArgs, pause: bool, format: Format) -> anyh
     };
     match format {
         Format::Json => print_json(&serde_json::json!({ "run": run, "steps": steps, "paused": pause }))?,
-        Format::Text | Format::Sarif | Format::Github => text::print(&format!("run {run}: {} {what}\n{next}", steps.join(", ")))?,
+        _ => text::print(&format!("run {run}: {} {what}\n{next}", steps.join(", ")))?,
     }
     Ok(Exit::Done)
 }

@@ -72,6 +72,12 @@ fn told(plan: &Plan, found: &[Violation]) -> String {
     }
     let count = |severity| found.iter().filter(|violation| violation.finding.severity == severity).count();
     let (blocks, warnings, notes) = (count(Severity::Blocks), count(Severity::Warning), count(Severity::Note));
+    let mut codes: Vec<&str> = found.iter().map(|violation| violation.code.as_str()).filter(|code| !code.is_empty()).collect();
+    codes.sort_unstable();
+    codes.dedup();
+    if !codes.is_empty() {
+        out += &format!("What they are about: crossfade explain {}\n", codes.join(" "));
+    }
     out + &format!(
         "Plan {}: {blocks} findings that block, {warnings} warnings, {notes} notes. Nothing was changed.\n",
         plan.name()

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use clap::Args;
 
 use super::databases::DatabaseArgs;
+use super::notifications::{Listeners, NotifyArgs};
 use super::{Format, PlanArgs, text};
 use crate::engine::{self, Options, RunChoice, Stop};
 use crate::journal::{Journal, State, StepStatus};
@@ -25,6 +26,8 @@ pub(super) struct RollbackArgs {
     /// Let the plan run its own programs (steps of kind run_hook)
     #[arg(long)]
     allow_hooks: bool,
+    #[command(flatten)]
+    notify: NotifyArgs,
 }
 
 pub(super) async fn rollback(args: &RollbackArgs, format: Format, quiet: bool) -> anyhow::Result<Exit> {
@@ -47,6 +50,7 @@ pub(super) async fn rollback(args: &RollbackArgs, format: Format, quiet: bool) -
     let interrupt = Interrupt::default();
     engine::listen(&interrupt)?;
     let (screen, notices) = Screen::start(quiet);
+    let (listeners, notices) = Listeners::start(&plan, &args.notify, args.allow_hooks, screen, notices)?;
     let options = Options {
         state_dir: args.plan.state.clone(),
         choice: RunChoice::Latest,
@@ -57,10 +61,10 @@ pub(super) async fn rollback(args: &RollbackArgs, format: Format, quiet: bool) -
         notices,
     };
     let mut driver = engine::prepare(plan, options).await?;
-    super::run::begin(&driver, quiet);
+    super::run::begin(&driver, &listeners, quiet);
     engine::turn_back(&mut driver)?;
     let outcome = engine::drive(&mut driver).await?;
-    super::run::conclude(driver, screen, outcome, &args.plan.plan, format).await
+    super::run::conclude(driver, listeners, outcome, &args.plan.plan, format).await
 }
 
 fn announce(plan: &plan::Plan, run: &RunId, state: &State) -> String {

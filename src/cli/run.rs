@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::databases::DatabaseArgs;
+use super::notifications::{Listeners, NotifyArgs};
 use super::preview::{Asked, preview};
 use super::show::ShowArgs;
 use super::{Format, PlanArgs, print_json, text};
@@ -37,12 +38,23 @@ pub(super) struct RunArgs {
     new: bool,
     #[command(flatten)]
     show: ShowArgs,
+    #[command(flatten)]
+    notify: NotifyArgs,
 }
 
 impl RunArgs {
     /// For a command that made its plan itself.
     pub(super) fn of(plan: PlanArgs, databases: DatabaseArgs, execute: bool, new: bool) -> Self {
-        Self { plan, databases, execute, approve: Vec::new(), allow_hooks: false, new, show: ShowArgs::default() }
+        Self {
+            plan,
+            databases,
+            execute,
+            approve: Vec::new(),
+            allow_hooks: false,
+            new,
+            show: ShowArgs::default(),
+            notify: NotifyArgs::default(),
+        }
     }
 }
 
@@ -63,8 +75,9 @@ pub(super) async fn run(args: &RunArgs, format: Format, quiet: bool) -> Result<E
         screen.finish().await;
         return exit;
     }
-    engine::listen(&interrupt)?;
     let (screen, notices) = Screen::with(args.show.open(quiet, &plan, None, &interrupt).await?);
+    let (listeners, notices) = Listeners::start(&plan, &args.notify, args.allow_hooks, screen, notices)?;
+    engine::listen(&interrupt)?;
     let options = Options {
         state_dir: args.plan.state.clone(),
         choice: if args.new { RunChoice::New } else { RunChoice::Latest },
@@ -76,13 +89,19 @@ pub(super) async fn run(args: &RunArgs, format: Format, quiet: bool) -> Result<E
     };
     let mut driver = engine::prepare(plan, options).await?;
     not_taken_back(&driver)?;
-    begin(&driver, quiet);
+    begin(&driver, &listeners, quiet);
     let outcome = engine::drive(&mut driver).await?;
-    conclude(driver, screen, outcome, &args.plan.plan, format).await
+    conclude(driver, listeners, outcome, &args.plan.plan, format).await
 }
 
-/// Says which run it is and where its journal is; shared with `rollback`.
-pub(super) fn begin(driver: &Driver, quiet: bool) {
+/// Tells everybody who listens that the run is there; shared with `rollback`.
+pub(super) fn begin(driver: &Driver, listeners: &Listeners, quiet: bool) {
+    listeners.begun(driver);
+    announce(driver, quiet);
+}
+
+/// Says which run it is and where its journal is.
+pub(super) fn announce(driver: &Driver, quiet: bool) {
     if !quiet {
         eprintln!("run {} of {}; its journal: {}", driver.run(), driver.plan().name(), driver.journal().path().display());
     }
@@ -102,14 +121,20 @@ pub(super) fn not_taken_back(driver: &Driver) -> Result<(), Stop> {
 }
 
 /// Prints what a run did and gives its exit code; shared with `rollback`.
-pub(super) async fn conclude(driver: Driver, screen: Screen, outcome: Outcome, plan_file: &Path, format: Format) -> Result<Exit> {
+pub(super) async fn conclude(
+    driver: Driver,
+    listeners: Listeners,
+    outcome: Outcome,
+    plan_file: &Path,
+    format: Format,
+) -> Result<Exit> {
     let direction = driver.journal().state().direction;
     let (run, plan) = (driver.run().clone(), driver.plan().name().to_owned());
     let summary = summarize(driver.journal().lines()).map_err(|why| anyhow::anyhow!(why))?;
     let path = driver.journal().path().to_owned();
     let goes_on = super::finish::goes_on(driver.plan(), plan_file, &run, driver.journal().state());
     drop(driver);
-    screen.finish().await;
+    listeners.finish().await;
     let exit = match &outcome {
         Outcome::Left { exit, .. } => *exit,
         _ => Exit::Done,
@@ -144,6 +169,14 @@ pub(super) async fn conclude(driver: Driver, screen: Screen, outcome: Outcome, p
             Outcome::Done | Outcome::RolledBack => {
                 text::print(&outline(&summary))?;
                 eprint!("{goes_on}");
+                let file = plan_file.display();
+                match direction {
+                    Direction::Forward if goes_on.is_empty() => {
+                        eprintln!("next: crossfade report {file}; to take it back: crossfade rollback {file}");
+                    }
+                    Direction::Forward => {}
+                    Direction::Back => eprintln!("next: crossfade run {file} --execute --new begins another run"),
+                }
             }
         },
     }

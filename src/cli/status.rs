@@ -111,7 +111,10 @@ pub(super) async fn status(args: &StatusArgs, format: Format) -> anyhow::Result<
             format!("next: crossfade run {plan} --execute; to take back what was done: crossfade rollback {plan}\n")
         }
         (false, Direction::Back) => format!("next: crossfade rollback {} --execute\n", args.plan.plan.display()),
-        (true, _) => String::new(),
+        (true, Direction::Forward) => format!("next: crossfade report {}\n", args.plan.plan.display()),
+        (true, Direction::Back) => {
+            format!("next: crossfade run {} --execute --new begins another run\n", args.plan.plan.display())
+        }
     };
     text::print(&out)?;
     Ok(Exit::Done)

@@ -12,3 +12,10 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
         other => Ok(other?),
     }
 }
+
+/// The columns of the terminal that results go to: `COLUMNS` where it is set, 80 where nothing says.
+pub(super) fn width() -> usize {
+    let said = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let terminal = || comfy_table::Table::new().width().map(usize::from);
+    said.or_else(terminal).filter(|width| *width > 0).unwrap_or(80)
+}

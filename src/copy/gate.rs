@@ -120,7 +120,10 @@ mod tests {
         assert!(!gate.set(Pace::default()), "no pause has ended");
         let closed = Pace { closed: Some("paused".to_owned()), rate: None };
         assert!(gate.set(closed.clone()) && !gate.set(closed.clone()));
-        let passing = { let gate = Arc::clone(&gate); tokio::spawn(async move { gate.pass(1).await }) };
+        let passing = {
+            let gate = Arc::clone(&gate);
+            tokio::spawn(async move { gate.pass(1).await })
+        };
         tokio::task::yield_now().await;
         assert!(!passing.is_finished());
         assert!(gate.set(Pace::default()));

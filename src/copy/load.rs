@@ -152,7 +152,8 @@ impl Load {
         before: u64,
         notice: impl Fn(Moment) + Send + Sync + 'static,
     ) -> anyhow::Result<Loaded> {
-        let tables: BTreeMap<&QualifiedName, usize> = self.tables.iter().enumerate().map(|(at, rest)| (&rest.table, at)).collect();
+        let tables: BTreeMap<&QualifiedName, usize> =
+            self.tables.iter().enumerate().map(|(at, rest)| (&rest.table, at)).collect();
         let place = |part: &Missing| {
             tables.get(&part.table).copied().with_context(|| format!("table {} is not a part of this copy", part.table.plain()))
         };
@@ -289,9 +290,10 @@ impl<N: Fn(Moment)> Work<N> {
                     self.part_in(table, false);
                 } else {
                     self.untaken.fetch_sub(1, Ordering::Relaxed);
-                    let whole = self.part(hands, part, table, held).await.with_context(|| {
-                        format!("table {}, source {}, part {}", part.table.plain(), part.source, part.number)
-                    })?;
+                    let whole = self
+                        .part(hands, part, table, held)
+                        .await
+                        .with_context(|| format!("table {}, source {}, part {}", part.table.plain(), part.source, part.number))?;
                     self.part_in(table, whole);
                 }
                 if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {

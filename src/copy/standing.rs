@@ -108,6 +108,8 @@ mod tests {
         let gone = Standing { driven_seconds_ago: 20, ..standing.clone() };
         assert!(gone.line().ends_with("its driver is gone since 20 s, the snapshot is held for 9 s more"));
         assert!(Standing { held_seconds: -1, ..gone }.line().ends_with("so is the snapshot by now"));
-        assert!(Standing { paused: true, workers: 4, ..standing }.line().contains("4 sessions of workers beside the driver; paused"));
+        assert!(
+            Standing { paused: true, workers: 4, ..standing }.line().contains("4 sessions of workers beside the driver; paused")
+        );
     }
 }

@@ -157,7 +157,9 @@ impl Worker {
         let (paused, driven): (bool, bool) = (row.get(0), row.get(3));
         let closed = match row.get::<_, Option<String>>(1) {
             _ if paused => Some("paused".to_owned()),
-            _ if !driven => Some("pauses: the driver is gone; `crossfade run` or `crossfade copy` takes the copy up again".to_owned()),
+            _ if !driven => {
+                Some("pauses: the driver is gone; `crossfade run` or `crossfade copy` takes the copy up again".to_owned())
+            }
             waits => waits,
         };
         let rate = row.get::<_, Option<i64>>(2).map(|each| each.unsigned_abs() * self.jobs as u64);

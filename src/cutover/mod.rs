@@ -9,6 +9,8 @@ pub mod fence;
 pub mod participant;
 pub mod prometheus;
 pub mod readiness;
+pub mod replace;
 pub mod request;
+pub mod signal;
 pub mod smoke;
 pub mod watch;

@@ -19,8 +19,11 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 /// The longest answer that is read, in bytes.
 const LONGEST: usize = 4 << 20;
 
+/// Where a value goes in a request that sets one.
+const VALUE: &str = "{value}";
+
 /// A request as a plan has it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
     /// Where: `http://` or `https://`.
@@ -37,6 +40,9 @@ pub struct Request {
     /// The environment variable that holds the token for `Authorization: Bearer`.
     #[serde(default)]
     token_env: Option<String>,
+    /// Headers that a plan cannot give.
+    #[serde(skip)]
+    headers: Vec<(&'static str, String)>,
 }
 
 /// What came back.
@@ -51,12 +57,36 @@ pub struct Answer {
 impl Request {
     /// A plain GET.
     pub fn get(url: impl Into<String>) -> Self {
-        Self { url: url.into(), method: None, body: None, content_type: None, token_env: None }
+        Self { url: url.into(), method: None, body: None, content_type: None, token_env: None, headers: Vec::new() }
+    }
+
+    /// A POST of a JSON document.
+    pub fn post(url: impl Into<String>, body: String) -> Self {
+        Self { method: Some("POST".to_owned()), body: Some(body), ..Self::get(url) }
+    }
+
+    /// The same with a header.
+    #[must_use]
+    pub fn with_header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, value.to_owned()));
+        self
     }
 
     /// The same with a bearer token from this environment variable.
     pub fn with_token(self, token_env: Option<String>) -> Self {
         Self { token_env, ..self }
+    }
+
+    /// The same with this text for every `{value}` in its URL and body.
+    #[must_use]
+    pub fn with_value(&self, value: &str) -> Self {
+        let put = |text: &String| text.replace(VALUE, value);
+        Self { url: put(&self.url), body: self.body.as_ref().map(put), ..self.clone() }
+    }
+
+    /// Whether it has a place for a value.
+    pub fn takes_value(&self) -> bool {
+        self.url.contains(VALUE) || self.body.as_ref().is_some_and(|body| body.contains(VALUE))
     }
 
     /// What is wrong with it as written.
@@ -137,6 +167,9 @@ impl Request {
         if let Some(variable) = &self.token_env {
             let token = std::env::var(variable).with_context(|| format!("environment variable {variable} is not set"))?;
             request = request.header("authorization", format!("Bearer {token}"));
+        }
+        for (name, value) in &self.headers {
+            request = request.header(*name, value.as_str());
         }
         let body = Full::new(Bytes::from(self.body.clone().unwrap_or_default()));
         let answer = sender.send_request(request.body(body)?).await?;

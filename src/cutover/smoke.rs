@@ -10,7 +10,7 @@ use crate::pg::Session;
 use crate::terms::{Finding, Severity};
 
 /// A smoke check as a plan has it: a query that gives one boolean, or a request.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Smoke {
     /// What it is about.

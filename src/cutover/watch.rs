@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// How a measure may change.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Limit {
     /// At most this value.

@@ -7,6 +7,7 @@ use toml::Spanned;
 
 use super::file::{self, FORMAT};
 use super::{Plan, PlannedStep, Problem, Problems};
+use crate::notify::Target;
 use crate::step::{self, Guard, Surroundings};
 use crate::terms::{Fingerprint, Phase, Side, StepId};
 
@@ -85,6 +86,17 @@ pub fn load(path: &Path) -> Result<Plan, Problems> {
             })),
         }
     }
+    let mut notify = Vec::new();
+    for written in &file.notify {
+        let line = file::line_of(&text, written.span().start);
+        let read = step::from_table(written.get_ref().clone())
+            .map_err(|faults| faults.into_iter().map(|fault| fault.what).collect::<Vec<_>>().join("; "))
+            .and_then(|keys| Target::read(keys, &around.base));
+        match read {
+            Ok(target) => notify.push(target),
+            Err(what) => problems.push(Problem::in_file(path, format!("notify: {what}")).at(line)),
+        }
+    }
     if !problems.is_empty() {
         return Err(Problems(problems));
     }
@@ -99,6 +111,7 @@ pub fn load(path: &Path) -> Result<Plan, Problems> {
         green: file.green,
         limits: file.limits.into(),
         guards: guards.into(),
+        notify,
         steps,
         fingerprint,
     })

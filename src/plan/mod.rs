@@ -3,6 +3,7 @@
 mod check;
 mod file;
 mod problem;
+mod schema;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,8 +11,10 @@ use std::sync::Arc;
 
 pub use check::load;
 pub use problem::{Problem, Problems};
+pub use schema::schema;
 
 use crate::limits::Limits;
+use crate::notify::Target;
 use crate::step::{Guard, Step};
 use crate::terms::{Fingerprint, Phase, Side, StepId};
 
@@ -24,12 +27,13 @@ pub struct Plan {
     green: Option<DatabaseRef>,
     limits: Limits,
     guards: Arc<[Guard]>,
+    notify: Vec<Target>,
     steps: Vec<PlannedStep>,
     fingerprint: Fingerprint,
 }
 
 /// Where a side's connection string comes from: the name of an environment variable, never the string itself.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DatabaseRef {
     /// Name of the environment variable that holds the connection string.
@@ -94,6 +98,11 @@ impl Plan {
     /// The jobs that must be off between the copy and a clean audit.
     pub fn guards(&self) -> &Arc<[Guard]> {
         &self.guards
+    }
+
+    /// Who is told what a run comes to. Not part of the fingerprint: it decides nothing.
+    pub fn notify(&self) -> &[Target] {
+        &self.notify
     }
 
     /// The steps, in the order they run.

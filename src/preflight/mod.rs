@@ -26,6 +26,11 @@ pub trait Check: Send + Sync {
     /// What it looks at, in a few words.
     fn name(&self) -> String;
 
+    /// What `crossfade explain` takes for its findings, where it is not the rule that rows break.
+    fn code(&self) -> Option<String> {
+        None
+    }
+
     /// Looks. Changes nothing.
     async fn run(&self, cx: &Cx) -> anyhow::Result<Vec<Finding>>;
 
@@ -48,7 +53,13 @@ pub async fn run(plan: &Plan, cx: &Cx) -> anyhow::Result<Vec<Violation>> {
         running.spawn(async move {
             let _place = places.acquire_owned().await;
             let found = check.look(&cx).await;
-            (number, found.unwrap_or_else(|error| vec![failed(&check.name(), &error)]))
+            let mut found = found.unwrap_or_else(|error| vec![failed(&check.name(), &error)]);
+            let of_check = check.code();
+            for violation in &mut found {
+                let of_rows = Some(violation.rule).filter(|rule| *rule != "environment").map(str::to_owned);
+                violation.code = of_check.clone().or(of_rows).unwrap_or_default();
+            }
+            (number, found)
         });
     };
     environment::checks(plan, cx).await?.into_iter().for_each(&mut begin);

@@ -32,6 +32,8 @@ pub struct Violation {
     /// The kind of rule: `not_null`, `check`, `unique`, `foreign_key`, `exclude`, `cast`, `index_row`, ...; `environment` for
     /// what is not about rows.
     pub rule: &'static str,
+    /// What `crossfade explain` takes: the rule, or the check of the surroundings; empty for what a step or a guard says.
+    pub code: String,
     /// The table whose rows these are.
     pub table: Option<String>,
     /// The column.
@@ -51,6 +53,7 @@ impl From<Finding> for Violation {
         Self {
             finding,
             rule: "environment",
+            code: String::new(),
             table: None,
             column: None,
             count: 0,

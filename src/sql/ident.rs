@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// An SQL identifier; displays in quotes, so that any name is safe (PostgreSQL manual 4.1.1).
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct Ident(String);
 
@@ -31,7 +31,7 @@ impl fmt::Display for Ident {
 ///
 /// In plans it is written as in SQL: `hydra_client`, `auth.users`, `"Odd Schema"."Odd.Table"`. Unlike SQL, letters keep
 /// their case without quotes.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct QualifiedName {
     schema: Option<Ident>,

@@ -9,17 +9,21 @@ use super::ddl::foreign_key::ForeignKey;
 use super::ddl::index::{IndexSpec, TRIAL_NEEDS, counted, drop_index, missing_table};
 use super::ddl::patient::{count, in_turn, patiently};
 use super::drop_index::rebuild;
-use super::registry::{Fault, Kind, KindResult, Surroundings};
+use super::registry::{Fault, Kind, KindResult, Surroundings, keys_of};
 use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
 use crate::pg::{ConstraintState, Session, column_state, constraint_state, explain, sqlstate, table_state};
 use crate::sql::{self, Demand, Ident, QualifiedName};
 use crate::terms::{Before, Extent, Finding, Severity, Side};
 
 /// The table entry of this kind.
-pub(super) const KIND: Kind =
-    Kind { name: "add_constraint", about: "add a constraint, checking the rows without blocking anybody", parse };
+pub(super) const KIND: Kind = Kind {
+    name: "add_constraint",
+    about: "add a constraint, checking the rows without blocking anybody",
+    parse,
+    keys: keys_of::<Written>,
+};
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Written {
     side: Side,

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 
 use super::projected::{Keys, Projected};
-use super::registry::{Kind, KindResult, Surroundings};
+use super::registry::{Kind, KindResult, Surroundings, keys_of};
 use super::verify::at_one_snapshot;
 use super::{Cx, Fault, Forecast, Reversal, Step, Stop, Summary, Touched, Use, from_table};
 use crate::audit::{BlueFacts, Declaration, Facts, Report, load, page};
@@ -18,10 +18,14 @@ use crate::sql::QualifiedName;
 use crate::terms::{Before, Extent, Finding, Side};
 
 /// The table entry of this kind.
-pub(super) const KIND: Kind =
-    Kind { name: "audit", about: "compare what sessions mean on both sides; stop when some are damaged", parse };
+pub(super) const KIND: Kind = Kind {
+    name: "audit",
+    about: "compare what sessions mean on both sides; stop when some are damaged",
+    parse,
+    keys: keys_of::<Written>,
+};
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Written {
     facts: String,
@@ -38,7 +42,7 @@ struct Written {
     json: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum OnFinding {
     #[default]

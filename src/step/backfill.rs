@@ -5,10 +5,12 @@
 //! NULL (`where` says so) `set_aside = false` saves that; the undo then makes them NULL again where they equal what `set`
 //! gives, or does what `undo_set` and `undo_where` say.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use serde::Deserialize;
 
-use super::registry::{Kind, KindResult, Surroundings};
+use super::registry::{Kind, KindResult, Surroundings, keys_of};
 use super::rows::assignment::{self, Set};
 use super::rows::batches::Batches;
 use super::rows::key_walk::{FORWARD, KeyWalk, UNDO, extent, forget};
@@ -19,19 +21,22 @@ use crate::sql::{Ident, QualifiedName};
 use crate::terms::{Before, Extent, Finding, Severity, Side};
 
 /// The table entry of this kind.
-pub(super) const KIND: Kind = Kind { name: "backfill", about: "give existing rows new values, in batches", parse };
+pub(super) const KIND: Kind =
+    Kind { name: "backfill", about: "give existing rows new values, in batches", parse, keys: keys_of::<Written> };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Written {
     side: Side,
     table: QualifiedName,
     key: Option<Vec<Ident>>,
+    #[schemars(with = "BTreeMap<String, String>")]
     set: toml::Table,
     #[serde(rename = "where")]
     condition: String,
     #[serde(default = "yes")]
     set_aside: bool,
+    #[schemars(with = "Option<BTreeMap<String, String>>")]
     undo_set: Option<toml::Table>,
     undo_where: Option<String>,
 }

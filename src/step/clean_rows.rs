@@ -1,9 +1,11 @@
 //! `clean_rows`: removes or mends rows that stand in the way, after setting them aside whole in `crossfade.quarantine`.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::registry::{Kind, KindResult, Surroundings};
+use super::registry::{Kind, KindResult, Surroundings, keys_of};
 use super::rows::assignment::{self, Set};
 use super::rows::batches::Batches;
 use super::rows::dependent::{self, Dependent};
@@ -16,10 +18,14 @@ use crate::sql::{Ident, QualifiedName};
 use crate::terms::{Before, Extent, Finding, Severity, Side};
 
 /// The table entry of this kind.
-pub(super) const KIND: Kind =
-    Kind { name: "clean_rows", about: "remove or mend rows, setting them aside whole first, in batches", parse };
+pub(super) const KIND: Kind = Kind {
+    name: "clean_rows",
+    about: "remove or mend rows, setting them aside whole first, in batches",
+    parse,
+    keys: keys_of::<Written>,
+};
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Written {
     side: Side,
@@ -31,6 +37,7 @@ struct Written {
     max_rows: u64,
     #[serde(default)]
     delete: bool,
+    #[schemars(with = "Option<BTreeMap<String, String>>")]
     set: Option<toml::Table>,
     #[serde(default)]
     cascades: bool,

@@ -3,14 +3,14 @@
 use async_trait::async_trait;
 use serde::Deserialize;
 
-use super::registry::{Kind, KindResult, Surroundings};
+use super::registry::{Kind, KindResult, Surroundings, keys_of};
 use super::{Cx, Forecast, Reversal, Step, Stop, Summary, from_table};
 use crate::terms::{Before, Extent, Side};
 
 /// The table entry of this kind.
-pub(super) const KIND: Kind = Kind { name: "confirm", about: "wait for a person's approval", parse };
+pub(super) const KIND: Kind = Kind { name: "confirm", about: "wait for a person's approval", parse, keys: keys_of::<Confirm> };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Confirm {
     /// What the person is asked.

@@ -9,8 +9,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
 use super::Guard;
-use crate::copy::Wish;
 use super::live::{Live, Records};
+use crate::copy::Wish;
 use crate::hook;
 use crate::journal::{Entry, Record};
 use crate::limits::Limits;

@@ -12,9 +12,11 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::projected::{Keys, Projected};
-use super::registry::{Kind, KindResult, Surroundings};
+use super::registry::{Kind, KindResult, Surroundings, keys_of};
 use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
-use crate::copy::{Control, Filling, Fittings, Held, Interrupted, Load, Loaded, Missing, Moment, Order, Rebuild, Rest, Sequence, missing};
+use crate::copy::{
+    Control, Filling, Fittings, Held, Interrupted, Load, Loaded, Missing, Moment, Order, Rebuild, Rest, Sequence, missing,
+};
 use crate::pg::{Patience, Session, control_present, mark, marked, reads_block_ranges, unmark};
 use crate::projection::{Bound, Target, TargetColumn};
 use crate::sql::{Literal, QualifiedName};
@@ -23,7 +25,7 @@ use crate::terms::{Before, Extent, Finding, Severity, Side};
 
 /// The table entry of this kind.
 pub(super) const KIND: Kind =
-    Kind { name: "copy", about: "fill green's tables from one snapshot of blue, by projections", parse };
+    Kind { name: "copy", about: "fill green's tables from one snapshot of blue, by projections", parse, keys: keys_of::<Keys> };
 
 const TAKEN_OFF: &str = "taken-off";
 const LOADED: &str = "loaded";
@@ -292,8 +294,7 @@ pub(super) fn loader(
     settings: String,
 ) -> anyhow::Result<Load> {
     let green = cx.opener(Side::Green)?;
-    let control =
-        Control { limits: cx.limits.clone(), wish: cx.interrupt.wish.clone(), stop: cx.interrupt.soft.clone() };
+    let control = Control { limits: cx.limits.clone(), wish: cx.interrupt.wish.clone(), stop: cx.interrupt.soft.clone() };
     let (run, step, jobs) = (cx.run.clone(), cx.step.clone(), cx.limits.jobs);
     Ok(Load { run, step, green, jobs, tables, missing, loaded, ask, settings, control })
 }
@@ -393,7 +394,8 @@ pub(super) fn listener(cx: &Cx, total: u64) -> impl Fn(Moment) + Send + Sync + '
 /// since may have moved from one that is in to one that is missing, or back. The tables, found empty before this step, are emptied
 /// again.
 /// Why what an earlier attempt brought cannot be completed.
-pub(super) const BEGINS_AGAIN: &str = "nobody holds their snapshot any more, and parts of another one would not fit to them (rows move)";
+pub(super) const BEGINS_AGAIN: &str =
+    "nobody holds their snapshot any more, and parts of another one would not fit to them (rows move)";
 
 async fn begin_again(cx: &Cx, green: &Session, rebuild: &Rebuild) -> anyhow::Result<()> {
     let strangers = strangers(cx, green, &rebuild.fittings).await?;

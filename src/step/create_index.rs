@@ -4,14 +4,15 @@
 use async_trait::async_trait;
 
 use super::ddl::index::IndexSpec;
-use super::registry::{Fault, Kind, KindResult, Surroundings};
+use super::registry::{Fault, Kind, KindResult, Surroundings, keys_of};
 use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
 use crate::pg::table_state;
 use crate::sql::Demand;
 use crate::terms::{Before, Extent, Finding, Side};
 
 /// The table entry of this kind.
-pub(super) const KIND: Kind = Kind { name: "create_index", about: "build an index concurrently", parse };
+pub(super) const KIND: Kind =
+    Kind { name: "create_index", about: "build an index concurrently", parse, keys: keys_of::<IndexSpec> };
 
 struct CreateIndex(IndexSpec);
 

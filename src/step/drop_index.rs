@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use super::ddl::index::{concurrently, drop_index};
 use super::ddl::patient::patiently;
-use super::registry::{Kind, KindResult, Surroundings};
+use super::registry::{Kind, KindResult, Surroundings, keys_of};
 use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
 use crate::pg::{index_state, table_state};
 use crate::sql::QualifiedName;
 use crate::terms::{Before, Extent, Finding, Severity, Side};
 
 /// The table entry of this kind.
-pub(super) const KIND: Kind = Kind { name: "drop_index", about: "drop an index concurrently", parse };
+pub(super) const KIND: Kind = Kind { name: "drop_index", about: "drop an index concurrently", parse, keys: keys_of::<DropIndex> };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct DropIndex {
     side: Side,

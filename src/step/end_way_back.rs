@@ -4,19 +4,20 @@ use anyhow::bail;
 use async_trait::async_trait;
 use serde::Deserialize;
 
-use super::registry::{Kind, KindResult, Surroundings};
+use super::registry::{Kind, KindResult, Surroundings, keys_of};
 use super::switch::end_capture;
 use super::{Cx, Forecast, Reversal, Step, Stop, Summary, from_table};
 use crate::capture::installed;
 use crate::terms::{Before, Extent, Finding, Side};
 
 /// The table entry of this kind.
-pub(super) const KIND: Kind = Kind { name: "end_way_back", about: "give up the way back that a switch keeps", parse };
+pub(super) const KIND: Kind =
+    Kind { name: "end_way_back", about: "give up the way back that a switch keeps", parse, keys: keys_of::<EndWayBack> };
 
 /// Why nothing undoes it.
 const FINAL: &str = "what green was told since is not kept for blue any more";
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct EndWayBack {}
 

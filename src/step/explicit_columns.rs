@@ -10,7 +10,7 @@ use anyhow::Context;
 use async_trait::async_trait;
 use serde::Deserialize;
 
-use super::registry::{Kind, KindResult, Surroundings};
+use super::registry::{Kind, KindResult, Surroundings, keys_of};
 use super::rows::keyed_table::list;
 use super::{Cx, Fault, Forecast, Reversal, Step, Summary, from_table};
 use crate::pg::{Session, explain};
@@ -19,10 +19,14 @@ use crate::sql::{Ident, QualifiedName, Reads, stars};
 use crate::terms::{Before, Extent, Finding, Severity, Side};
 
 /// The table entry of this kind.
-pub(super) const KIND: Kind =
-    Kind { name: "explicit_columns", about: "find programs that would trip over columns to be added", parse };
+pub(super) const KIND: Kind = Kind {
+    name: "explicit_columns",
+    about: "find programs that would trip over columns to be added",
+    parse,
+    keys: keys_of::<ExplicitColumns>,
+};
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ExplicitColumns {
     side: Side,
@@ -36,7 +40,7 @@ struct ExplicitColumns {
     named: Vec<(QualifiedName, Vec<Ident>)>,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum OnFinding {
     #[default]

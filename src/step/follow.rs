@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 
 use super::projected::{Keys, Projected};
-use super::registry::{Fault, Kind, KindResult, Surroundings};
+use super::registry::{Fault, Kind, KindResult, Surroundings, keys_of};
 use super::rows::throttle::Throttle;
 use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
 use crate::capture::{Alarm, Changed, installed};
@@ -24,7 +24,8 @@ use crate::step::Stop;
 use crate::terms::{Before, Extent, Finding, Severity, Side};
 
 /// The table entry of this kind.
-pub(super) const KIND: Kind = Kind { name: "follow", about: "bring blue's changes to green, until green is close behind", parse };
+pub(super) const KIND: Kind =
+    Kind { name: "follow", about: "bring blue's changes to green, until green is close behind", parse, keys: keys_of::<Config> };
 
 const CAUGHT_UP: &str = "caught-up";
 
@@ -33,7 +34,7 @@ const IDLE: Duration = Duration::from_millis(100);
 /// Between reports of the lag, and between looks at the sequences.
 const REPORT: Duration = Duration::from_secs(10);
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Config {
     projections: Option<String>,
@@ -42,7 +43,7 @@ struct Config {
     until: Option<UntilFile>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct UntilFile {
     lag: Option<Span>,

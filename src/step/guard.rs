@@ -3,6 +3,7 @@
 //! A probe says whether a job is off. The engine asks before each step from phase copy to phase cutover, preflight asks, and an
 //! audit asks and says what the job would delete if it ran now.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -41,14 +42,26 @@ enum Standing {
     Unknown(String),
 }
 
-#[derive(Deserialize)]
+/// A `[[guard]]` as written.
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Written {
+pub struct Written {
     job: String,
     side: Side,
+    #[schemars(with = "OneOrMany")]
     probe: toml::Value,
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
     deletes: toml::Table,
+}
+
+/// A query, or a program with its arguments.
+#[derive(schemars::JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "what a probe looks like in the schema of plans")]
+enum OneOrMany {
+    Query(String),
+    Program(Vec<String>),
 }
 
 /// How long a program may take to answer.

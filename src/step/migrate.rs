@@ -17,17 +17,21 @@ use serde::{Deserialize, Serialize};
 use self::folder::Migration;
 use self::history::{History, Marks};
 use self::pass::{Hands, Pass};
-use super::registry::{Kind, KindResult, Surroundings};
+use super::registry::{Kind, KindResult, Surroundings, keys_of};
 use super::{Cx, Forecast, Reversal, RowChange, Step, Summary, Touched, from_table};
 use crate::pg::Session;
 use crate::sql::{Demand, QualifiedName, Statement, written};
 use crate::terms::{Before, Extent, Side};
 
 /// The table entry of this kind.
-pub(super) const KIND: Kind =
-    Kind { name: "migrate", about: "apply a directory of versioned SQL files, recording the versions", parse };
+pub(super) const KIND: Kind = Kind {
+    name: "migrate",
+    about: "apply a directory of versioned SQL files, recording the versions",
+    parse,
+    keys: keys_of::<Written>,
+};
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Written {
     side: Side,

@@ -31,6 +31,7 @@ mod rows;
 mod rows_ahead;
 mod run_hook;
 mod run_sql;
+mod set_lever;
 mod set_not_null;
 mod slot;
 mod start_capture;
@@ -49,7 +50,7 @@ pub use follow::{Until, figures_of, follow};
 // What `status` tells of a run that follows.
 pub use crate::capture::{Alarm, SlotState, Telling, Waiting as Behind, own_slots, slot_name};
 pub use crate::follow::distance;
-pub use guard::{Guard, guarded};
+pub use guard::{Guard, Written as GuardKeys, guarded};
 pub use live::Records;
 pub use projected::Projected;
 pub use registry::{Fault, KINDS, Parsed, Surroundings, from_table, parse};

@@ -12,7 +12,7 @@ use crate::sql::QualifiedName;
 use crate::terms::Side;
 
 /// The two keys as written.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Keys {
     /// A directory of projection files.

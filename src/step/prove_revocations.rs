@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 
 use super::follow::as_stop;
-use super::registry::{Kind, KindResult, Surroundings};
+use super::registry::{Kind, KindResult, Surroundings, keys_of};
 use super::{Cx, Fault, Forecast, Reversal, Step, Stop, Summary, Touched, from_table};
 use crate::capture::Outbox;
 use crate::follow::lock;
@@ -13,10 +13,14 @@ use crate::revocation::{Proof, Restored, Rules, ahead, load, prove, stored_rules
 use crate::terms::{Before, Extent, Finding, Severity, Side};
 
 /// The table entry of this kind.
-pub(super) const KIND: Kind =
-    Kind { name: "prove_revocations", about: "stop unless everything revoked on blue is without access on green", parse };
+pub(super) const KIND: Kind = Kind {
+    name: "prove_revocations",
+    about: "stop unless everything revoked on blue is without access on green",
+    parse,
+    keys: keys_of::<ProveKeys>,
+};
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ProveKeys {
     revocations: String,

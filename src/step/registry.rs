@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 
 use super::Step;
+use crate::suggest::{nearest, with_suggestion};
 
 /// What a kind's parser may look at beside its own table.
 #[derive(Debug, Clone)]
@@ -61,6 +63,13 @@ pub struct Kind {
     pub about: &'static str,
     /// Makes the step from the keys of the plan's table that belong to the kind.
     pub parse: fn(toml::Table, &Surroundings) -> KindResult,
+    /// The JSON schema of those keys, from the declaration that is parsed.
+    pub keys: fn(&mut SchemaGenerator) -> Schema,
+}
+
+/// The schema of a kind's own struct.
+pub(super) fn keys_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    T::json_schema(generator)
 }
 
 /// Every step kind, in the order the README lists them. A new kind is one new file and one line here.
@@ -88,6 +97,7 @@ pub const KINDS: &[Kind] = &[
     super::end_way_back::KIND,
     super::audit::KIND,
     super::repair::KIND,
+    super::set_lever::KIND,
     super::run_hook::KIND,
     super::confirm::KIND,
 ];
@@ -98,10 +108,9 @@ pub const KINDS: &[Kind] = &[
 /// Every fault of the table at once; for an unknown kind the nearest known one.
 pub fn parse(kind: &str, table: toml::Table, around: &Surroundings) -> Result<Parsed, Vec<Fault>> {
     let Some(known) = KINDS.iter().find(|known| known.name == kind) else {
-        let alike = |name: &str| strsim::jaro_winkler(name, kind);
-        let hint = match KINDS.iter().max_by(|a, b| alike(a.name).total_cmp(&alike(b.name))) {
-            Some(near) if alike(near.name) > 0.8 => format!("did you mean `{}`?", near.name),
-            _ => format!("the kinds are {}", KINDS.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", ")),
+        let hint = match nearest(kind, KINDS.iter().map(|kind| kind.name)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("the kinds are {}", KINDS.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", ")),
         };
         return Err(vec![Fault::key("kind", format!("there is no step kind `{kind}`; {hint}"))]);
     };
@@ -122,6 +131,7 @@ pub fn from_table<T: DeserializeOwned>(table: toml::Table) -> Result<T, Vec<Faul
             Some(key) if !what.contains(key.as_str()) => format!("`{key}`: {what}"),
             _ => what,
         };
+        let what = with_suggestion(&what);
         vec![Fault { key, what, ..Fault::default() }]
     })
 }

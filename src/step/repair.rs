@@ -26,7 +26,7 @@ use self::make::{Make, unmake};
 use self::stage::{Stage, Staged};
 use self::standing::Standing;
 use self::withdraw::withdraw;
-use super::registry::{Kind, KindResult, Surroundings};
+use super::registry::{Kind, KindResult, Surroundings, keys_of};
 use super::rows::assignment;
 use super::rows::batches::Batches;
 use super::rows::key_walk::{KeyWalk, forget};
@@ -40,8 +40,12 @@ use crate::step::Stop;
 use crate::terms::{Before, Extent, Finding, Severity, Side};
 
 /// The table entry of this kind.
-pub(super) const KIND: Kind =
-    Kind { name: "repair", about: "give damaged rows of green the values they should have, setting them aside first", parse };
+pub(super) const KIND: Kind = Kind {
+    name: "repair",
+    about: "give damaged rows of green the values they should have, setting them aside first",
+    parse,
+    keys: keys_of::<Written>,
+};
 
 /// The marker of a finished repair; `verify` knows by it that what was set aside is no longer what green should hold.
 const REPAIRED: &str = "repaired";
@@ -57,7 +61,7 @@ struct Done {
     taken_back: u64,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Written {
     repairs: String,

@@ -4,14 +4,14 @@ use anyhow::Context;
 use async_trait::async_trait;
 use serde::Deserialize;
 
-use super::registry::{Fault, Kind, KindResult, Surroundings};
+use super::registry::{Fault, Kind, KindResult, Surroundings, keys_of};
 use super::{Cx, Forecast, Reversal, Step, Stop, Summary, Touched, from_table};
 use crate::terms::{Before, Extent, Finding, Severity, Side};
 
 /// The table entry of this kind.
-pub(super) const KIND: Kind = Kind { name: "require", about: "stop unless a condition holds", parse };
+pub(super) const KIND: Kind = Kind { name: "require", about: "stop unless a condition holds", parse, keys: keys_of::<Require> };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Require {
     side: Side,

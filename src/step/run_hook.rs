@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use async_trait::async_trait;
 use serde::Deserialize;
 
-use super::registry::{Kind, KindResult, Surroundings};
+use super::registry::{Kind, KindResult, Surroundings, keys_of};
 use super::{Cx, Fault, Forecast, Reversal, Step, Summary, from_table};
 use crate::hook::Program;
 use crate::limits::Span;
@@ -18,9 +18,10 @@ use crate::step::Stop;
 use crate::terms::{Before, Extent, Finding, Severity, Side};
 
 /// The table entry of this kind.
-pub(super) const KIND: Kind = Kind { name: "run_hook", about: "run a program, with a probe that tells whether it worked", parse };
+pub(super) const KIND: Kind =
+    Kind { name: "run_hook", about: "run a program, with a probe that tells whether it worked", parse, keys: keys_of::<Written> };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Written {
     command: Vec<String>,

@@ -3,16 +3,17 @@
 use async_trait::async_trait;
 use serde::Deserialize;
 
-use super::registry::{Kind, KindResult, Surroundings};
+use super::registry::{Kind, KindResult, Surroundings, keys_of};
 use super::{Cx, Forecast, Reversal, RowChange, Step, Summary, Touched, from_table};
 use crate::pg::{Patience, mark, marked, unmark};
 use crate::sql::{Demand, Statement, split, written};
 use crate::terms::{Before, Extent, Side};
 
 /// The table entry of this kind.
-pub(super) const KIND: Kind = Kind { name: "run_sql", about: "run statements in one transaction", parse };
+pub(super) const KIND: Kind =
+    Kind { name: "run_sql", about: "run statements in one transaction", parse, keys: keys_of::<RunSql> };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RunSql {
     side: Side,

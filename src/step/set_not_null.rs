@@ -6,16 +6,17 @@ use serde::Deserialize;
 
 use super::ddl::index::{counted, missing_table};
 use super::ddl::patient::{count, in_turn, patiently};
-use super::registry::{Kind, KindResult, Surroundings};
+use super::registry::{Kind, KindResult, Surroundings, keys_of};
 use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
 use crate::pg::{ConstraintState, column_state, constraint_state, table_state};
 use crate::sql::{Demand, Ident, QualifiedName, Rule};
 use crate::terms::{Before, Extent, Finding, Severity, Side, key_digest};
 
 /// The table entry of this kind.
-pub(super) const KIND: Kind = Kind { name: "set_not_null", about: "make a column NOT NULL through a validated CHECK", parse };
+pub(super) const KIND: Kind =
+    Kind { name: "set_not_null", about: "make a column NOT NULL through a validated CHECK", parse, keys: keys_of::<SetNotNull> };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SetNotNull {
     side: Side,

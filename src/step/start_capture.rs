@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::ddl::patient::in_turn;
 use super::projected::{Keys, Projected};
 use super::prove_revocations;
-use super::registry::{Fault, Kind, KindResult, Surroundings};
+use super::registry::{Fault, Kind, KindResult, Surroundings, keys_of};
 use super::slot;
 use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
 use crate::capture::{self, CapturedTable, Shape, installed, obstacles, slot_obstacles};
@@ -22,12 +22,16 @@ use crate::step::Stop;
 use crate::terms::{Before, Extent, Finding, RunId, Side};
 
 /// The table entry of this kind.
-pub(super) const KIND: Kind =
-    Kind { name: "start_capture", about: "record which rows of blue change, by triggers or from a replication slot", parse };
+pub(super) const KIND: Kind = Kind {
+    name: "start_capture",
+    about: "record which rows of blue change, by triggers or from a replication slot",
+    parse,
+    keys: keys_of::<CaptureKeys>,
+};
 
 pub(super) const CAPTURED: &str = "captured";
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct CaptureKeys {
     projections: Option<String>,
@@ -47,7 +51,7 @@ struct CaptureKeys {
 }
 
 /// How changes become known.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Source {
     /// The writers' own transactions note them.

@@ -8,14 +8,18 @@ use async_trait::async_trait;
 
 use super::follow::{as_stop, follow_conditions, open};
 use super::projected::{Keys, Projected};
-use super::registry::{Kind, KindResult, Surroundings};
+use super::registry::{Kind, KindResult, Surroundings, keys_of};
 use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
 use crate::pg::{control_present, mark, marked, unmark};
 use crate::terms::{Before, Extent, Finding, Side};
 
 /// The table entry of this kind.
-pub(super) const KIND: Kind =
-    Kind { name: "take_over", about: "make a copied and migrated green what the projections give, so that it can follow", parse };
+pub(super) const KIND: Kind = Kind {
+    name: "take_over",
+    about: "make a copied and migrated green what the projections give, so that it can follow",
+    parse,
+    keys: keys_of::<Keys>,
+};
 
 /// The marker; `verify` knows by it that what was set aside before is of another form.
 const TAKEN_OVER: &str = "taken-over";

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::follow::{as_stop, open};
 use super::projected::{Keys, Projected};
-use super::registry::{Kind, KindResult, Surroundings};
+use super::registry::{Kind, KindResult, Surroundings, keys_of};
 use super::{Cx, Forecast, Reversal, Step, Summary, Touched, Use, from_table};
 use crate::capture::installed;
 use crate::follow::{Follower, uncovered};
@@ -16,8 +16,12 @@ use crate::terms::{Account, Before, Extent, Finding, Severity, Side};
 use crate::verify::{Class, Comparison, accounts, compare};
 
 /// The table entry of this kind.
-pub(super) const KIND: Kind =
-    Kind { name: "verify", about: "compare projections on blue with tables on green, down to the key", parse };
+pub(super) const KIND: Kind = Kind {
+    name: "verify",
+    about: "compare projections on blue with tables on green, down to the key",
+    parse,
+    keys: keys_of::<Keys>,
+};
 
 struct Verify {
     projected: Projected,

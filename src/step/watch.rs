@@ -8,7 +8,7 @@ use anyhow::Context;
 use async_trait::async_trait;
 use serde::Deserialize;
 
-use super::registry::{Fault, Kind, KindResult, Surroundings};
+use super::registry::{Fault, Kind, KindResult, Surroundings, keys_of};
 use super::{Cx, Forecast, Reversal, Step, Stop, Summary, Touched, from_table};
 use crate::cutover::participant::page_of_router;
 use crate::cutover::prometheus::{Sample, buckets, parse as samples, quantile, sum};
@@ -21,9 +21,9 @@ use crate::terms::{Before, Extent, Finding, Severity, Side, StepId};
 
 /// The table entry of this kind.
 pub(super) const KIND: Kind =
-    Kind { name: "watch", about: "measure rates, and compare them with those before the switch", parse };
+    Kind { name: "watch", about: "measure rates, and compare them with those before the switch", parse, keys: keys_of::<Watch> };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Watch {
     /// How long it measures.
@@ -40,7 +40,7 @@ struct Watch {
 }
 
 /// One measure.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Measure {
     name: String,
@@ -64,7 +64,7 @@ struct Measure {
 }
 
 /// Lines of a metrics page.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Metric {
     name: String,

@@ -30,12 +30,25 @@ pub struct Case {
     changes: bool,
     /// Whether blue is read through a replication slot.
     slot: bool,
+    /// Files beside the plan that belong to the state, as the databases do.
+    looks_at: &'static [&'static str],
 }
 
 impl Case {
     /// A case on blue alone.
     pub const fn new(kind: &'static str, steps: &'static str) -> Self {
-        Self { kind, steps, blue: ORDERS, green: None, adopted: None, files: &[], words: &[], changes: true, slot: false }
+        Self {
+            kind,
+            steps,
+            blue: ORDERS,
+            green: None,
+            adopted: None,
+            files: &[],
+            words: &[],
+            changes: true,
+            slot: false,
+            looks_at: &[],
+        }
     }
 
     const fn adopted(mut self, sql: &'static str) -> Self {
@@ -611,6 +624,36 @@ insert = "SELECT 5000 + n AS id, n AS buyer, 1 AS amount FROM generate_series(1,
             sql = "SELECT count(*) > 0 FROM customer"
         "#)
     }.words(&["--approve", "the-step"]);
+    set_lever_in_sql: Case {
+        blue: "CREATE TABLE setting (name text PRIMARY KEY, value text); INSERT INTO setting VALUES ('ttl', '60m'), ('other', 's3cret')",
+        ..Case::new("set_lever", r#"
+            kind = "set_lever"
+            name = "access token lifetime"
+            value = "24h"
+            sql = { side = "blue", read = "SELECT value FROM setting WHERE name = 'ttl'", write = ["UPDATE setting SET value = {value} WHERE name = 'ttl'"] }
+        "#).adopted("UPDATE setting SET value = '1440m' WHERE name = 'ttl'")
+    };
+    set_lever_in_a_file: Case {
+        // The reader is told by a program, and copies what it reads: a reader that was not told shows.
+        files: &[("service.env", "A=1\nTTL=1h # one hour\nB=2\n"), ("reader", "TTL=1h # one hour\n")],
+        looks_at: &["service.env", "reader", ".service.env.crossfade-untold", ".service.env.crossfade"],
+        ..Case::new("set_lever", r#"
+            kind = "set_lever"
+            name = "access token lifetime"
+            value = "24h"
+            file = { path = "service.env", key = "TTL", then = ["sh", "-c", "grep TTL service.env > reader"] }
+        "#).words(&["--allow-hooks"])
+    };
+    set_lever_by_a_command: Case {
+        files: &[("lever", "on\n")],
+        looks_at: &["lever"],
+        ..Case::new("set_lever", r#"
+            kind = "set_lever"
+            name = "the janitor"
+            value = "off"
+            command = { read = ["cat", "lever"], write = ["sh", "-c", "echo $0 > lever", "{value}"] }
+        "#).words(&["--allow-hooks"])
+    };
     set_not_null: Case::new("set_not_null", r#"
         kind = "set_not_null"
         side = "blue"
@@ -635,6 +678,7 @@ struct Stage {
     workspace: Workspace,
     run: Vec<&'static str>,
     back: Vec<&'static str>,
+    looks_at: &'static [&'static str],
 }
 
 impl Stage {
@@ -663,11 +707,16 @@ impl Stage {
         let run = ["run", "--execute"].iter().chain(case.words).copied().collect();
         let back =
             ["rollback", "--execute"].iter().chain(case.words.iter().filter(|word| **word == "--allow-hooks")).copied().collect();
-        Self { blue, green, workspace, run, back }
+        Self { blue, green, workspace, run, back, looks_at: case.looks_at }
     }
 
     async fn state(&self) -> Vec<Vec<String>> {
-        fingerprints(&self.blue, self.green.as_ref()).await
+        let mut state = fingerprints(&self.blue, self.green.as_ref()).await;
+        state.extend(self.looks_at.iter().map(|name| {
+            let path = self.workspace.folder.path().join(name);
+            std::fs::read_to_string(path).unwrap_or_else(|error| error.to_string()).lines().map(str::to_owned).collect()
+        }));
+        state
     }
 
     /// Runs the command again and again, killed at a new place each time, until it ends by itself. Returns the places.

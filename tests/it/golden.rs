@@ -72,6 +72,12 @@ fn help_of_every_command() {
         "revocations",
         "quarantine",
         "route",
+        "init",
+        "window",
+        "explain",
+        "schema",
+        "completions",
+        "man",
     ] {
         let words: Vec<&str> = [command, "-h"].into_iter().filter(|word| !word.is_empty()).collect();
         let ran =

@@ -76,7 +76,12 @@ impl Pair {
             let sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'crossfade/snapshot/%'";
             eventually("its sessions ended", async || side.value(sessions).await == "0").await;
         }
-        assert_eq!(self.green.value("SELECT (SELECT count(*) FROM crossfade.copy_snapshot) + (SELECT count(*) FROM crossfade.copy_missing)").await, "0");
+        assert_eq!(
+            self.green
+                .value("SELECT (SELECT count(*) FROM crossfade.copy_snapshot) + (SELECT count(*) FROM crossfade.copy_missing)")
+                .await,
+            "0"
+        );
     }
 }
 
@@ -110,7 +115,8 @@ fn holders(state: &Path) -> Vec<i32> {
     };
     let variable = format!("CROSSFADE_STATE={}", state.display());
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    let held = processes.filter(|entry| with(entry.path().join("cmdline"), "hold-snapshot") && with(entry.path().join("environ"), &variable));
+    let held = processes
+        .filter(|entry| with(entry.path().join("cmdline"), "hold-snapshot") && with(entry.path().join("environ"), &variable));
     held.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
@@ -150,8 +156,12 @@ async fn a_killed_copy_goes_on_with_the_parts_that_are_missing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_copy_step_goes_on_with_the_parts_that_are_missing() {
     let pair = Pair::of(BLUE).await;
-    pair.green.sql("CREATE TABLE big (id int PRIMARY KEY, pad text NOT NULL); CREATE TABLE middle (id int PRIMARY KEY, pad text); \
-                    CREATE TABLE small (id int PRIMARY KEY, big int REFERENCES big); CREATE INDEX small_big ON small (big)").await;
+    pair.green
+        .sql(
+            "CREATE TABLE big (id int PRIMARY KEY, pad text NOT NULL); CREATE TABLE middle (id int PRIMARY KEY, pad text); \
+                    CREATE TABLE small (id int PRIMARY KEY, big int REFERENCES big); CREATE INDEX small_big ON small (big)",
+        )
+        .await;
     let plan = "format = 1\nname = \"held\"\n[blue]\nurl_env = \"BLUE_DATABASE_URL\"\n[green]\nurl_env = \"GREEN_DATABASE_URL\"\n\
                 [limits]\njobs = 2\n[[step]]\nid = \"fill\"\nphase = \"copy\"\nkind = \"copy\"\ntables = [\"big\", \"middle\", \"small\"]\n";
     let workspace = Workspace::new(plan, &pair.blue, Some(&pair.green));
@@ -295,7 +305,8 @@ async fn a_copy_pauses_for_a_person_and_for_its_limits() {
     nothing(&["pause", &pair.plan()]);
     // By a signal, and on by a command; by a command, and on by a signal.
     let paused = "SELECT paused FROM crossfade.copy_snapshot";
-    let looks = "SELECT count(*) FROM crossfade.copy_snapshot WHERE paused AND driven_at > now() - interval '5 s' AND driven_at > ";
+    let looks =
+        "SELECT count(*) FROM crossfade.copy_snapshot WHERE paused AND driven_at > now() - interval '5 s' AND driven_at > ";
     for by_signal in [true, false] {
         let mut driver = pair.command(&["copy", "--execute", "--new"]);
         let gate = pair.waiting(&mut driver, "everything/planned");
@@ -335,8 +346,11 @@ async fn a_copy_pauses_for_a_person_and_for_its_limits() {
     eventually("somebody is at work", async || pair.blue.value(&active).await == "1").await;
     let driver = Process::spawn(&mut pair.command(&["copy", "--execute", "--new", "--max-active-sessions", "0"]));
     let waits = "SELECT coalesce((SELECT waits FROM crossfade.copy_snapshot), '')";
-    eventually("the driver waits", async || pair.green.value("SELECT to_regclass('crossfade.copy_snapshot') IS NOT NULL").await == "true"
-        && pair.green.value(waits).await.contains("sessions of others at work: 1 (max_active_sessions is 0)")).await;
+    eventually("the driver waits", async || {
+        pair.green.value("SELECT to_regclass('crossfade.copy_snapshot') IS NOT NULL").await == "true"
+            && pair.green.value(waits).await.contains("sessions of others at work: 1 (max_active_sessions is 0)")
+    })
+    .await;
     assert_eq!(pair.parts().await, 0);
     pair.blue.sql(&format!("SELECT pg_terminate_backend({pid})")).await;
     assert!(work.await.unwrap().is_err());

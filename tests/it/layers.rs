@@ -11,6 +11,7 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("limits", ""),
     ("crash", ""),
     ("hook", ""),
+    ("suggest", ""),
     ("lint", "sql"),
     // The servers. Time limits come in classes over the limits of a plan.
     ("pg", "limits sql terms"),
@@ -29,8 +30,16 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("router", "pg terms"),
     ("nats", "crash pg revocation terms"),
     // A notice carries the journal line it is about.
-    ("step", "audit capture copy crash cutover follow hook journal limits pg projection revocation sql terms verify"),
-    ("plan", "limits lint sql step terms"),
+    ("step", "audit capture copy crash cutover follow hook journal limits pg projection revocation sql suggest terms verify"),
+    // It tells systems of yours what a run comes to.
+    ("notify", "cutover hook journal step terms"),
+    ("plan", "limits lint notify sql step suggest terms"),
+    // It reads two catalogs.
+    ("draft", "pg projection sql suggest"),
+    // It reads blue, logs and metrics.
+    ("window", "pg sql"),
+    // Pages about the codes of everything else.
+    ("explain", "lint step suggest terms"),
     // It looks at what the steps of a plan ask of rows, on throw-away servers where green is not there yet.
     ("preflight", "limits pg plan projection shadow sql step terms"),
     // The screen listens to the notices of a step; the sampler watches its databases.
@@ -44,7 +53,7 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("trace", "lint pg shadow sql"),
     (
         "cli",
-        "audit copy demo engine journal limits lint nats pg plan preflight projection prove report revocation router shadow sql step terms trace",
+        "audit copy cutover demo draft engine explain journal limits lint nats notify pg plan preflight projection prove report revocation router shadow sql step terms trace window",
     ),
 ];
 

@@ -28,6 +28,7 @@ fn files(folder: &Path) {
                  replay = [\"DELETE FROM orders WHERE id::text = ANY ($1)\"]\nproof = \"SELECT id FROM orders WHERE id::text = ANY ($1)\"\n";
     std::fs::write(folder.join("revocations.toml"), rules).unwrap();
     std::fs::write(folder.join("drain.sh"), "#!/bin/sh\n").unwrap();
+    std::fs::write(folder.join("lever.sh"), "#!/bin/sh\n").unwrap();
     for (name, text) in [
         ("app.blue.ini", "[databases]\napp = host=blue\n"),
         ("app.green.ini", "[databases]\napp = host=green\n"),

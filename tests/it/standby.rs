@@ -153,7 +153,8 @@ async fn a_standby_answers_for_blue_and_one_that_is_behind_is_named() {
 /// A copy of the standby's primary, slow enough for the driver to see that nothing is replayed.
 async fn a_copy_waits_for_it(primary: &Cluster, standby: &Standby) {
     let blue = primary.database("test", "postgres").unwrap().connect("test").await.unwrap();
-    let rows = "CREATE TABLE many (id int, pad text); INSERT INTO many SELECT n, repeat('x', 1000) FROM generate_series(1, 3000) AS n";
+    let rows =
+        "CREATE TABLE many (id int, pad text); INSERT INTO many SELECT n, repeat('x', 1000) FROM generate_series(1, 3000) AS n";
     blue.batch_execute(rows).await.unwrap();
     blue.batch_execute("CREATE DATABASE green").await.unwrap();
     let folder = tempfile::tempdir().unwrap();

@@ -20,7 +20,7 @@ pub struct Programs {
 }
 
 /// What of a database is meant.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Choice {
     /// These tables alone; empty for all.

@@ -11,7 +11,7 @@ use crate::hook::Program;
 use crate::terms::Side;
 
 /// As a plan has it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Written {
     name: String,

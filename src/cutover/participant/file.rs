@@ -1,21 +1,19 @@
 //! A file that says where to connect: replaced as a whole, then a signal or a program tells its reader.
 
-use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use async_trait::async_trait;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde::Deserialize;
 
 use super::{Participant, Read, Scene, Standing};
+use crate::cutover::replace;
+use crate::cutover::signal::SignalTo;
 use crate::hook::Program;
 use crate::terms::Side;
 
 /// As a plan has it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Written {
     name: String,
@@ -24,25 +22,6 @@ pub struct Written {
     green: PathBuf,
     signal: Option<SignalTo>,
     then: Option<Vec<String>>,
-}
-
-/// Who is told, and how.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SignalTo {
-    pid_file: PathBuf,
-    #[serde(default)]
-    signal: Told,
-}
-
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-enum Told {
-    #[default]
-    Hup,
-    Usr1,
-    Usr2,
-    Term,
 }
 
 /// The file and what it holds on each side.
@@ -91,9 +70,7 @@ impl Swap {
 
     /// Makes sure that the folder takes a new file.
     pub(super) fn prepare(&self) -> anyhow::Result<()> {
-        let (trial, file) = self.beside()?;
-        drop(file);
-        std::fs::remove_file(&trial).with_context(|| format!("cannot remove {}", trial.display()))
+        replace::trial(&self.path)
     }
 
     /// Replaces the file in one moment, durably, with its owner and mode as they are.
@@ -101,38 +78,7 @@ impl Swap {
         if self.side()? == Some(side) {
             return Ok(());
         }
-        let (beside, mut file) = self.beside()?;
-        let replaced = || format!("cannot replace {}", self.path.display());
-        let put = (|| -> anyhow::Result<()> {
-            file.write_all(self.content(side))?;
-            let meta = std::fs::metadata(&self.path)?;
-            file.set_permissions(std::fs::Permissions::from_mode(meta.mode() & 0o7777))?;
-            let now = file.metadata()?;
-            if (now.uid(), now.gid()) != (meta.uid(), meta.gid()) {
-                fchown(&file, Some(meta.uid()), Some(meta.gid()))?;
-            }
-            file.sync_all()?;
-            std::fs::rename(&beside, &self.path)?;
-            Ok(std::fs::File::open(self.folder())?.sync_all()?)
-        })();
-        if put.is_err() {
-            let _ = std::fs::remove_file(&beside); // the rename may have taken it
-        }
-        put.with_context(replaced)
-    }
-
-    fn folder(&self) -> &Path {
-        self.path.parent().unwrap_or(Path::new("/"))
-    }
-
-    /// A new file in the same folder, for our eyes only.
-    fn beside(&self) -> anyhow::Result<(PathBuf, std::fs::File)> {
-        use std::os::unix::fs::OpenOptionsExt;
-        let name = self.path.file_name().context("the path names no file")?.to_string_lossy();
-        let beside = self.folder().join(format!(".{name}.crossfade"));
-        let mut options = std::fs::OpenOptions::new();
-        let file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside);
-        Ok((beside.clone(), file.with_context(|| format!("cannot write {}", beside.display()))?))
+        replace::replace(&self.path, self.content(side))
     }
 }
 
@@ -157,19 +103,10 @@ impl FileSwap {
                 None
             }
         });
-        let signal = written.signal.map(|to| SignalTo { pid_file: base.join(to.pid_file), ..to });
+        let signal = written.signal.map(|to| to.from_folder(base));
         match swap {
             Some(swap) if wrong.is_empty() => Ok((Box::new(Self { name: written.name, swap, signal, then }), files)),
             _ => Err(wrong),
-        }
-    }
-
-    fn pid(to: &SignalTo) -> anyhow::Result<Pid> {
-        let file = to.pid_file.display();
-        let text = std::fs::read_to_string(&to.pid_file).with_context(|| format!("cannot read {file}"))?;
-        match text.trim().parse() {
-            Ok(pid) if pid > 1 => Ok(Pid::from_raw(pid)),
-            _ => bail!("{file} holds no process number"),
         }
     }
 }
@@ -181,7 +118,7 @@ impl Participant for FileSwap {
     }
 
     fn describe(&self) -> String {
-        let signal = self.signal.as_ref().map(|to| format!(", {} to {}", signal(to.signal), to.pid_file.display()));
+        let signal = self.signal.as_ref().map(|to| format!(", {}", to.shown()));
         let then = self.then.as_ref().map(|program| format!(", then {}", program.shown()));
         format!("replace {}{}{}", self.swap.path.display(), signal.unwrap_or_default(), then.unwrap_or_default())
     }
@@ -200,8 +137,7 @@ impl Participant for FileSwap {
     async fn prepare(&self, scene: &Scene, _: Side) -> anyhow::Result<()> {
         self.swap.prepare()?;
         if let Some(to) = &self.signal {
-            kill(Self::pid(to)?, None)
-                .with_context(|| format!("the process of {} cannot be signalled", to.pid_file.display()))?;
+            to.reachable()?;
         }
         if self.then.is_some() {
             scene.hook()?;
@@ -213,20 +149,11 @@ impl Participant for FileSwap {
     async fn commit(&self, scene: &Scene, to: Side) -> anyhow::Result<()> {
         self.swap.put(to)?;
         if let Some(told) = &self.signal {
-            kill(Self::pid(told)?, signal(told.signal)).with_context(|| format!("cannot signal {}", told.pid_file.display()))?;
+            told.send()?;
         }
         match &self.then {
             Some(program) => program.must(scene.hook()?, scene.patience).await,
             None => Ok(()),
         }
-    }
-}
-
-fn signal(told: Told) -> Signal {
-    match told {
-        Told::Hup => Signal::SIGHUP,
-        Told::Usr1 => Signal::SIGUSR1,
-        Told::Usr2 => Signal::SIGUSR2,
-        Told::Term => Signal::SIGTERM,
     }
 }

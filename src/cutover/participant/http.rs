@@ -9,7 +9,7 @@ use crate::cutover::request::Request;
 use crate::terms::Side;
 
 /// As a plan has it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Written {
     name: String,
@@ -19,7 +19,7 @@ pub struct Written {
 }
 
 /// What is asked, and what the answer is on each side.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Probe {
     #[serde(flatten)]
@@ -32,7 +32,7 @@ struct Probe {
 }
 
 /// [`Request`] without its refusal of further keys, which those of [`Probe`] are.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 struct ProbeRequest {
     url: String,
     #[serde(default)]

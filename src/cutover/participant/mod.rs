@@ -124,7 +124,7 @@ pub trait Participant: Send + Sync {
 }
 
 /// A participant as a plan has it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Written {
     /// `crossfade route`.

@@ -16,7 +16,7 @@ use crate::terms::Side;
 const LIVE_FOR: Duration = Duration::from_secs(5);
 
 /// As a plan has it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Written {
     name: String,

@@ -237,6 +237,7 @@ impl Inspection<'_> {
             what += &format!(" now; step {step} changes rows of this table before");
         }
         Violation {
+            code: String::new(),
             finding: Finding { severity, object: self.rows.label.clone(), what, next },
             rule,
             table: Some(self.rows.table.plain()),

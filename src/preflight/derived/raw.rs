@@ -191,6 +191,7 @@ pub(super) fn told(
     let next = format!("look at what {} makes of them", table.rows.label);
     let object = format!("table {} on blue", blue.plain());
     Violation {
+        code: String::new(),
         finding: Finding { severity: Severity::Note, object, what, next },
         rule,
         table: Some(blue.plain()),

@@ -129,6 +129,16 @@ const TOPICS: &[&dyn Topic] = &[
 const COMPARISONS: &[&dyn Comparison] =
     &[&server::Versions, &extensions::Extensions, &collations::Locales, &clock::BothClocks, &disk::OnGreen, &wal::LoadWal];
 
+/// A check's name as a code: `long-transactions`.
+fn code(name: &str) -> String {
+    name.replace(' ', "-")
+}
+
+/// The codes of all checks.
+pub fn codes() -> impl Iterator<Item = String> {
+    TOPICS.iter().map(|topic| topic.name()).chain(COMPARISONS.iter().map(|comparison| comparison.name())).map(code)
+}
+
 /// The checks of a plan: one per side and topic, and for two sides one per comparison.
 ///
 /// # Errors
@@ -167,6 +177,10 @@ impl Check for Asked {
         format!("{} of {}", self.topic.name(), self.side)
     }
 
+    fn code(&self) -> Option<String> {
+        Some(code(self.topic.name()))
+    }
+
     async fn run(&self, cx: &Cx) -> anyhow::Result<Vec<Finding>> {
         self.topic.ask(&Ground::open(cx, self.side, &self.needs).await?).await
     }
@@ -182,6 +196,10 @@ struct Compared {
 impl Check for Compared {
     fn name(&self) -> String {
         format!("{} of blue and green", self.comparison.name())
+    }
+
+    fn code(&self) -> Option<String> {
+        Some(code(self.comparison.name()))
     }
 
     async fn run(&self, cx: &Cx) -> anyhow::Result<Vec<Finding>> {

@@ -16,7 +16,7 @@ use anyhow::Context;
 use async_trait::async_trait;
 
 use super::copy::{BEGINS_AGAIN, ended, hold, load_missing, loader, stop_here, unseen_sessions};
-use super::registry::{Fault, Kind, KindResult, Surroundings};
+use super::registry::{Fault, Kind, KindResult, Surroundings, keys_of};
 use super::{Cx, Forecast, Reversal, Step, Summary, from_table};
 use crate::copy::clone::{
     Archive, Choice, Entry, LargeObject, Programs, Relation, Stage, block_size, entries, left_behind, owners, plan, positions,
@@ -27,8 +27,12 @@ use crate::sql::{Ident, Literal, QualifiedName};
 use crate::terms::{Before, Extent, Finding, Severity, Side};
 
 /// The table entry of this kind.
-pub(super) const KIND: Kind =
-    Kind { name: "clone", about: "bring a whole database to an empty green: definitions by pg_dump, rows in parallel", parse };
+pub(super) const KIND: Kind = Kind {
+    name: "clone",
+    about: "bring a whole database to an empty green: definitions by pg_dump, rows in parallel",
+    parse,
+    keys: keys_of::<Choice>,
+};
 
 const BEGUN: &str = "begun";
 const LOADED: &str = "loaded";

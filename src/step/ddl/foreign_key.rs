@@ -6,7 +6,7 @@ use crate::pg::ConstraintState;
 use crate::sql::{Ident, QualifiedName, Rule};
 
 /// A foreign key with MATCH SIMPLE.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::step) struct ForeignKey {
     pub columns: Vec<Ident>,
@@ -21,7 +21,7 @@ pub(in crate::step) struct ForeignKey {
     deferrable: bool,
 }
 
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Action {
     #[default]

@@ -10,7 +10,7 @@ use crate::step::Cx;
 use crate::terms::{Extent, Finding, Severity, Side};
 
 /// The keys of a plan's table that describe an index.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::step) struct IndexSpec {
     pub side: Side,

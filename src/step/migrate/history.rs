@@ -9,7 +9,7 @@ use crate::pg::{Session, control_present};
 use crate::sql::{Ident, Literal, QualifiedName};
 
 /// A constant for a column of the history table.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(untagged)]
 pub(super) enum Constant {
     /// `true`, `false`.
@@ -31,7 +31,7 @@ impl std::fmt::Display for Constant {
 }
 
 /// The history table as the plan names it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct History {
     /// The table.

@@ -16,7 +16,7 @@ pub(super) use self::back::end_capture;
 use self::notes::Notes;
 use self::passage::Passage;
 use super::projected::{Keys, Projected};
-use super::registry::{Kind, KindResult, Surroundings};
+use super::registry::{Kind, KindResult, Surroundings, keys_of};
 use super::{Cx, Fault, Forecast, Reversal, Step, Stop, Summary, Touched, Use, from_table};
 use crate::cutover::beat::NO_RETURN;
 use crate::cutover::participant::{Participant, Scene, Written};
@@ -27,9 +27,10 @@ use crate::sql::QualifiedName;
 use crate::terms::{Before, Extent, Finding, Severity, Side};
 
 /// The table entry of this kind.
-pub(super) const KIND: Kind = Kind { name: "switch", about: "send the traffic of every participant to green, or of none", parse };
+pub(super) const KIND: Kind =
+    Kind { name: "switch", about: "send the traffic of every participant to green, or of none", parse, keys: keys_of::<Plan> };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Plan {
     projections: Option<String>,
