@@ -6,10 +6,14 @@
 //! file is gone: time for a test to kill somebody else.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Held while dying, so that one process dies at one place even when several threads come by at once.
 static DYING: Mutex<()> = Mutex::new(());
+
+/// Whether this process has waited.
+static WAITED: AtomicBool = AtomicBool::new(false);
 
 /// Dies here, if the tests asked for it.
 pub fn point(place: &str) {
@@ -33,7 +37,7 @@ fn wait(place: &str) {
         return;
     }
     let Some(file) = std::env::var_os("CROSSFADE_WAIT_FILE") else { return };
-    if std::fs::File::create_new(&file).is_ok() {
+    if !WAITED.swap(true, Ordering::Relaxed) && std::fs::File::create_new(&file).is_ok() {
         while std::path::Path::new(&file).exists() {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }

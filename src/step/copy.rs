@@ -193,7 +193,8 @@ impl Step for Copy {
         let rebuild = Rebuild { fittings, green: cx.opener(Side::Green)?, jobs: 1, told: Arc::new(|_| ()) };
         let mut statements = rebuild.back_to_empty(&green).await?;
         let forget_watermark = format!("DELETE FROM crossfade.watermark WHERE run = {}", Literal::new(cx.run.as_str()));
-        statements.extend([forget_parts(cx), forget_watermark, unmark(&cx.run, &cx.step)]);
+        statements.extend(forget_parts(cx));
+        statements.extend([forget_watermark, unmark(&cx.run, &cx.step)]);
         end_workers(cx, &green).await?;
         transaction(cx, statements).await
     }
@@ -408,7 +409,8 @@ async fn begin_again(cx: &Cx, green: &Session, rebuild: &Rebuild) -> anyhow::Res
     let mut statements = rebuild.take_off(green).await?; // what an earlier attempt built already
     if parts > 0 {
         cx.remark(format!("{parts} parts of an earlier attempt are dropped: {BEGINS_AGAIN}"));
-        statements.extend([rebuild.fittings.truncate(), forget_parts(cx)]);
+        statements.push(rebuild.fittings.truncate());
+        statements.extend(forget_parts(cx));
     }
     if !statements.is_empty() {
         transaction(cx, statements).await?;
@@ -491,10 +493,10 @@ pub(super) fn ended(cx: &Cx) -> String {
 }
 
 /// The parts that are in and those that are missing, and the snapshot.
-fn forget_parts(cx: &Cx) -> String {
+fn forget_parts(cx: &Cx) -> Vec<String> {
     let (run, step) = (Literal::new(cx.run.as_str()), Literal::new(cx.step.as_str()));
-    let is = format!("DELETE FROM crossfade.copy_part WHERE run = {run} AND step = {step}");
-    [vec![is], missing::forget(&cx.run, &cx.step)].concat().join("; ")
+    let parts = format!("DELETE FROM crossfade.copy_part WHERE run = {run} AND step = {step}");
+    [vec![parts], missing::forget(&cx.run, &cx.step)].concat()
 }
 
 fn not_ours(target: &Target) -> Option<Finding> {

@@ -55,12 +55,13 @@ async fn rows_that_somebody_else_wrote_are_not_undone() {
     assert_eq!(green.value("SELECT count(*) FROM a").await, "0");
 }
 
-/// A load that was killed is begun again on emptied tables, unless somebody wrote to them meanwhile.
+/// A load that was killed and whose snapshot nobody holds is begun again on emptied tables, unless somebody wrote to them meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_somebody_else_wrote_are_not_emptied_by_a_resume() {
     let (blue, green) = both("CREATE TABLE a (id int PRIMARY KEY)").await;
     blue.sql("INSERT INTO a SELECT generate_series(1, 10)").await;
-    let workspace = Workspace::new(&plan("\"a\""), &blue, Some(&green));
+    let plan = plan("\"a\"").replace("[[step]]", "[limits]\nhold_snapshot = \"0s\"\n[[step]]");
+    let workspace = Workspace::new(&plan, &blue, Some(&green));
     let killed = workspace.command(&["run", "--execute"]).env("CROSSFADE_CRASH_AT", "fill/part").output().unwrap();
     assert_eq!(killed.status.code(), None, "it was to be killed");
     green.sql("INSERT INTO a VALUES (11)").await;
