@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{JourneySummary, summarize};
 use crate::journal::{Entry, Event, Line, Measured, Ran, Record, Sample, Verified};
-use crate::pg::{Counters, Identity};
+use crate::pg::{Counters, Identity, Reading};
 use crate::terms::{Exit, Side, StepId};
 
 /// Everything a report shows.
@@ -257,26 +257,28 @@ fn spans(lines: &[Line]) -> Vec<Span> {
 
 /// More points than a screen has room for say nothing more.
 const POINTS: usize = 240;
+/// The shortest time over which a rate says something, in seconds.
+const LEAST: f64 = 0.5;
 
 fn series(samples: &[(Timestamp, &StepId, &Sample)]) -> Vec<Series> {
     let mut all: BTreeMap<(Figure, Option<Side>), Vec<(Timestamp, f64)>> = BTreeMap::new();
-    let mut last: BTreeMap<&StepId, (Timestamp, &Sample)> = BTreeMap::new();
-    for (at, step, now) in samples.iter().filter(|(_, _, sample)| !sample.sides.is_empty()) {
-        let Some((earlier, then)) = last.insert(step, (*at, now)) else { continue };
-        let seconds = at.duration_since(earlier).as_secs_f64();
-        if seconds <= 0.0 {
-            continue;
-        }
-        for (side, reading) in &now.sides {
-            let Some(before) = then.sides.get(side) else { continue };
-            let did = reading.counters.since(&before.counters);
+    let mut last: BTreeMap<Side, (Timestamp, Counters)> = BTreeMap::new();
+    for (at, _, sample) in samples {
+        for (side, Reading { counters, .. }) in &sample.sides {
+            let (earlier, before) = *last.entry(*side).or_insert((*at, *counters));
+            let seconds = at.duration_since(earlier).as_secs_f64();
+            if seconds < LEAST {
+                continue; // servers count late: what is missing here comes with the next sample
+            }
+            last.insert(*side, (*at, *counters));
+            let did = counters.since(&before);
             #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
             let per_second = |count: i64| count as f64 / seconds;
             let rows = did.rows_inserted + did.rows_updated + did.rows_deleted;
             for (figure, value) in [(Figure::RowsPerSecond, rows), (Figure::WalBytesPerSecond, did.wal_bytes)] {
                 let points = all.entry((figure, Some(*side))).or_default();
-                if points.last().is_none_or(|(last, _)| *last < earlier) {
-                    points.push((earlier, 0.0)); // between two steps nothing was sampled
+                if points.is_empty() {
+                    points.push((earlier, 0.0));
                 }
                 points.push((*at, per_second(value)));
             }

@@ -103,6 +103,9 @@ impl Live {
 
 impl Statements {
     fn take(&mut self, side: Side, heard: Heard<'_>) {
+        if is_ours(heard.statement) {
+            return;
+        }
         let (mut statement, mut lock) = match self.known.get(heard.statement) {
             Some(known) => known.clone(),
             None => {
@@ -113,9 +116,6 @@ impl Statements {
                 known
             }
         };
-        if is_ours(heard.statement) {
-            return;
-        }
         if self.ran.len() >= MOST && !self.ran.contains_key(&(side, statement.clone())) {
             (statement, lock) = (OTHERS.to_owned(), None);
         }
@@ -130,9 +130,11 @@ impl Statements {
     }
 }
 
-/// A note in our own tables, of which there is one beside every statement.
+/// A note in our own tables, of which there is one beside every statement, or a function of ours.
 fn is_ours(text: &str) -> bool {
-    ["INSERT INTO crossfade.", "UPDATE crossfade.", "DELETE FROM crossfade."].iter().any(|head| text.starts_with(head))
+    let function = text.contains("FUNCTION \"crossfade\".") && !text.starts_with("CREATE TRIGGER");
+    function
+        || ["INSERT INTO crossfade.", "UPDATE crossfade.", "DELETE FROM crossfade."].iter().any(|head| text.starts_with(head))
 }
 
 /// The shape of a statement, and the strongest lock that PostgreSQL takes for such a one.
