@@ -43,7 +43,7 @@ impl Entry {
 pub enum Record {
     /// How things stood at a moment of a step.
     Sample(Sample),
-    /// A statement of a step, and what it has taken so far; the last line of a statement counts.
+    /// A statement of an attempt at a step, and what it has taken so far; the last line of a statement and attempt counts.
     Statement(Ran),
     /// What a `watch` compared.
     Measured {
@@ -114,6 +114,9 @@ pub struct Ran {
     /// The strongest lock such a statement takes and on what, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<String>,
+    /// The attempt at the step.
+    #[serde(default)]
+    pub attempt: u32,
     /// How often it ran.
     pub times: u64,
     /// Seconds in all.

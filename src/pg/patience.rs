@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 
 use crate::limits::Limits;
 use crate::pg::{Class, Heard, Session, set_class, sqlstate};
+use crate::sql::shape;
 
 /// A session that stands in the way of ours. Its query text is not shown whole: it may hold values.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +21,10 @@ pub struct Blocker {
     pub seconds: Option<f64>,
     /// First word of its last query.
     pub command: String,
+    /// Its last query without values.
+    pub query: String,
+    /// What messages call the database it was asked on.
+    pub database: String,
 }
 
 impl std::fmt::Display for Blocker {
@@ -46,7 +51,7 @@ pub async fn blockers_of(observer: &Session, pid: i32) -> anyhow::Result<Vec<Blo
                     CASE WHEN b.pid = 0 THEN 'a prepared transaction (see pg_prepared_xacts)' \
                          ELSE coalesce(a.state, a.backend_type, 'state hidden from this role (grant pg_read_all_stats to see it)') END, \
                     extract(epoch FROM clock_timestamp() - a.xact_start)::float8, \
-                    coalesce(upper(substring(a.query FROM '^\\s*(\\w+)')), '') \
+                    coalesce(upper(substring(a.query FROM '^\\s*(\\w+)')), ''), coalesce(a.query, '') \
              FROM (SELECT DISTINCT unnest(pg_blocking_pids($1)) AS pid) b LEFT JOIN pg_stat_activity a USING (pid) \
              WHERE b.pid = 0 OR a.pid IS NOT NULL ORDER BY a.xact_start",
             &[&pid],
@@ -60,6 +65,8 @@ pub async fn blockers_of(observer: &Session, pid: i32) -> anyhow::Result<Vec<Blo
             state: row.get(2),
             seconds: row.get(3),
             command: row.get(4),
+            query: shape(row.get(5)),
+            database: observer.database().name().to_owned(),
         })
         .collect())
 }

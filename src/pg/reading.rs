@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::pg::{Counters, Session};
+use crate::pg::{Blocker, Counters, Session};
 use crate::sql::shape;
+
+/// So many are named.
+const MOST: usize = 5;
 
 /// A session that is in the way of one of the run's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,6 +21,13 @@ pub struct Hindrance {
     pub query: String,
     /// Age of its transaction in seconds; `None` where the server hides it.
     pub seconds: Option<f64>,
+}
+
+impl From<&Blocker> for Hindrance {
+    fn from(blocker: &Blocker) -> Self {
+        let Blocker { pid, application, state, seconds, query, .. } = blocker.clone();
+        Self { pid, application, state: if pid == 0 { String::new() } else { state }, query, seconds }
+    }
 }
 
 impl std::fmt::Display for Hindrance {
@@ -74,6 +84,15 @@ const STANDBYS: &str = "SELECT (max(extract(epoch FROM coalesce(replay_lag, inte
      FROM pg_stat_replication WHERE state = 'streaming' AND application_name NOT LIKE 'crossfade%'";
 
 impl Reading {
+    /// Adds who was in the way a moment ago, unless they are named already.
+    pub fn also(&mut self, earlier: impl IntoIterator<Item = Hindrance>) {
+        for one in earlier {
+            if self.hindrances.len() < MOST && self.hindrances.iter().all(|known| known.pid != one.pid) {
+                self.hindrances.push(one);
+            }
+        }
+    }
+
     /// Asks the database of this session. `ours` is the pattern (`LIKE`) of the application names of the run's sessions.
     ///
     /// # Errors
@@ -88,7 +107,7 @@ impl Reading {
             if !waits_ours && blocks_ours && !others.contains(&waiter) {
                 others.push(waiter);
             }
-            if waits_ours && !blocks_ours && hindrances.len() < 5 && hindrances.iter().all(|known| known.pid != pid) {
+            if waits_ours && !blocks_ours && hindrances.len() < MOST && hindrances.iter().all(|known| known.pid != pid) {
                 hindrances.push(Hindrance {
                     pid,
                     application: row.get(3),

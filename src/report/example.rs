@@ -120,6 +120,7 @@ pub fn run() -> (Vec<Line>, Vec<Entry>) {
                 side: Side::Green,
                 statement: "ALTER TABLE \"a<b\" ADD c text DEFAULT ?".to_owned(),
                 lock: Some("ACCESS EXCLUSIVE on a<b".to_owned()),
+                attempt: 1,
                 times: 1,
                 seconds: 0.02,
                 longest_seconds: 0.02,

@@ -169,6 +169,8 @@ pub struct Scene {
 /// How far back rates look, in seconds, and how many samples and remarks are kept.
 const LATELY: f64 = 30.0;
 const SAMPLES: usize = 120;
+/// Seconds between two samples that name who is in the way, and some: between two tries for a lock nobody is.
+const TRIES: f64 = 4.0;
 const REMARKS: usize = 8;
 
 impl Scene {
@@ -219,8 +221,10 @@ impl Scene {
         let at_work = self.current().map(|index| &self.outline.steps[index].id);
         let working = at_work.is_some_and(|step| self.state.step(step).status == StepStatus::Started && self.left.is_none());
         if entry.step.as_str() == "follow" && at_work != Some(&entry.step) && working {
-            self.beside = sample.lag_ms; // `crossfade follow`, beside a step of the run
-            return;
+            if at_work.and_then(|step| self.began.get(step)).is_some_and(|began| entry.at >= *began) {
+                self.beside = sample.lag_ms; // `crossfade follow`, beside a step of the run
+                return;
+            }
         }
         let anew = self.first.as_ref().is_none_or(|first| first.step != entry.step);
         if anew {
@@ -244,8 +248,13 @@ impl Scene {
 
     /// Adds what the databases say now, for somebody who watches from another process. What the step itself tells stays as its
     /// last sample said.
-    pub fn readings(&mut self, at: Timestamp, sides: BTreeMap<Side, Reading>) {
-        let last = self.samples.back().map(|(_, sample)| sample.clone()).unwrap_or_default();
+    pub fn readings(&mut self, at: Timestamp, mut sides: BTreeMap<Side, Reading>) {
+        let (told, last) = self.samples.back().cloned().unwrap_or_default();
+        if at.duration_since(told).as_secs_f64() < TRIES {
+            for (side, reading) in &mut sides {
+                reading.also(last.sides.get(side).into_iter().flat_map(|last| last.hindrances.iter().cloned()));
+            }
+        }
         self.samples.push_back((at, Sample { sides, ..last }));
         if self.samples.len() > SAMPLES {
             self.samples.pop_front();

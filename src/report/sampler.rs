@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use tokio_util::sync::CancellationToken;
 
+use crate::journal::{Entry, Record};
 use crate::pg::{Reading, Session};
 use crate::step::Cx;
 use crate::terms::Side;
@@ -87,7 +88,8 @@ impl Sampler {
                     () = tokio::time::sleep(SAMPLE_EVERY) => {}
                 }
                 let entry = sample();
-                if kept.elapsed() >= pace(began.elapsed()) {
+                let urgent = Duration::from_secs(if blocked(&entry) { 2 } else { u64::MAX });
+                if kept.elapsed() >= pace(began.elapsed()).min(urgent) {
                     kept = Instant::now();
                     cx.keep(&entry);
                 }
@@ -105,6 +107,14 @@ impl Sampler {
         self.over.cancel(); // the last sample has the last readings
         let _ = self.samples.await;
         self.longest.lock().map_or(Duration::ZERO, |longest| *longest)
+    }
+}
+
+/// Whether somebody is in the way: whoever looks from another terminal is to see that soon.
+fn blocked(entry: &Entry) -> bool {
+    match &entry.what {
+        Record::Sample(sample) => sample.sides.values().any(|reading| !reading.hindrances.is_empty()),
+        _ => false,
     }
 }
 

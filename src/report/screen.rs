@@ -164,8 +164,7 @@ impl View {
         if let Some(tui) = &mut self.tui
             && let Err(error) = tui.draw(&picture)
         {
-            tracing::debug!(%error, "the terminal is gone");
-            self.tui = None;
+            tracing::debug!(%error, "a picture was not drawn");
         }
     }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{JourneySummary, summarize};
 use crate::journal::{Entry, Event, Line, Measured, Ran, Record, Sample, Verified};
-use crate::pg::{Counters, Identity};
+use crate::pg::{Counters, Identity, Reading};
 use crate::terms::{Exit, Side, StepId};
 
 /// Everything a report shows.
@@ -157,11 +157,12 @@ impl Story {
             summary,
         };
         let mut samples: Vec<(Timestamp, &StepId, &Sample)> = Vec::new();
+        let mut ran_last: BTreeMap<(&StepId, u32, Side, &str), &Ran> = BTreeMap::new();
         for entry in record {
             let step = &entry.step;
             match &entry.what {
                 Record::Sample(sample) => samples.push((entry.at, step, sample)),
-                Record::Statement(ran) => story.statement(step, ran),
+                Record::Statement(ran) => drop(ran_last.insert((step, ran.attempt, ran.side, ran.statement.as_str()), ran)),
                 Record::Measured { measures } => put(&mut story.measures, step, measures.clone()),
                 Record::Verified { tables } => put(&mut story.verified, step, tables.clone()),
                 Record::Audited { set, matrix, found } => {
@@ -186,23 +187,28 @@ impl Story {
             }
         }
         story.series = series(&samples);
+        story.statements = statements(&story.summary, ran_last);
         Ok(story)
     }
 
-    /// An attempt counts its statements from the beginning: of one step the lines of a later attempt are more of the same.
-    fn statement(&mut self, step: &StepId, ran: &Ran) {
-        let at = match self.statements.iter().position(|(known, _)| known == step) {
-            Some(at) => at,
-            None => {
-                self.statements.push((step.clone(), Vec::new()));
-                self.statements.len() - 1
-            }
-        };
-        let of_step = &mut self.statements[at].1;
+    /// The series of one figure that have something to show.
+    pub fn figure(&self, figure: Figure) -> Vec<&Series> {
+        self.series.iter().filter(|series| series.figure == figure && series.points.len() > 1).collect()
+    }
+}
+
+/// An attempt counts its statements from the beginning: of a step the attempts are added.
+fn statements(summary: &JourneySummary, last: BTreeMap<(&StepId, u32, Side, &str), &Ran>) -> Vec<(StepId, Vec<Ran>)> {
+    let mut all: Vec<(StepId, Vec<Ran>)> = summary.steps.iter().map(|step| (step.step.clone(), Vec::new())).collect();
+    for ((step, ..), ran) in last {
+        let at = all.iter().position(|(known, _)| known == step).unwrap_or_else(|| {
+            all.push((step.clone(), Vec::new())); // `crossfade follow`
+            all.len() - 1
+        });
+        let of_step = &mut all[at].1;
         match of_step.iter_mut().find(|known| known.side == ran.side && known.statement == ran.statement) {
-            // A later line of the same attempt counts on; one that begins anew is of another attempt.
-            Some(known) if ran.times >= known.times => *known = ran.clone(),
             Some(known) => {
+                known.attempt = ran.attempt;
                 known.times += ran.times;
                 known.seconds += ran.seconds;
                 known.longest_seconds = known.longest_seconds.max(ran.longest_seconds);
@@ -211,11 +217,8 @@ impl Story {
             None => of_step.push(ran.clone()),
         }
     }
-
-    /// The series of one figure that have something to show.
-    pub fn figure(&self, figure: Figure) -> Vec<&Series> {
-        self.series.iter().filter(|series| series.figure == figure && series.points.len() > 1).collect()
-    }
+    all.retain(|(_, statements)| !statements.is_empty());
+    all
 }
 
 fn put<T>(list: &mut Vec<(StepId, T)>, step: &StepId, what: T) {
@@ -254,26 +257,28 @@ fn spans(lines: &[Line]) -> Vec<Span> {
 
 /// More points than a screen has room for say nothing more.
 const POINTS: usize = 240;
+/// The shortest time over which a rate says something, in seconds.
+const LEAST: f64 = 0.5;
 
 fn series(samples: &[(Timestamp, &StepId, &Sample)]) -> Vec<Series> {
     let mut all: BTreeMap<(Figure, Option<Side>), Vec<(Timestamp, f64)>> = BTreeMap::new();
-    let mut last: BTreeMap<&StepId, (Timestamp, &Sample)> = BTreeMap::new();
-    for (at, step, now) in samples.iter().filter(|(_, _, sample)| !sample.sides.is_empty()) {
-        let Some((earlier, then)) = last.insert(step, (*at, now)) else { continue };
-        let seconds = at.duration_since(earlier).as_secs_f64();
-        if seconds <= 0.0 {
-            continue;
-        }
-        for (side, reading) in &now.sides {
-            let Some(before) = then.sides.get(side) else { continue };
-            let did = reading.counters.since(&before.counters);
+    let mut last: BTreeMap<Side, (Timestamp, Counters)> = BTreeMap::new();
+    for (at, _, sample) in samples {
+        for (side, Reading { counters, .. }) in &sample.sides {
+            let (earlier, before) = *last.entry(*side).or_insert((*at, *counters));
+            let seconds = at.duration_since(earlier).as_secs_f64();
+            if seconds < LEAST {
+                continue; // servers count late: what is missing here comes with the next sample
+            }
+            last.insert(*side, (*at, *counters));
+            let did = counters.since(&before);
             #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
             let per_second = |count: i64| count as f64 / seconds;
             let rows = did.rows_inserted + did.rows_updated + did.rows_deleted;
             for (figure, value) in [(Figure::RowsPerSecond, rows), (Figure::WalBytesPerSecond, did.wal_bytes)] {
                 let points = all.entry((figure, Some(*side))).or_default();
-                if points.last().is_none_or(|(last, _)| *last < earlier) {
-                    points.push((earlier, 0.0)); // between two steps nothing was sampled
+                if points.is_empty() {
+                    points.push((earlier, 0.0));
                 }
                 points.push((*at, per_second(value)));
             }
@@ -329,14 +334,15 @@ mod tests {
     #[test]
     fn statements_of_attempts_add_up() {
         let (lines, _) = example::run();
-        let ran = |times: u64| {
+        let ran = |attempt: u32, times: u64| {
             let (statement, seconds) = ("COPY t".to_owned(), 1.0);
-            let ran = Ran { side: Side::Green, statement, lock: None, times, seconds, longest_seconds: 1.0, rows: times };
+            let ran =
+                Ran { side: Side::Green, statement, lock: None, attempt, times, seconds, longest_seconds: 1.0, rows: times };
             Entry { at: lines[0].at, ..Entry::now(StepId::new("copy").unwrap(), Record::Statement(ran)) }
         };
-        let story = Story::of(&lines, &[ran(2), ran(5), ran(1)]).unwrap();
+        let story = Story::of(&lines, &[ran(1, 2), ran(1, 5), ran(2, 1), ran(2, 3)]).unwrap();
         let (_, of_copy) = &story.statements[0];
-        assert_eq!((of_copy[0].times, of_copy[0].rows), (6, 6));
+        assert_eq!((of_copy.len(), of_copy[0].times, of_copy[0].rows), (1, 8, 8));
     }
 
     #[test]

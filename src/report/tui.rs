@@ -49,9 +49,8 @@ impl Tui {
         enable_raw_mode()?;
         let over = Arc::new(AtomicBool::new(false));
         let (pressed, keys) = unbounded_channel();
-        let mut tui = Self { terminal: Terminal::new(CrosstermBackend::new(stderr()))?, over: Arc::clone(&over), keys };
+        let tui = Self { terminal: Terminal::new(CrosstermBackend::new(stderr()))?, over: Arc::clone(&over), keys };
         execute!(stderr(), EnterAlternateScreen)?;
-        tui.terminal.clear()?;
         std::thread::spawn(move || {
             while !over.load(Ordering::Relaxed) {
                 let Ok(true) = poll(Duration::from_millis(100)) else { continue };

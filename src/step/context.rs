@@ -264,17 +264,18 @@ impl Cx {
 
     /// Puts an entry into the record of the run, and the statements that ran since the last one.
     pub fn keep(&self, entry: &Entry) {
-        self.live.flush(&self.step);
+        self.live.flush(&self.step, self.attempt);
         self.live.write(entry);
     }
 
     /// Puts the statements that ran into the record.
     pub fn keep_statements(&self) {
-        self.live.flush(&self.step);
+        self.live.flush(&self.step, self.attempt);
     }
 
     /// Says who is in the way.
     pub fn waiting(&self, blockers: &[Blocker]) {
+        self.live.waiting(blockers);
         let _ = self.notices.send(Notice::Waiting { step: self.step.clone(), blockers: blockers.to_vec() });
     }
 

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::journal::{Entry, Progress, Ran, Record, Recorder, Sample};
-use crate::pg::{Heard, Listener, Reading};
+use crate::pg::{Blocker, Heard, Hindrance, Listener, Reading};
 use crate::sql::{shape, split};
 use crate::terms::{Side, StepId};
 
@@ -13,6 +13,9 @@ use crate::terms::{Side, StepId};
 const MOST: usize = 300;
 /// What is counted together then.
 const OTHERS: &str = "(other statements)";
+
+/// Longer than the longest pause between two tries for a lock.
+const LATELY: Duration = Duration::from_secs(4);
 
 /// Where records go; nowhere for work that is no run.
 pub type Records = Arc<Mutex<Recorder>>;
@@ -22,6 +25,7 @@ pub type Records = Arc<Mutex<Recorder>>;
 pub(super) struct Live {
     records: Option<Records>,
     now: Arc<Mutex<Sample>>,
+    waiting: Arc<Mutex<Vec<(String, Hindrance, Instant)>>>,
     statements: Arc<Mutex<Statements>>,
 }
 
@@ -50,12 +54,23 @@ impl Live {
         locked(&self.now).lag_ms = Some(u64::try_from(lag.as_millis()).unwrap_or(u64::MAX));
     }
 
+    /// Between two tries nobody is in the way: who was, is told a little longer.
+    pub fn waiting(&self, blockers: &[Blocker]) {
+        let told = |blocker: &Blocker| (blocker.database.clone(), Hindrance::from(blocker), Instant::now());
+        *locked(&self.waiting) = blockers.iter().map(told).collect();
+    }
+
     pub fn doing(&self, part: &str) {
         locked(&self.now).doing = Some(part.to_owned());
     }
 
     /// How things stand, with what the databases said.
-    pub fn sample(&self, sides: BTreeMap<Side, Reading>) -> Sample {
+    pub fn sample(&self, mut sides: BTreeMap<Side, Reading>) -> Sample {
+        for (side, reading) in &mut sides {
+            let lately = locked(&self.waiting);
+            let here = lately.iter().filter(|(database, _, at)| *database == side.to_string() && at.elapsed() < LATELY);
+            reading.also(here.map(|(_, one, _)| one.clone()));
+        }
         Sample { sides, ..locked(&self.now).clone() }
     }
 
@@ -73,13 +88,14 @@ impl Live {
     }
 
     /// Writes down the statements that ran since the last time.
-    pub fn flush(&self, step: &StepId) {
+    pub fn flush(&self, step: &StepId, attempt: u32) {
         let changed: Vec<Ran> = locked(&self.statements)
             .ran
             .values_mut()
             .filter_map(|(ran, changed)| std::mem::take(changed).then(|| ran.clone()))
             .collect();
-        for ran in changed {
+        for mut ran in changed {
+            ran.attempt = attempt;
             self.write(&Entry::now(step.clone(), Record::Statement(ran)));
         }
     }
@@ -87,6 +103,9 @@ impl Live {
 
 impl Statements {
     fn take(&mut self, side: Side, heard: Heard<'_>) {
+        if is_ours(heard.statement) {
+            return;
+        }
         let (mut statement, mut lock) = match self.known.get(heard.statement) {
             Some(known) => known.clone(),
             None => {
@@ -97,13 +116,11 @@ impl Statements {
                 known
             }
         };
-        if is_ours(heard.statement) {
-            return;
-        }
         if self.ran.len() >= MOST && !self.ran.contains_key(&(side, statement.clone())) {
             (statement, lock) = (OTHERS.to_owned(), None);
         }
-        let new = Ran { side, statement: statement.clone(), lock, times: 0, seconds: 0.0, longest_seconds: 0.0, rows: 0 };
+        let new =
+            Ran { side, statement: statement.clone(), lock, attempt: 0, times: 0, seconds: 0.0, longest_seconds: 0.0, rows: 0 };
         let (ran, changed) = self.ran.entry((side, statement)).or_insert((new, true));
         ran.times += heard.times;
         ran.seconds += heard.took.as_secs_f64();
@@ -113,9 +130,11 @@ impl Statements {
     }
 }
 
-/// A note in our own tables, of which there is one beside every statement.
+/// A note in our own tables, of which there is one beside every statement, or a function of ours.
 fn is_ours(text: &str) -> bool {
-    ["INSERT INTO crossfade.", "UPDATE crossfade.", "DELETE FROM crossfade."].iter().any(|head| text.starts_with(head))
+    let function = text.contains("FUNCTION \"crossfade\".") && !text.starts_with("CREATE TRIGGER");
+    function
+        || ["INSERT INTO crossfade.", "UPDATE crossfade.", "DELETE FROM crossfade."].iter().any(|head| text.starts_with(head))
 }
 
 /// The shape of a statement, and the strongest lock that PostgreSQL takes for such a one.

@@ -163,6 +163,17 @@ fn browse(html: &str, folder: &Path) {
         eprintln!("not tested: no browser (chromium) is installed; the page's text is looked at instead");
         return looked_at(html);
     };
+    let (dom, asked) = opened(browser, &page, folder);
+    assert!(dom.contains("</main>"), "{dom}");
+    looked_at(&dom);
+    assert!(asked.is_empty(), "the page asks for {asked:?}");
+    // A page that does ask is found out.
+    std::fs::write(&page, "<img src='http://127.0.0.1:9/picture.png'>").unwrap();
+    assert_eq!(opened(browser, &page, folder).1.first().map(String::as_str), Some("http://127.0.0.1:9/picture.png"));
+}
+
+/// What a browser made of a page, and what it asked the network for because of it. What the browser asks for itself are its maker's.
+fn opened(browser: &str, page: &Path, folder: &Path) -> (String, Vec<String>) {
     let log = folder.join("net.json");
     let output = Command::new(browser)
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"])
@@ -172,17 +183,15 @@ fn browse(html: &str, folder: &Path) {
         .arg(format!("file://{}", page.display()))
         .output()
         .unwrap();
-    let dom = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success() && dom.contains("</main>"), "{dom}\n{}", String::from_utf8_lossy(&output.stderr));
-    looked_at(&dom);
-    // Every URL the page asked for is in the log of the browser's network; what the browser asks for itself names its maker.
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let log = std::fs::read_to_string(log).unwrap();
-    let asked: Vec<&str> = log.split("\"url\":\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
-    let by_page = |url: &&str| {
-        !url.starts_with("file://") && !url.contains("google") && !url.starts_with("chrome") && !url.starts_with("data:")
+    let asked = log.split("\"url\":\"").skip(1).filter_map(|rest| rest.split('"').next());
+    let own = |url: &&str| {
+        ["file://", "chrome", "data:"].iter().any(|scheme| url.starts_with(scheme))
+            || ["google", "gvt1.com"].iter().any(|maker| url.contains(maker))
     };
-    let strange: Vec<&str> = asked.iter().copied().filter(by_page).collect();
-    assert!(strange.is_empty(), "the page asks for {strange:?}");
+    let asked = asked.filter(|url| !own(url)).map(str::to_owned).collect();
+    (String::from_utf8_lossy(&output.stdout).into_owned(), asked)
 }
 
 fn present(program: &str) -> bool {

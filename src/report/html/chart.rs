@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn axes_end_at_round_numbers() {
-        let cases = [(0.0, 1.0), (0.03, 0.05), (1.0, 1.0), (4.2, 5.0), (5001.0, 10_000.0), (123_456.0, 200_000.0)];
+        let cases = [(0.0, 1.0), (0.03, 0.05), (1.0, 1.0), (4.2, 5.0), (5100.0, 10_000.0), (123_456.0, 200_000.0)];
         for (value, wanted) in cases {
             assert!((rounded_up(value) - wanted).abs() < wanted * 1e-9, "{value}: {}", rounded_up(value));
         }

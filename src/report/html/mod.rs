@@ -12,6 +12,9 @@ use chart::chart;
 use scale::Scale;
 use timeline::timeline;
 
+/// A longer table is folded.
+const MANY: usize = 30;
+
 const STYLE: &str = include_str!("style.css");
 
 /// The page.
@@ -28,7 +31,7 @@ pub fn page(run: &RunId, story: &Story) -> String {
         &(grid(&steps) + &figures(story)),
     );
     for Section { title, about, tables } in sections(story) {
-        body += &part(&title, &escaped(&about), &tables.iter().map(grid).collect::<String>());
+        body += &part(&title, &with_code(&about), &tables.iter().map(grid).collect::<String>());
     }
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -39,6 +42,15 @@ pub fn page(run: &RunId, story: &Story) -> String {
          <footer>crossfade {}, from the run's journal and record alone; times in UTC</footer>\n</main></body></html>\n",
         escaped(&story.version)
     )
+}
+
+/// Escaped text, with what stands between backticks as code.
+fn with_code(text: &str) -> String {
+    let piece = |(number, piece): (usize, &str)| match number % 2 {
+        0 => escaped(piece),
+        _ => format!("<code>{}</code>", escaped(piece)),
+    };
+    text.split('`').enumerate().map(piece).collect()
 }
 
 fn part(title: &str, about: &str, content: &str) -> String {
@@ -182,7 +194,11 @@ fn grid(table: &Grid) -> String {
         }
         out += "</tr>";
     }
-    out + "</tbody></table></div>\n"
+    out += "</tbody></table></div>\n";
+    match table.rows.len() {
+        many if many > MANY => format!("<details><summary>{many} rows</summary>{out}</details>\n"),
+        _ => out,
+    }
 }
 
 #[cfg(test)]
