@@ -278,7 +278,10 @@ pub fn main() -> ExitCode {
 
 /// The command's name, and the plan file it was given or the word PLAN.
 fn given(matches: &ArgMatches) -> (String, String) {
-    let Some((name, own)) = matches.subcommand() else { return Default::default() };
+    let Some((name, mut own)) = matches.subcommand() else { return Default::default() };
+    while let Some((_, deeper)) = own.subcommand() {
+        own = deeper;
+    }
     let plan = own.try_get_one::<PathBuf>("plan").ok().flatten();
     (name.to_owned(), plan.map_or("PLAN".to_owned(), |plan| plan.display().to_string()))
 }

@@ -66,7 +66,7 @@ pub async fn read(session: &Session) -> anyhow::Result<Inventory> {
             continue;
         }
         let rows: i64 =
-            session.query_one(&format!("SELECT count(*) FROM (SELECT FROM {full} LIMIT 2) AS some"), &[]).await?.get(0);
+            session.query_one(&format!("SELECT count(*) FROM (SELECT FROM {full} LIMIT 2) AS found"), &[]).await?.get(0);
         let keys = session
             .query(
                 "SELECT a.attname, n.nspname, c.relname, n.nspname = ANY (current_schemas(false)), b.attname \

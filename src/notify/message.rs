@@ -34,14 +34,12 @@ pub enum Happened {
 
 impl Happened {
     /// Those that are told where a plan does not say which.
-    pub const USUAL: [Happened; 8] = [
+    pub const USUAL: [Happened; 6] = [
         Happened::RunStarted,
-        Happened::StepFailed,
         Happened::RunWaiting,
         Happened::RunStopped,
         Happened::RunDone,
         Happened::RollbackStarted,
-        Happened::UndoFailed,
         Happened::RunRolledBack,
     ];
 
@@ -91,8 +89,9 @@ pub struct Message {
 }
 
 impl Message {
-    /// The message about a journal line; `None` for what is nobody's business.
-    pub fn of(plan: &str, run: &RunId, line: &Line) -> Option<Self> {
+    /// The message about a journal line; `None` for what is nobody's business. `failed` is the step that failed last, and why: a
+    /// run that leaves does so because of it.
+    pub fn of(plan: &str, run: &RunId, line: &Line, failed: Option<&(StepId, String)>) -> Option<Self> {
         let (happened, step) = match &line.event {
             Event::StepDone { step, .. } => (Happened::StepDone, Some(step)),
             Event::StepFailed { step, .. } => (Happened::StepFailed, Some(step)),
@@ -109,7 +108,10 @@ impl Message {
         match &line.event {
             Event::StepFailed { reason, .. } | Event::UndoFailed { reason, .. } => message.reason = Some(reason.clone()),
             Event::StepDone { seconds, .. } => message.seconds = Some(*seconds),
-            Event::Stopped { exit } => message.exit = Some(*exit as u8),
+            Event::Stopped { exit } => {
+                message.exit = Some(*exit as u8);
+                (message.step, message.reason) = failed.cloned().unzip();
+            }
             _ => {}
         }
         Some(message)
@@ -162,20 +164,21 @@ mod tests {
         let step = StepId::new("copy").unwrap();
         let failed =
             Event::StepFailed { step: step.clone(), reason: "no".to_owned(), findings: Vec::new(), figures: Default::default() };
-        let message = Message::of("p", &run, &line(failed)).unwrap();
+        let message = Message::of("p", &run, &line(failed), None).unwrap();
         assert_eq!(
             message.json(),
             r#"{"event":"step-failed","delivery":"r/7","plan":"p","run":"r","at":"1970-01-01T00:00:00Z","step":"copy","reason":"no"}"#
         );
-        let waiting = Message::of("p", &run, &line(Event::Stopped { exit: Exit::Waiting })).unwrap();
-        assert_eq!((waiting.happened, waiting.exit), (Happened::RunWaiting, Some(12)));
+        let why = (step.clone(), "Go on?".to_owned());
+        let waiting = Message::of("p", &run, &line(Event::Stopped { exit: Exit::Waiting }), Some(&why)).unwrap();
+        assert_eq!((waiting.happened, waiting.exit, waiting.reason.as_deref()), (Happened::RunWaiting, Some(12), Some("Go on?")));
         let started = Event::StepStarted {
             step,
             attempt: 1,
             found: crate::terms::Extent::Absent,
             before: Before(serde_json::json!({"was": "something"})),
         };
-        assert_eq!(Message::of("p", &run, &line(started)), None);
+        assert_eq!(Message::of("p", &run, &line(started), None), None);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 pub use message::{Happened, Message};
 pub use target::{Keys, Target};
 
+use crate::journal::Event;
 use crate::step::{Notice, Outbound};
 use crate::terms::RunId;
 
@@ -41,9 +42,13 @@ impl Notifier {
         let run = Arc::new(OnceLock::new());
         let (of, name, to) = (Arc::clone(&run), plan.to_owned(), messages.clone());
         let forwards = tokio::spawn(async move {
+            let mut failed = None;
             while let Some(notice) = receiver.recv().await {
                 if let (Notice::Event(line), Some(run)) = (&notice, of.get()) {
-                    if let Some(message) = Message::of(&name, run, line) {
+                    if let Event::StepFailed { step, reason, .. } | Event::UndoFailed { step, reason } = &line.event {
+                        failed = Some((step.clone(), reason.clone()));
+                    }
+                    if let Some(message) = Message::of(&name, run, line, failed.as_ref()) {
                         let _ = to.send(message);
                     }
                 }

@@ -91,7 +91,9 @@ fn describe(object: &mut Value, section: &str) {
 
 /// What the table of a section says of a key.
 fn words(section: &str, key: &str) -> Option<String> {
-    let line = section.lines().find(|line| line.starts_with(&format!("| `{key}`")))?;
+    let line = section
+        .lines()
+        .find(|line| [format!("| `{key}`"), format!("| `{key}.")].iter().any(|begin| line.starts_with(begin.as_str())))?;
     let mut cells = line.trim_matches('|').split(" | ").map(str::trim);
     let (default, words) = (cells.nth(1)?, cells.collect::<Vec<_>>().join(" | "));
     let words = words.trim_end_matches('|').trim();

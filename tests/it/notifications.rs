@@ -80,7 +80,7 @@ async fn a_webhook_hears_everything_once_and_signed() {
     assert!(refused.stderr.contains("--allow-hooks") && heard.lock().unwrap().is_empty(), "{}", refused.stderr);
     workspace.run(&["run", "--execute", "--allow-hooks"]).exits(12);
     // The first call was refused and came again, as the same delivery.
-    assert_eq!(events(&heard), ["run-started", "run-started", "step-failed", "run-waiting"]);
+    assert_eq!(events(&heard), ["run-started", "run-started", "run-waiting"]);
     {
         let heard = heard.lock().unwrap();
         assert_eq!(heard[0].header("crossfade-delivery"), heard[1].header("crossfade-delivery"));
@@ -89,7 +89,10 @@ async fn a_webhook_hears_everything_once_and_signed() {
     let failed = workspace.run(&["run", "--execute", "--allow-hooks", "--approve", "ask"]).exits(11);
     assert!(!failed.stderr.contains("was not told"), "{}", failed.stderr);
     let back = workspace.run(&["rollback", "--execute", "--allow-hooks"]).exits(0);
-    assert_eq!(events(&heard)[4..], ["step-failed", "run-stopped", "rollback-started", "run-rolled-back"]);
+    assert_eq!(events(&heard)[3..], ["run-stopped", "rollback-started", "run-rolled-back"]);
+    let stopped: Value = serde_json::from_str(&heard.lock().unwrap()[3].body).unwrap();
+    assert_eq!((&stopped["step"], &stopped["exit"]), (&"breaks".into(), &11.into()), "{stopped}");
+    assert!(stopped["reason"].as_str().unwrap().contains("42P01"), "{stopped}");
     for one in heard.lock().unwrap().iter() {
         let (time, tag) = one.header("crossfade-signature").split_once(",v1=").unwrap();
         let key = hmac::Key::new(hmac::HMAC_SHA256, b"s3cret-key");
@@ -127,5 +130,5 @@ async fn a_flag_is_enough() {
     workspace.env.push(("HOOK_URL".to_owned(), url));
     workspace.run(&["run", "--execute", "--notify", "HOOK_URL"]).exits(10);
     workspace.run(&["run", "--execute", "--notify", "HOOK_URL", "--allow-hooks"]).exits(12);
-    assert_eq!(events(&heard), ["run-started", "step-failed", "run-waiting"]);
+    assert_eq!(events(&heard), ["run-started", "run-waiting"]);
 }

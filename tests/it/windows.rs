@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use serde_json::Value;
 
-use crate::support::{Ran, TestDb, Workspace, crossfade};
+use crate::support::{Ran, TestDb, Workspace, crossfade, eventually};
 
 fn window(words: &[&str]) -> Ran {
     Ran::of(crossfade().args(["--format", "json", "window"]).args(words).output().unwrap())
@@ -117,6 +117,7 @@ async fn the_estimate_is_what_is_really_lost() {
     let plan = "format = 1\nname = \"lossy\"\nblue = { url_env = \"BLUE_DATABASE_URL\" }\ngreen = { url_env = \"GREEN_DATABASE_URL\" }\n\
                 [[step]]\nid = \"copy\"\nphase = \"copy\"\nkind = \"copy\"\ntables = [\"token\", \"consent\"]\n";
     let workspace = Workspace::new(plan, &blue, Some(&green));
+    let before: u64 = blue.value("SELECT count(*) FROM token").await.parse().unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let writers: Vec<_> = [("token", 25), ("consent", 100)]
         .into_iter()
@@ -136,7 +137,10 @@ async fn the_estimate_is_what_is_really_lost() {
         })
         .collect();
     workspace.run(&["run", "--execute"]).exits(0);
-    tokio::time::sleep(Duration::from_secs(8)).await;
+    eventually("four hundred tokens are written", async || {
+        blue.value("SELECT count(*) FROM token").await.parse::<u64>().unwrap() >= before + 400
+    })
+    .await;
     let end: Timestamp =
         blue.value("to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')").await.parse().unwrap();
     stop.store(true, Ordering::Relaxed);
