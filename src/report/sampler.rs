@@ -31,6 +31,8 @@ const WAITS_13: &str = "SELECT coalesce(max(extract(epoch FROM clock_timestamp()
 /// How often lock waits are looked for, and how often a sample is taken and shown.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+/// So long a last reading may take.
+const ANSWER: Duration = Duration::from_secs(3);
 
 /// Samples the databases of a step until it is told to stop.
 pub struct Sampler {
@@ -102,7 +104,7 @@ impl Sampler {
     pub async fn finish(self) -> Duration {
         self.stop.cancel();
         for side in self.sides {
-            let _ = side.await;
+            let _ = tokio::time::timeout(ANSWER, side).await; // a server that is away keeps nobody
         }
         self.over.cancel(); // the last sample has the last readings
         let _ = self.samples.await;

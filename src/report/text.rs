@@ -4,7 +4,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::sections::{Grid, Section, sections};
 use super::story::Story;
-use super::{JourneySummary, steps_grid};
+use super::{JourneySummary, Restore, steps_grid};
 
 /// Columns of the widest table: what does not fit is wrapped.
 const WIDTH: u16 = 140;
@@ -28,6 +28,13 @@ pub fn outline(summary: &JourneySummary) -> String {
         for finding in &step.findings {
             out += &format!("{}: {finding}\n", step.step);
         }
+    }
+    for Restore { at, step, side, table, waiting, outcome } in &summary.restores {
+        let what = match outcome {
+            Some((rows, left)) => format!("{rows} put back, {left} left"),
+            None => "cut short: `crossfade quarantine list` says how many went back".to_owned(),
+        };
+        out += &format!("restore of {step} at {at:.0}, {table} on {side}: of {waiting} rows set aside {what}\n");
     }
     out
 }
