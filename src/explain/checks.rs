@@ -35,7 +35,7 @@ pub(super) const SURROUNDINGS: &[Entry] = &[
     Entry { code: "privileges", means: "What the role may not do and the plan needs.", next: "The finding has the GRANT or ALTER that helps." },
     Entry { code: "sight-of-other-sessions", means: "Whether the role sees what other sessions run; without it a blocker cannot be named.", next: "GRANT pg_read_all_stats." },
     Entry { code: "connections", means: "Whether the server has room for the sessions of the plan's parallel steps.", next: "Lower `[limits] jobs`, or raise max_connections." },
-    Entry { code: "lock-table", means: "Whether the shared lock table holds the locks of the largest transaction.", next: "Raise max_locks_per_transaction." },
+    Entry { code: "lock-table-size", means: "Whether the shared lock table holds the locks of the largest transaction.", next: "Raise max_locks_per_transaction." },
     Entry { code: "time-limits", means: "statement_timeout and its like, set for role, database or server, that would end long steps.", next: "Nothing where crossfade sets its own; otherwise ALTER ROLE ... RESET." },
     Entry { code: "the-clock", means: "How far the server's clock is from this machine's.", next: "Mend the time service of the one that is wrong." },
     Entry { code: "disk", means: "How much disk the plan's steps will need on this side.", next: "Compare with what is free there: no client can ask." },

@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn every_sort_of_code_is_explained() {
         for (code, said) in [
-            ("11", "resume"),
+            ("11", "resuming"),
             ("55P03", "lock_timeout"),
             ("55p03", "lock_timeout"),
             ("not_null", "NULL"),

@@ -68,7 +68,7 @@ pub(super) struct Locks;
 #[async_trait]
 impl Topic for Locks {
     fn name(&self) -> &'static str {
-        "lock table"
+        "lock table size"
     }
 
     async fn ask(&self, ground: &Ground<'_>) -> anyhow::Result<Vec<Finding>> {
