@@ -201,8 +201,9 @@ fn together(series: Vec<Series>) -> Vec<Series> {
 fn maps(profiles: &[Profile], zone: &str, weeks: f64) -> String {
     let mut out = String::new();
     let rows = profiles.iter().any(|profile| !profile.requests);
-    let maps: [(&str, &dyn Fn(&Profile) -> bool); 2] =
-        [("Requests", &|profile| profile.requests), ("Writes", &|profile| profile.writes && profile.requests != rows)];
+    let requests = |profile: &Profile| profile.requests;
+    let writes = |profile: &Profile| profile.writes && profile.requests != rows;
+    let maps: [(_, &dyn Fn(&Profile) -> bool); 2] = [("Requests", &requests), ("Writes", &writes)];
     for (what, chosen) in maps {
         let mut hours: Vec<Option<f64>> = Vec::new();
         for profile in profiles.iter().filter(|profile| chosen(profile)) {

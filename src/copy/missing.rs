@@ -109,7 +109,7 @@ pub fn parts(fillings: &[Filling], block_size: u32, jobs: usize, ranges: bool) -
 pub async fn plan(green: &Session, run: &RunId, step: &StepId, settings: &str, parts: &[Missing]) -> anyhow::Result<()> {
     let of = of(run, step);
     let mut statements = vec!["BEGIN".to_owned(), format!("DELETE FROM crossfade.copy_missing WHERE {of}")];
-    let literal = |text: &str| Literal::new(text);
+    let literal = |text: &str| Literal::new(text).to_string();
     for some in parts.chunks(200) {
         let rows = some.iter().map(|part| {
             format!(

@@ -25,7 +25,6 @@ const DRIVEN: &str = "15 seconds";
 
 /// Parts of one copy are taken by this process.
 pub struct Worker {
-    blue: Database,
     green: Database,
     jobs: usize,
     run: RunId,
@@ -59,10 +58,10 @@ impl Worker {
                    WHERE planned AND coalesce(run = $1, true) AND clock_timestamp() < driven_at + held_for ORDER BY driven_at DESC LIMIT 1";
         let Some(row) = session.query_opt(sql, &[&run]).await? else { return Ok(None) };
         let (run, step) = (RunId::existing(row.get(0)), StepId::new(row.get(1)).map_err(|why| anyhow::anyhow!(why))?);
-        let held = Held::of(row.get(3), row.get(4), Opener::new(blue.clone(), application(&run)));
+        let held = Held::of(row.get(3), row.get(4), Opener::new(blue, application(&run)));
         let joined = held.join().await.map(drop);
         joined.context("the copy's snapshot is not on this blue, or it ended")?;
-        Ok(Some(Self { blue, green, jobs, run, step, settings: row.get(2), held }))
+        Ok(Some(Self { green, jobs, run, step, settings: row.get(2), held }))
     }
 
     /// The run it works for.
@@ -164,11 +163,6 @@ impl Worker {
         };
         let rate = row.get::<_, Option<i64>>(2).map(|each| each.unsigned_abs() * self.jobs as u64);
         Ok(Some(Pace { closed, rate }))
-    }
-
-    /// What messages call blue and green.
-    pub fn sides(&self) -> [&str; 2] {
-        [self.blue.name(), self.green.name()]
     }
 }
 

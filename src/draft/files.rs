@@ -96,7 +96,7 @@ impl Drafted {
             None => {
                 decide(&out, self.alike.clone());
                 out += &format!("drives = {{ table = {0}, alias = \"t\" }}\n", text(OPEN));
-                decide(&out, format!("the same table under the alias t, with what it is joined to: `that_table AS t`"));
+                decide(&out, "the same table under the alias t, with what it is joined to: `that_table AS t`".to_owned());
                 out += &format!("from = {}\n", text(OPEN));
             }
         }

@@ -150,6 +150,9 @@ pub struct SidePicture {
     pub others_waiting: u32,
 }
 
+/// A sample, and when it was taken.
+type Sampled = (Timestamp, Sample);
+
 /// What was seen of a run so far: the fold of its journal, its samples, and what was said.
 #[derive(Debug, Clone, Default)]
 pub struct Scene {
@@ -220,11 +223,10 @@ impl Scene {
         let Record::Sample(sample) = &entry.what else { return };
         let at_work = self.current().map(|index| &self.outline.steps[index].id);
         let working = at_work.is_some_and(|step| self.state.step(step).status == StepStatus::Started && self.left.is_none());
-        if entry.step.as_str() == "follow" && at_work != Some(&entry.step) && working {
-            if at_work.and_then(|step| self.began.get(step)).is_some_and(|began| entry.at >= *began) {
-                self.beside = sample.lag_ms; // `crossfade follow`, beside a step of the run
-                return;
-            }
+        let follows = entry.step.as_str() == "follow" && at_work != Some(&entry.step);
+        if follows && working && at_work.and_then(|step| self.began.get(step)).is_some_and(|began| entry.at >= *began) {
+            self.beside = sample.lag_ms; // `crossfade follow`, beside a step of the run
+            return;
         }
         let anew = self.first.as_ref().is_none_or(|first| first.step != entry.step);
         if anew {
@@ -392,7 +394,7 @@ impl Scene {
     }
 
     /// The two samples between which rates are measured: the last, and the oldest one that is not too old.
-    fn window(&self) -> Option<(&(Timestamp, Sample), &(Timestamp, Sample), f64)> {
+    fn window(&self) -> Option<(&Sampled, &Sampled, f64)> {
         let last = self.samples.back()?;
         let age = |at: &Timestamp| last.0.duration_since(*at).as_secs_f64();
         let young = self.samples.iter().find(|(at, _)| age(at) <= LATELY);

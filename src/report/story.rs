@@ -260,8 +260,11 @@ const POINTS: usize = 240;
 /// The shortest time over which a rate says something, in seconds.
 const LEAST: f64 = 0.5;
 
+/// Values and when they were so.
+type Points = Vec<(Timestamp, f64)>;
+
 fn series(samples: &[(Timestamp, &StepId, &Sample)]) -> Vec<Series> {
-    let mut all: BTreeMap<(Figure, Option<Side>), Vec<(Timestamp, f64)>> = BTreeMap::new();
+    let mut all: BTreeMap<(Figure, Option<Side>), Points> = BTreeMap::new();
     let mut last: BTreeMap<Side, (Timestamp, Counters)> = BTreeMap::new();
     for (at, _, sample) in samples {
         for (side, Reading { counters, .. }) in &sample.sides {
@@ -296,7 +299,7 @@ fn series(samples: &[(Timestamp, &StepId, &Sample)]) -> Vec<Series> {
             }
         }
     }
-    let series = |((figure, side), mut points): ((Figure, Option<Side>), Vec<(Timestamp, f64)>)| {
+    let series = |((figure, side), mut points): ((Figure, Option<Side>), Points)| {
         points.sort_by_key(|(at, _)| *at); // `crossfade follow` beside a run samples too
         Series { figure, side, points: thinned(points) }
     };
@@ -304,7 +307,7 @@ fn series(samples: &[(Timestamp, &StepId, &Sample)]) -> Vec<Series> {
 }
 
 /// At most [`POINTS`] points: of neighbours the highest stays, so that no peak is lost.
-fn thinned(points: Vec<(Timestamp, f64)>) -> Vec<(Timestamp, f64)> {
+fn thinned(points: Points) -> Points {
     let each = points.len().div_ceil(POINTS).max(1);
     points.chunks(each).filter_map(|chunk| chunk.iter().max_by(|a, b| a.1.total_cmp(&b.1)).copied()).collect()
 }

@@ -124,7 +124,7 @@ fn next(begin: f64, now: Timestamp, zone: &TimeZone) -> Timestamp {
         let day = monday.clone().ok()?.checked_add((weeks * 7 + begin / 86_400).days()).ok()?;
         let (hour, minute) = (begin % 86_400 / 3600, begin % 3600 / 60);
         let at = day.at(i8::try_from(hour).ok()?, i8::try_from(minute).ok()?, 0, 0);
-        Some(zone.to_ambiguous_timestamp(at).compatible().ok()?)
+        zone.to_ambiguous_timestamp(at).compatible().ok()
     };
     [0, 1].into_iter().filter_map(of_week).find(|at| *at > now).unwrap_or(now)
 }
