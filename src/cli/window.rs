@@ -203,8 +203,7 @@ fn maps(profiles: &[Profile], zone: &str, weeks: f64) -> String {
     let rows = profiles.iter().any(|profile| !profile.requests);
     let requests = |profile: &Profile| profile.requests;
     let writes = |profile: &Profile| profile.writes && profile.requests != rows;
-    let maps: [(_, &dyn Fn(&Profile) -> bool); 2] = [("Requests", &requests), ("Writes", &writes)];
-    for (what, chosen) in maps {
+    for (what, chosen) in [("Requests", &requests as &dyn Fn(&Profile) -> bool), ("Writes", &writes)] {
         let mut hours: Vec<Option<f64>> = Vec::new();
         for profile in profiles.iter().filter(|profile| chosen(profile)) {
             match hours.is_empty() {
