@@ -62,7 +62,7 @@ fn constants(green: &Inventory) -> Vec<(String, String)> {
     let parents = green.tables.iter().filter(|table| table.rows == 0).flat_map(|table| &table.parents);
     let of = |parent: &super::Parent| {
         let single = green.tables.iter().any(|table| table.name == parent.table && table.rows == 1);
-        single.then(|| (constant(parent), format!("SELECT {} FROM {}", said(&parent.referenced), parent.table.plain())))
+        single.then(|| (constant(parent), format!("SELECT {} FROM {}", parent.referenced, parent.table)))
     };
     let found: BTreeSet<(String, String)> = parents.filter_map(of).collect();
     found.into_iter().collect()
@@ -80,7 +80,7 @@ fn projection(table: &Table, from: Option<&Table>, blue: &Inventory, green: &Inv
     let keys: BTreeSet<String> = key(table).into_iter().flatten().collect();
     let mut drafted = Drafted {
         table: name.clone(),
-        from: from.map(|from| from.name.plain()),
+        from: from.map(|from| from.name.clone()),
         alike: String::new(),
         key: keys.iter().cloned().collect(),
         defaulted: Vec::new(),
@@ -256,7 +256,7 @@ mod tests {
         ]);
         let draft = decide(&blue, &green);
         assert_eq!(draft.same, ["same"]);
-        assert_eq!(draft.constants, [("networks_id".to_owned(), "SELECT id FROM networks".to_owned())]);
+        assert_eq!(draft.constants, [("networks_id".to_owned(), "SELECT \"id\" FROM \"networks\"".to_owned())]);
         assert_eq!(draft.notes.len(), 2, "{:?}", draft.notes);
         let (changed, new) = (&draft.projections[0], &draft.projections[1]);
         let expressions: Vec<Option<&str>> = changed.columns.iter().map(|column| column.expression.as_deref()).collect();

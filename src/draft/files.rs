@@ -90,8 +90,8 @@ impl Drafted {
         out += "\n[[source]]\nname = \"rows\"\n";
         match &self.from {
             Some(from) => {
-                out +=
-                    &format!("drives = {{ table = {}, alias = \"t\" }}\nfrom = {}\n", text(from), text(&format!("{from} AS t")))
+                let (table, quoted) = (text(&from.plain()), text(&format!("{from} AS t")));
+                out += &format!("drives = {{ table = {table}, alias = \"t\" }}\nfrom = {quoted}\n");
             }
             None => {
                 decide(&out, self.alike.clone());

@@ -9,6 +9,8 @@ mod inventory;
 
 use serde::Serialize;
 
+use crate::sql::QualifiedName;
+
 pub use decide::decide;
 pub use inventory::{Inventory, Parent, Table, read};
 
@@ -47,7 +49,7 @@ struct Drafted {
     /// The green table.
     table: String,
     /// The blue table; `None` where it is not known.
-    from: Option<String>,
+    from: Option<QualifiedName>,
     /// What to say about that.
     alike: String,
     key: Vec<String>,
