@@ -579,12 +579,12 @@ async fn each_revocation_once(blue: TestDb, capture: &str) {
     assert!(said.contains(&key_digest("c-x")) && said.contains("revocations of kind token: 1 have access"), "{said}");
     assert!(!said.contains("c-x") && !said.contains("c-late"), "{said}");
     let report = workspace.run(&["report"]).exits(0).stdout;
-    assert!(report.contains("captured 5, granted_anew 0, proved 4, replayed 5, restored_access 1"), "{report}");
+    assert!(report.contains("captured 5, granted anew 0, proved 4, replayed 5, restored access 1"), "{report}");
 
     green.sql("UPDATE hydra_oauth2_refresh SET active = false WHERE request_id = 'c-x'").await;
     workspace.run(&["run", "--execute"]).exits(0);
     let report = workspace.run(&["report"]).exits(0).stdout;
-    assert!(report.contains("captured 5, granted_anew 0, proved 5, replayed 5, restored_access 0"), "{report}");
+    assert!(report.contains("captured 5, granted anew 0, proved 5, replayed 5, restored access 0"), "{report}");
     let proved = listed(&workspace, &[]);
     assert!(proved["revocations"].as_array().unwrap().iter().all(|one| one["state"] == "proved"), "{proved}");
     let journals = workspace.folder.path().join("state/revocations");

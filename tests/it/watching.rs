@@ -87,6 +87,9 @@ async fn another_terminal_sees_who_is_in_the_way_and_when_the_driver_dies() {
     assert!(text.contains("watched: done") && text.contains("a rollback stops at drop"), "{text}");
 }
 
+const ROWS: u16 = 30;
+const COLUMNS: u16 = 120;
+
 /// Runs a command on a terminal of its own; gives what it wrote there and lets keys be pressed.
 struct OnTerminal {
     child: std::process::Child,
@@ -96,7 +99,7 @@ struct OnTerminal {
 
 impl OnTerminal {
     fn start(command: &mut std::process::Command) -> Self {
-        let size = Winsize { ws_row: 30, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
+        let size = Winsize { ws_row: ROWS, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(&size, None).unwrap();
         let side = || Stdio::from(pty.slave.try_clone().unwrap());
         let child = command.env("TERM", "xterm-256color").stdin(side()).stdout(Stdio::piped()).stderr(side()).spawn().unwrap();
@@ -112,20 +115,14 @@ impl OnTerminal {
         Self { child, keys: std::fs::File::from(pty.master), screen }
     }
 
-    /// What was written so far, without the sequences that place and colour it.
+    /// What stands on it.
     fn text(&self) -> String {
-        let raw = self.screen.lock().unwrap().clone();
-        let mut text = String::new();
-        let mut rest = raw.as_str();
-        while let Some(at) = rest.find('\x1b') {
-            text.push_str(&rest[..at]);
-            let end = rest[at + 1..].find(|c: char| c.is_ascii_alphabetic()).map_or(rest.len(), |end| at + 2 + end);
-            rest = &rest[end..];
-        }
-        text + rest
+        let mut terminal = vt100::Parser::new(ROWS, COLUMNS, 0);
+        terminal.process(self.screen.lock().unwrap().as_bytes());
+        terminal.screen().contents()
     }
 
-    /// Waits until it was written; blanks aside, for which a terminal's cursor just moves on.
+    /// Waits until it stands there; blanks and the ends of lines aside.
     async fn shows(&self, words: &str) {
         let packed = |text: &str| text.split_whitespace().collect::<String>();
         for _ in 0..1000 {
