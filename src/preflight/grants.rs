@@ -61,8 +61,8 @@ fn each(sql: &mut String, names: &[&QualifiedName], what: &str) {
     let list: Vec<String> = names.iter().map(|name| format!("    {}", Literal::new(name.to_string()))).collect();
     let _ = write!(
         sql,
-        "DO $$ DECLARE name regclass; BEGIN FOR name IN SELECT to_regclass(t) FROM unnest(ARRAY[\n{}\n]) AS t WHERE to_regclass(t) IS NOT NULL\n\
-         LOOP EXECUTE {what}; END LOOP; END $$;\n",
+        "DO $grants$ DECLARE name regclass; BEGIN FOR name IN SELECT to_regclass(t) FROM unnest(ARRAY[\n{}\n]) AS t WHERE to_regclass(t) IS NOT NULL\n\
+         LOOP EXECUTE {what}; END LOOP; END $grants$;\n",
         list.join(",\n")
     );
 }
