@@ -53,7 +53,7 @@ id = "follow"
 phase = "follow"
 kind = "follow"
 tables = ["t"]
-until = { lag = "20s", for = "2100ms" }
+until = { lag = "20s", for = "6s" }
 [[step]]
 id = "verify"
 phase = "follow"
