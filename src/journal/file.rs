@@ -139,6 +139,16 @@ impl Journal {
     }
 }
 
+/// Closing the file would let go of the lock only once every copy of its descriptor is closed, and a child process that
+/// is being started holds one between its fork and its exec (flock(2)).
+impl Drop for Journal {
+    fn drop(&mut self) {
+        if let Err(error) = self.file.unlock() {
+            tracing::debug!(%error, "the lock of the journal goes with its file");
+        }
+    }
+}
+
 fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Line>, JournalError> {
     let mut lines = Vec::new();
     for (index, text) in bytes.split(|b| *b == b'\n').enumerate().filter(|(_, text)| !text.is_empty()) {
