@@ -54,7 +54,7 @@ impl DataSet {
             ),
             DataSet::OneHuge => format!(
                 "CREATE TABLE huge (id bigint, customer int, at timestamptz, note text); \
-                 INSERT INTO huge SELECT i, (i * 7919) % 100000, '2020-01-01'::timestamptz + i * interval '1 second', \
+                 INSERT INTO huge SELECT i, (i::bigint * 7919) % 100000, '2020-01-01'::timestamptz + i * interval '1 second', \
                  repeat(md5(i::text), 4) FROM generate_series(1, {}) i; \
                  ALTER TABLE huge ADD PRIMARY KEY (id); CREATE INDEX ON huge (customer, at); CREATE INDEX ON huge (at)",
                 of(4_000_000)

@@ -29,7 +29,7 @@ pub use orphan::{end_orphans, end_workers};
 pub use patience::{Blocker, Patience, blockers_of};
 pub use reading::{Hindrance, Reading};
 pub use replication::{Received, Replication, StreamEnded};
-pub use snapshot::{Snapshot, Ticket, reads_block_ranges};
+pub use snapshot::{READER, Snapshot, Ticket, reads_block_ranges};
 pub use threads::{Tasks, on_threads};
 pub use throttle::{Pause, Throttle};
 pub use timeouts::{Class, set_class};

@@ -16,6 +16,10 @@ pub struct Snapshot {
 /// Row-level security shall fail, not leave rows out.
 const BEGIN: &str = "SET jit = off; SET row_security = off; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
+/// What a session that reads large parts of tables gets: joins that pass through temporary files only where 64 MB do not do.
+pub const READER: &str = "SET jit = off; SELECT set_config('work_mem', \
+    greatest(pg_size_bytes(current_setting('work_mem')), 67108864) / 1024 || 'kB', false)";
+
 impl Snapshot {
     /// Takes and exports a snapshot.
     ///
@@ -112,6 +116,7 @@ impl Ticket {
     /// When the snapshot's holder is gone.
     pub async fn join(&self) -> anyhow::Result<Session> {
         let session = self.opener.open().await?;
+        session.batch_execute(READER).await?;
         self.enter(&session).await?;
         Ok(session)
     }

@@ -10,6 +10,7 @@ mod expression;
 mod file;
 mod identity;
 mod parts;
+mod read_plan;
 mod rules;
 mod statement;
 mod target;
@@ -20,6 +21,7 @@ pub use dirty::{BoundRule, Captured, DirtyEffect, DirtyRule, TypedColumn, captur
 pub use file::{Flaw, load};
 pub use identity::identity;
 pub use parts::{Part, cut};
+pub use read_plan::{ReadPlan, Spill};
 pub use statement::{AsBefore, Blocks, Bound, BoundColumn, BoundSource};
 pub use target::{Target, TargetColumn, read_target};
 

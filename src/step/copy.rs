@@ -85,7 +85,24 @@ impl Step for Copy {
                 line.what += &format!(", {form}");
             }
         }
+        for (table, plan) in self.projected.read_plans(&blue, cx.limits.jobs).await? {
+            let names = [table.plain(), table.name().as_str().to_owned()];
+            if let Some(at) = lines.iter().position(|line| names.contains(&line.object)) {
+                let (joins, spills) = (plan.joins_told(), plan.spills_told());
+                if !joins.is_empty() {
+                    lines[at].what += &format!(", {joins}");
+                }
+                if let Some(spills) = spills {
+                    lines.insert(at + 1, Forecast { what: spills, rows: None, ..lines[at].clone() });
+                }
+            }
+        }
         Ok(lines)
+    }
+
+    async fn lacks(&self, cx: &Cx) -> anyhow::Result<Vec<Finding>> {
+        let plans = self.projected.read_plans(&cx.connect(Side::Blue).await?, cx.limits.jobs).await?;
+        Ok(plans.iter().filter_map(|(table, plan)| Some(does_not_fit(table, &plan.spills_told()?))).collect())
     }
 
     async fn preconditions(&self, cx: &Cx) -> anyhow::Result<Vec<Finding>> {
@@ -251,6 +268,16 @@ impl Copy {
     async fn rest(&self, cx: &Cx, blue: &Session, rebuild: &Rebuild, bound: &[Bound]) -> anyhow::Result<()> {
         let tables = tables(blue, rebuild, bound).await?;
         loader(cx, tables, Vec::new(), Vec::new(), true, String::new())?.rest(listener(cx, 0)).await
+    }
+}
+
+/// Rows that blue would join through temporary files.
+fn does_not_fit(table: &QualifiedName, spills: &str) -> Finding {
+    Finding {
+        severity: Severity::Warning,
+        object: table.plain(),
+        what: format!("reading its rows writes {spills}"),
+        next: "give the role that reads blue more: ALTER ROLE ... SET work_mem; or let an index serve the join".to_owned(),
     }
 }
 

@@ -6,8 +6,10 @@ use serde::Deserialize;
 
 use super::registry::Surroundings;
 use super::{Fault, Forecast, Touched, Use};
-use crate::pg::Session;
-use crate::projection::{Binding, DirtyEffect, ProjectionSet, Target, bind, bind_to_blue, cut, identity, load, read_target};
+use crate::pg::{READER, Session, reads_block_ranges};
+use crate::projection::{
+    Binding, Blocks, DirtyEffect, ProjectionSet, ReadPlan, Target, bind, bind_to_blue, cut, identity, load, read_target,
+};
 use crate::sql::QualifiedName;
 use crate::terms::Side;
 
@@ -171,6 +173,27 @@ impl Projected {
             line.what += &format!(", {count} part{}", if count == 1 { "" } else { "s" });
         }
         Ok(lines)
+    }
+
+    /// How blue would read one part of each projection that is written in a file, with the memory that reading sessions get. Those
+    /// that do not fit blue's catalog are left out: the preconditions say why. Changes nothing but the session's settings.
+    pub(super) async fn read_plans(&self, blue: &Session, jobs: usize) -> anyhow::Result<Vec<(QualifiedName, ReadPlan)>> {
+        blue.batch_execute(READER).await?;
+        let mut plans: Vec<(QualifiedName, ReadPlan)> = Vec::new();
+        let ranges = reads_block_ranges(blue).await?;
+        for (bound, _) in self.bind_to_blue(blue).await?.bound {
+            let mut blocks = Vec::new();
+            for source in &bound.sources {
+                blocks.push(read_target(blue, &source.drives).await?.map_or(0, |found| found.blocks));
+            }
+            let (mut all, parts) = (ReadPlan::default(), cut(&blocks, 8192, jobs, ranges));
+            for (index, source) in bound.sources.iter().enumerate() {
+                let part = parts.iter().find(|part| part.of == index).map_or(Blocks::ALL, |part| part.blocks);
+                all.and(ReadPlan::of(blue, &bound, source, part).await?);
+            }
+            plans.push((bound.table, all));
+        }
+        Ok(plans)
     }
 
     /// Rows to expect in all as blue estimates them; 0 when a table was never analyzed.

@@ -41,23 +41,25 @@ enum Journey {
     RestoreMigrate,
     /// `crossfade copy`
     Clone,
+    /// `plans/hydra-2x-cutover.toml` with its switch, and back again when it is taken back
+    Cutover,
 }
 
 impl Journey {
     /// Long ones seldom.
     const DRAWN: [Journey; 8] = [
         Journey::InPlace,
-        Journey::BlueGreen,
+        Journey::Cutover,
         Journey::Clone,
+        Journey::BlueGreen,
         Journey::InPlace,
-        Journey::BlueGreen,
+        Journey::Cutover,
         Journey::Clone,
-        Journey::BlueGreen,
         Journey::RestoreMigrate,
     ];
 
     fn is_written_to(self) -> bool {
-        matches!(self, Journey::BlueGreen | Journey::RestoreMigrate)
+        matches!(self, Journey::BlueGreen | Journey::RestoreMigrate | Journey::Cutover)
     }
 
     /// About how long it takes undisturbed: faults fall into this time.
@@ -65,6 +67,7 @@ impl Journey {
         match self {
             Journey::InPlace => Duration::from_millis(1500),
             Journey::BlueGreen => Duration::from_millis(4000),
+            Journey::Cutover => Duration::from_millis(7000),
             Journey::RestoreMigrate => Duration::from_millis(12_000),
             Journey::Clone => Duration::from_millis(1500),
         }
@@ -115,6 +118,12 @@ impl Scene {
         let workspace = match journey {
             Journey::BlueGreen => Workspace::new(&patient_plan("hydra-2x-blue-green.toml"), &blue, Some(&green)),
             Journey::RestoreMigrate => Workspace::new(&patient_plan("hydra-2x-restore-migrate.toml"), &blue, Some(&green)),
+            Journey::Cutover => {
+                let folder = tempfile::tempdir().unwrap();
+                std::os::unix::fs::symlink("blue", folder.path().join("now")).unwrap();
+                std::fs::write(folder.path().join("plan.toml"), cutover_plan(folder.path())).unwrap();
+                Workspace::at(folder, &blue, Some(&green))
+            }
             Journey::InPlace | Journey::Clone => Workspace::at(tempfile::tempdir().unwrap(), &blue, Some(&green)),
         };
         std::fs::create_dir(workspace.folder.path().join("tmp")).unwrap();
@@ -127,6 +136,8 @@ impl Scene {
         let mut command = match self.journey {
             Journey::InPlace => self.workspace.command_on(&[word, "--execute"], &hydra::plan("hydra-1x-in-place.toml")),
             Journey::BlueGreen | Journey::RestoreMigrate => self.workspace.command(&[word, "--execute"]),
+            Journey::Cutover if back => self.workspace.command(&[word, "--execute", "--allow-hooks"]),
+            Journey::Cutover => self.workspace.command(&[word, "--execute", "--allow-hooks", "--approve", "switch"]),
             Journey::Clone if back => self.workspace.command_on(&[word, "--execute"], &folder.join("state").join("copy.toml")),
             Journey::Clone => {
                 let mut command = crate::support::crossfade();
@@ -153,6 +164,11 @@ impl Scene {
     /// What the command that is disturbed says.
     fn said(&self) -> PathBuf {
         self.workspace.folder.path().join("said")
+    }
+
+    /// The side that the program which takes part in the switch serves.
+    fn linked(&self) -> String {
+        std::fs::read_link(self.workspace.folder.path().join("now")).unwrap().display().to_string()
     }
 
     fn server(&self, green: bool) -> &TestDb {
@@ -220,6 +236,29 @@ impl Scene {
     }
 }
 
+/// The shipped plan without what needs the router (other tests have it): a program takes part in the switch instead. Its watches
+/// look at the router, and the end of the way back would leave nothing to take back.
+fn cutover_plan(folder: &Path) -> String {
+    let text = patient_plan("hydra-2x-cutover.toml");
+    let (head, steps) = text.split_once("\n[[step]]\n").unwrap();
+    let needed = |step: &&str| !["watch", "end_way_back"].iter().any(|kind| step.contains(&format!("kind = \"{kind}\"")));
+    let steps: Vec<&str> = steps.split("\n[[step]]\n").filter(needed).collect();
+    let router = "kind = \"router\"\nname = \"router\"\nsocket = \"router-state/admin.sock\"\n";
+    let (now, text) = (folder.join("now").display().to_string(), [&[head], steps.as_slice()].concat().join("\n[[step]]\n"));
+    assert!(text.contains(router) && text.contains("max_lag = \"2s\""));
+    let link = format!(
+        "kind = \"command\"\nname = \"link\"\nto_blue = [\"ln\", \"-sfn\", \"blue\", \"{now}\"]\n\
+         to_green = [\"ln\", \"-sfn\", \"green\", \"{now}\"]\nprobe = [\"sh\", \"-c\", \"test $(readlink {now}) = green\"]\n"
+    );
+    text.replace(router, &link).replace("max_lag = \"2s\"", "max_lag = \"1m\"")
+}
+
+/// Whether clients may write.
+async fn is_open(db: &TestDb) -> bool {
+    let session = db.session().await;
+    session.batch_execute("BEGIN; UPDATE hydra_client SET client_name = client_name WHERE false; ROLLBACK").await.is_ok()
+}
+
 fn group(child: &Child) -> Pid {
     Pid::from_raw(child.id().cast_signed())
 }
@@ -237,12 +276,14 @@ impl Place {
         make_1_11_10_of(&cloned, 120, 0).await;
         new.sql(GRANT).await;
         written.sql(GRANT).await;
+        let switched = TestDb::copy_of(&new).await;
         cloned.sql("DROP SCHEMA crossfade CASCADE").await;
         let before = BTreeMap::from([
             (Journey::InPlace, old),
             (Journey::BlueGreen, new),
             (Journey::RestoreMigrate, written),
             (Journey::Clone, cloned),
+            (Journey::Cutover, switched),
         ]);
         let mut place = Self { green, before, after: BTreeMap::new() };
         for journey in [Journey::InPlace, Journey::Clone] {
@@ -278,6 +319,12 @@ impl Place {
         if let Some(writer) = writer {
             writer.await.unwrap();
         }
+        if journey == Journey::Cutover {
+            let (serves, other) = if back { (&scene.blue, &scene.green) } else { (&scene.green, &scene.blue) };
+            assert_eq!(scene.linked(), if back { "blue" } else { "green" }, "lost: what takes part serves another side");
+            assert!(back || !is_open(other).await, "lost: both sides take writes");
+            assert!(back || is_open(serves).await, "stuck: no side takes writes");
+        }
         match (back, journey) {
             (true, _) => {
                 // What clients wrote meanwhile stays on blue.
@@ -293,6 +340,7 @@ impl Place {
                 tokio::task::spawn_blocking(move || Ran::of(follow.output().unwrap()).exits(0)).await.unwrap();
                 equal(&scene.blue, &scene.green).await;
             }
+            (false, Journey::Cutover) => equal(&scene.blue, &scene.green).await,
             (false, Journey::InPlace | Journey::Clone) => {
                 let found = vec![fingerprint(&scene.blue).await, fingerprint(&scene.green).await];
                 assert_same("lost: after the run", &self.after[&journey], &found);
