@@ -217,7 +217,7 @@ impl Bench {
 async fn rows(green: &Cluster) -> Result<BTreeMap<String, i64>> {
     let session = session(green, "green").await?;
     let mut rows = BTreeMap::new();
-    for table in session.query("SELECT tablename::text FROM pg_tables WHERE tablename ~ '^hydra'", &[]).await? {
+    for table in session.query("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' AND tablename ~ '^hydra'", &[]).await? {
         let name: String = table.get(0);
         rows.insert(name.clone(), session.query_one(&format!("SELECT count(*) FROM {name}"), &[]).await?.get(0));
     }
