@@ -22,12 +22,14 @@ pub struct Place {
 pub enum Way {
     Crossfade,
     DumpRestore,
+    /// The same without compression.
+    DumpRestorePlain,
     Pgcopydb,
     PlainCopy,
 }
 
 impl Way {
-    const ALL: [Way; 4] = [Way::Crossfade, Way::DumpRestore, Way::Pgcopydb, Way::PlainCopy];
+    const ALL: [Way; 5] = [Way::Crossfade, Way::DumpRestore, Way::DumpRestorePlain, Way::Pgcopydb, Way::PlainCopy];
 
     /// Those whose programs are on this machine; says what is missing.
     pub fn found() -> Vec<Way> {
@@ -46,7 +48,7 @@ impl Way {
     fn program(self) -> &'static str {
         match self {
             Way::Crossfade => env!("CARGO_BIN_EXE_crossfade"),
-            Way::DumpRestore => "pg_restore",
+            Way::DumpRestore | Way::DumpRestorePlain => "pg_restore",
             Way::Pgcopydb => "pgcopydb",
             Way::PlainCopy => "psql",
         }
@@ -56,6 +58,7 @@ impl Way {
         match self {
             Way::Crossfade => "crossfade",
             Way::DumpRestore => "pg_dump -Fd | pg_restore",
+            Way::DumpRestorePlain => "pg_dump -Fd -Z0 | pg_restore",
             Way::Pgcopydb => "pgcopydb clone",
             Way::PlainCopy => "psql COPY | psql COPY, then indexes",
         }
@@ -80,6 +83,11 @@ impl Way {
                 r#""$CROSSFADE" copy --execute --no-owner --jobs "$JOBS" --quiet --blue "$BLUE" --green "$GREEN" --state "$DIR/state" >&2"#
             }
             Way::DumpRestore => {
+                r#"pg_dump -Fd -j "$JOBS" --no-owner -f "$DIR/dump" "$BLUE"
+                   pg_restore -j "$JOBS" --no-owner -d "$GREEN" "$DIR/dump"
+                   psql -qXc ANALYZE "$GREEN""#
+            }
+            Way::DumpRestorePlain => {
                 r#"pg_dump -Fd -j "$JOBS" -Z0 --no-owner -f "$DIR/dump" "$BLUE"
                    pg_restore -j "$JOBS" --no-owner -d "$GREEN" "$DIR/dump"
                    psql -qXc ANALYZE "$GREEN""#

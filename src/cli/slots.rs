@@ -1,5 +1,6 @@
 //! Replication slots of runs on blue, for `crossfade status`.
 
+use crate::sql::{Ident, Literal};
 use crate::step::{SlotState, slot_name};
 use crate::terms::RunId;
 
@@ -58,8 +59,9 @@ pub(super) fn lines(slots: &[Slot], limit: u64) -> String {
         if !latest {
             out += &format!(
                 "  next: when no other crossfade (another plan, another machine) needs it, on blue: \
-                 SELECT pg_drop_replication_slot('{name}'); DROP PUBLICATION IF EXISTS \"{name}\"\n",
-                name = state.name
+                 SELECT pg_drop_replication_slot({}); DROP PUBLICATION IF EXISTS {}\n",
+                Literal::new(&state.name),
+                Ident::new(&state.name)
             );
         }
     }

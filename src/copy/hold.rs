@@ -177,16 +177,17 @@ impl Holding {
         let snapshot = Snapshot::export(blue).await?;
         let seen = snapshot.text().await?;
         let (run, step, name) = (Literal::new(&order.run), Literal::new(&order.step), Literal::new(snapshot.name()));
+        let told = Literal::new(&seen);
         let held_for = format!("make_interval(secs => {})", order.held_for.as_secs_f64());
         let row = format!(
-            "INSERT INTO crossfade.copy_snapshot (run, step, name, seen, held_for) VALUES ({run}, {step}, {name}, '{seen}', {held_for}) \
+            "INSERT INTO crossfade.copy_snapshot (run, step, name, seen, held_for) VALUES ({run}, {step}, {name}, {told}, {held_for}) \
              ON CONFLICT (run, step) DO UPDATE SET name = excluded.name, seen = excluded.seen, planned = false, \
                 held_for = excluded.held_for, driven_at = clock_timestamp()"
         );
         session.batch_execute(&row).await.context("noting the snapshot on green")?;
         let wanted = format!(
             "SELECT clock_timestamp() < driven_at + held_for FROM crossfade.copy_snapshot \
-             WHERE run = {run} AND step = {step} AND name = {name} AND seen::text = '{seen}'"
+             WHERE run = {run} AND step = {step} AND name = {name} AND seen::text = {told}"
         );
         Ok(Self { snapshot, seen, green, session, wanted, held_for: order.held_for })
     }

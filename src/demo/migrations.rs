@@ -25,6 +25,7 @@ use crate::plan;
 use crate::prove::{History, Original, run_originals};
 use crate::report::JourneySummary;
 use crate::shadow::{Cluster, Folder, Settings};
+use crate::sql::Literal;
 use crate::terms::Side;
 
 /// Migrations to run.
@@ -181,7 +182,8 @@ fn start_of_proof(demo: &Demo, migrations: &Migrations) -> String {
         ("seed", demo.seed.clone()),
         ("now", "2024-01-01 00:00:00".to_owned()),
     ];
-    let settings: String = settings.iter().map(|(name, value)| format!("SET crossfade.{name} = '{value}';\n")).collect();
+    let settings: String =
+        settings.iter().map(|(name, value)| format!("SET crossfade.{name} = {};\n", Literal::new(value))).collect();
     let mut text = format!("{schema}\n{settings}{}\n", versions(migrations.history.as_ref()));
     text += include_str!("data.sql");
     text

@@ -46,7 +46,8 @@ pub fn grants(plan: &Plan, side: Side, role: &Ident) -> String {
         }
     }
     for (what, names) in granted {
-        each(&mut sql, &names, &format!("format('GRANT {what} ON %s TO %I', name, {})", Literal::new(role.as_str())));
+        let grant = format!("GRANT {what} ON %s TO %I");
+        each(&mut sql, &names, &format!("format({}, name, {})", Literal::new(&grant), Literal::new(role.as_str())));
     }
     if !owned.is_empty() {
         sql.push_str("-- definitions and triggers are their owner's to change\n");

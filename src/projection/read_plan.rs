@@ -52,8 +52,7 @@ impl ReadPlan {
         let (work_mem, multiplier): (i64, f64) = (row.get(0), row.get(1));
         #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate")]
         let memory = Memory { sorts: work_mem.unsigned_abs(), hashes: (work_mem as f64 * multiplier) as u64 };
-        let plan: Value =
-            blue.query_one(&format!("EXPLAIN (FORMAT JSON) {}", bound.rows(source, blocks)), &[]).await?.get(0);
+        let plan: Value = blue.query_one(&format!("EXPLAIN (FORMAT JSON) {}", bound.rows(source, blocks)), &[]).await?.get(0);
         Ok(weigh(&plan[0]["Plan"], memory))
     }
 

@@ -10,6 +10,7 @@ use crate::capture::Outbox;
 use crate::follow::lock;
 use crate::pg::{Session, Snapshot};
 use crate::revocation::{Proof, Restored, Rules, ahead, load, prove, stored_rules};
+use crate::sql::Literal;
 use crate::terms::{Before, Extent, Finding, Severity, Side};
 
 /// The table entry of this kind.
@@ -170,9 +171,10 @@ fn restored(cx: &Cx, proof: &Proof) -> Vec<Finding> {
         object: format!("revocations of kind {}", back.what),
         what: format!("{} have access on green that blue does not give (digests: {})", back.count, back.digests.join(", ")),
         next: format!(
-            "on green: SELECT id FROM crossfade.revocation WHERE run = '{}' AND what = '{}' AND proved_at IS NULL; find out who brought \
+            "on green: SELECT id FROM crossfade.revocation WHERE run = {} AND what = {} AND proved_at IS NULL; find out who brought \
              the access back, take it away, and run this again",
-            cx.run, back.what
+            Literal::new(cx.run.as_str()),
+            Literal::new(&back.what)
         ),
     };
     proof.restored.iter().map(finding).collect()

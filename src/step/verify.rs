@@ -11,6 +11,7 @@ use crate::follow::{Follower, uncovered};
 use crate::journal::{Record, Verified};
 use crate::pg::{Session, Snapshot};
 use crate::projection::Bound;
+use crate::sql::Literal;
 use crate::step::Stop;
 use crate::terms::{Account, Before, Extent, Finding, Severity, Side};
 use crate::verify::{Class, Comparison, accounts, compare};
@@ -212,11 +213,11 @@ fn finding(cx: &Cx, comparison: &Comparison, class: Class) -> Option<Finding> {
             comparison.digests(class).join(", ")
         ),
         next: format!(
-            "on green: SELECT row_key FROM crossfade.divergence WHERE run = '{}' AND step = '{}' AND table_name = '{}' AND kind = '{}'",
-            cx.run,
-            cx.step,
-            comparison.table.plain(),
-            class.as_str()
+            "on green: SELECT row_key FROM crossfade.divergence WHERE run = {} AND step = {} AND table_name = {} AND kind = {}",
+            Literal::new(cx.run.as_str()),
+            Literal::new(cx.step.as_str()),
+            Literal::new(&comparison.table.plain()),
+            Literal::new(class.as_str())
         ),
     })
 }

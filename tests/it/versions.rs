@@ -1,13 +1,14 @@
 //! Blue and green on two clusters, as in production: of two major versions where there are several. With
 //! `CROSSFADE_PG_BINDIRS=/old/bin:/new/bin` blue is the oldest of them and green the newest.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crossfade::shadow::{Binaries, Cluster};
 
+use crate::cutover::stage::{Link, PLAN, Stage};
 use crate::fingerprint::{assert_same, fingerprint, fingerprints};
 use crate::hydra::{catalog, fixture, history, make_1_11_10, run, without_capture};
-use crate::support::{TestDb, Workspace, since, start};
+use crate::support::{Ran, TestDb, Workspace, crossfade, since, start, start_logical};
 
 const BLUE_GREEN: &str = "hydra-2x-blue-green.toml";
 
@@ -20,10 +21,15 @@ struct Pair {
 
 impl Pair {
     async fn start() -> Self {
-        let found = Binaries::find_all().unwrap();
+        Self::of(start).await
+    }
+
+    async fn of<F: Future<Output = Arc<Cluster>>>(blue: impl FnOnce(&'static Binaries) -> F) -> Self {
+        static FOUND: OnceLock<Vec<Binaries>> = OnceLock::new();
+        let found = FOUND.get_or_init(|| Binaries::find_all().unwrap());
         let (oldest, newest) = (&found[0], &found[found.len() - 1]);
         let majors = [oldest.major(), newest.major()];
-        let clusters: [Arc<Cluster>; 2] = [start(oldest).await, start(newest).await];
+        let clusters: [Arc<Cluster>; 2] = [blue(oldest).await, start(newest).await];
         let pair = Self { blue: TestDb::empty_on(&clusters[0]).await, green: TestDb::empty_on(&clusters[1]).await, majors };
         for (db, major) in [&pair.blue, &pair.green].into_iter().zip(majors) {
             let told = db.value("current_setting('server_version_num')::int / 10000").await;
@@ -98,6 +104,53 @@ async fn a_table_of_several_parts_arrives_on_the_other_cluster() {
     let alone = Workspace::new(&format!("{head}{}", step("verify")), &pair.blue, Some(&pair.green));
     let found = alone.run(&["run", "--execute"]).exits(14);
     assert!(found.stderr.contains("ledger"), "{}", found.stderr);
+}
+
+/// To green, with what was written between, and back, with what green took.
+async fn there_and_back(pair: Pair, plan: &str) {
+    Stage::fill(&pair.blue, &pair.green).await;
+    let link = Link::new();
+    let stage = Stage::with(&format!("{plan}{}", link.participant()), pair.blue, pair.green);
+    stage.ready().await;
+    stage.blue.sql("INSERT INTO entry (account, tag) VALUES (1, 'between'); DELETE FROM account WHERE id = 7").await;
+    stage.run(&["run", "--execute", "--allow-hooks", "--approve", "to-green"]).await.exits(0);
+    assert_eq!(link.side(), "green");
+    stage.assert_equal().await;
+    stage.green.sql("INSERT INTO entry (account, tag) VALUES (2, 'on green'); DELETE FROM account WHERE id = 8").await;
+    // What green holds is not green's any more when blue serves again.
+    stage.run(&["rollback", "--execute", "--allow-hooks"]).await.exits(0);
+    assert_eq!(link.side(), "blue");
+    let told = "SELECT concat_ws(' ', (SELECT count(*) FROM account), (SELECT count(*) FROM entry WHERE tag IN ('between', 'on green')))";
+    assert_eq!(stage.blue.value(told).await, "98 2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn triggers_tell_of_changes_and_the_switch_goes_there_and_back() {
+    there_and_back(Pair::start().await, PLAN).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_tells_of_changes_and_the_switch_goes_there_and_back() {
+    let plan = PLAN.replace("kind = \"start_capture\"", "kind = \"start_capture\"\nsource = \"slot\"");
+    there_and_back(Pair::of(start_logical).await, &plan).await;
+}
+
+#[tokio::test]
+async fn a_clone_of_a_database() {
+    let pair = Pair::start().await;
+    pair.blue.sql(LEDGER).await;
+    pair.blue.sql(LEDGER_ROWS).await;
+    pair.blue.sql("CREATE INDEX ON ledger (day, share); CREATE VIEW days AS SELECT DISTINCT day FROM ledger").await;
+    let state = tempfile::tempdir().unwrap();
+    let mut command = crossfade();
+    command.args(["copy", "--execute", "--blue", &pair.blue.url(), "--green", &pair.green.url()]);
+    command.env("CROSSFADE_STATE", state.path());
+    Ran::of(command.output().unwrap()).exits(0);
+    for what in ["(SELECT string_agg(md5(l::text), ' ' ORDER BY id) FROM ledger l)", "(SELECT count(*)::text FROM days)"] {
+        assert_eq!(pair.blue.value(&format!("SELECT {what}")).await, pair.green.value(&format!("SELECT {what}")).await);
+    }
+    let catalogs = [fingerprint(&pair.blue).await, fingerprint(&pair.green).await];
+    assert_same("the clone", &[catalogs[0].clone()], &[catalogs[1].clone()]);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use super::Comparison;
 use super::ground::Ground;
+use crate::sql::Ident;
 use crate::terms::{Finding, Severity};
 
 /// Installed on blue, against available on green.
@@ -30,7 +31,7 @@ impl Comparison for Extensions {
                     Severity::Note,
                     &object,
                     format!("is not installed; blue has version {version}"),
-                    format!("if the application needs it, on green: CREATE EXTENSION \"{name}\""),
+                    format!("if the application needs it, on green: CREATE EXTENSION {}", Ident::new(&name)),
                 )),
                 None => findings.push(green.finding(
                     Severity::Warning,

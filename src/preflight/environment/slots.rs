@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use super::Topic;
 use super::ground::{Ground, size};
+use crate::sql::{Ident, Literal};
 use crate::terms::{Finding, Severity};
 
 /// Slots without a reader (PostgreSQL manual 52.20, `pg_replication_slots`).
@@ -29,12 +30,14 @@ impl Topic for Slots {
                     "nobody reads it, and the server keeps {} of log for it: what the plan writes adds to that",
                     size(row.get(1))
                 );
+                let slot = Literal::new(&name);
                 let next = match name.strip_prefix("crossfade_") {
                     Some(_) => format!(
-                        "follow or roll back the crossfade run it is named after; when that is gone: SELECT pg_drop_replication_slot('{name}'); \
-                         DROP PUBLICATION {name}"
+                        "follow or roll back the crossfade run it is named after; when that is gone: SELECT pg_drop_replication_slot({slot}); \
+                         DROP PUBLICATION {}",
+                        Ident::new(&name)
                     ),
-                    None => format!("start its reader, or when nobody needs it: SELECT pg_drop_replication_slot('{name}')"),
+                    None => format!("start its reader, or when nobody needs it: SELECT pg_drop_replication_slot({slot})"),
                 };
                 ground.finding(Severity::Warning, &format!("replication slot {name}"), what, next)
             })

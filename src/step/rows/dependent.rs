@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::keyed_table::{KeyedTable, list};
 use super::set_aside::{Back, keeping};
 use crate::pg::Session;
-use crate::sql::{Ident, QualifiedName};
+use crate::sql::{Ident, Literal, QualifiedName};
 use crate::step::Cx;
 use crate::terms::{Finding, Severity};
 
@@ -75,8 +75,9 @@ async fn foreign_keys(session: &Session, table: &QualifiedName) -> anyhow::Resul
     let names = |column: &str, relation: &str| {
         format!(
             "(SELECT coalesce(array_agg(a.attname::text ORDER BY k.place), '{{}}') \
-              FROM jsonb_array_elements_text(to_jsonb(f)->'{column}') WITH ORDINALITY k (attnum, place) \
-              JOIN pg_attribute a ON a.attrelid = f.{relation} AND a.attnum = k.attnum::int)"
+              FROM jsonb_array_elements_text(to_jsonb(f)->{}) WITH ORDINALITY k (attnum, place) \
+              JOIN pg_attribute a ON a.attrelid = f.{relation} AND a.attnum = k.attnum::int)",
+            Literal::new(column)
         )
     };
     let sql = format!(

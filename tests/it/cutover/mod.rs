@@ -6,7 +6,7 @@ mod faults;
 mod fence;
 mod revoked;
 mod slot;
-mod stage;
+pub mod stage;
 mod switch;
 mod traffic;
 mod watch;
