@@ -71,8 +71,18 @@ impl Listeners {
     }
 }
 
+/// A timer that ends before every other one wakes the thread when it begins, as the time limit of each request would: a system call
+/// and a wake-up for nothing. So there is always one that ends sooner.
+const NEAR: Duration = Duration::from_millis(100);
+
 /// One thread: takes connections until the router stops, then waits for them.
 async fn work(core: &Arc<Core>, thread: usize, listeners: Vec<StdListener>, room: Arc<Semaphore>) {
+    tokio::spawn(async {
+        let mut near = tokio::time::interval(NEAR);
+        loop {
+            near.tick().await;
+        }
+    });
     let open = tokio_util::task::TaskTracker::new();
     for (listener, socket) in listeners.into_iter().enumerate() {
         let Ok(socket) = TcpListener::from_std(socket) else { continue };

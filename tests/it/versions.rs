@@ -132,7 +132,16 @@ async fn triggers_tell_of_changes_and_the_switch_goes_there_and_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slot_tells_of_changes_and_the_switch_goes_there_and_back() {
     let plan = PLAN.replace("kind = \"start_capture\"", "kind = \"start_capture\"\nsource = \"slot\"");
-    there_and_back(Pair::of(start_logical).await, &plan).await;
+    let pair = Pair::of(start_logical).await;
+    if pair.majors[0] < 14 {
+        Stage::fill(&pair.blue, &pair.green).await;
+        let refused = Workspace::new(&format!("{plan}{}", Link::new().participant()), &pair.blue, Some(&pair.green))
+            .run(&["run", "--execute", "--allow-hooks"])
+            .exits(10);
+        assert!(refused.stderr.contains("capture by triggers: leave `source` away"), "{}", refused.stderr);
+        return;
+    }
+    there_and_back(pair, &plan).await;
 }
 
 #[tokio::test]
@@ -149,8 +158,14 @@ async fn a_clone_of_a_database() {
     for what in ["(SELECT string_agg(md5(l::text), ' ' ORDER BY id) FROM ledger l)", "(SELECT count(*)::text FROM days)"] {
         assert_eq!(pair.blue.value(&format!("SELECT {what}")).await, pair.green.value(&format!("SELECT {what}")).await);
     }
-    let catalogs = [fingerprint(&pair.blue).await, fingerprint(&pair.green).await];
-    assert_same("the clone", &[catalogs[0].clone()], &[catalogs[1].clone()]);
+    // Newer servers write views in another way, and 18 has NOT NULL as constraints of their own.
+    let comparable = |lines: Vec<String>| -> Vec<String> {
+        let other =
+            |line: &String| line.starts_with("view ") || (line.starts_with("constraint ") && line.contains("_not_null NOT NULL"));
+        lines.into_iter().filter(|line| pair.majors[0] == pair.majors[1] || !other(line)).collect()
+    };
+    let catalogs = [comparable(fingerprint(&pair.blue).await), comparable(fingerprint(&pair.green).await)];
+    assert_same("the clone", &catalogs[..1], &catalogs[1..]);
 }
 
 #[tokio::test]
