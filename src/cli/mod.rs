@@ -42,6 +42,8 @@ mod trace;
 mod watching;
 mod window;
 
+pub use shell::{commands_page, understands};
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 

@@ -15,6 +15,7 @@ mod ddl;
 mod demo;
 mod dependencies;
 mod differences;
+mod docs;
 mod drafts;
 mod driver;
 mod environment;

@@ -38,7 +38,7 @@ sql = ["DROP TABLE first"]
 "#;
 
 /// A run that waits for a lock on `t`, which this session holds until it commits.
-async fn stage() -> (Workspace, TestDb, crossfade::pg::Session) {
+pub async fn stage() -> (Workspace, TestDb, crossfade::pg::Session) {
     let blue = TestDb::empty().await;
     blue.sql("CREATE TABLE t (a int)").await;
     let holder = blue.session().await;
