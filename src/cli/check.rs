@@ -51,12 +51,16 @@ fn cases(file: &Path, checked: &Result<Plan, Problems>) -> Vec<Case> {
     let case = Case { class: class.clone(), file: Some(class.clone()), ..Case::default() };
     match checked {
         Ok(plan) => plan.steps().iter().map(|step| Case { name: step.id.to_string(), ..case.clone() }).collect(),
-        Err(problems) => problems.0.iter().map(|problem| Case {
-            name: problem.step.clone().unwrap_or_else(|| "plan".to_owned()),
-            file: Some(problem.file.display().to_string()),
-            line: problem.line,
-            failure: Some(Failure { kind: "problem".to_owned(), message: problem.what.clone(), text: problem.to_string() }),
-            ..case.clone()
-        }).collect(),
+        Err(problems) => problems
+            .0
+            .iter()
+            .map(|problem| Case {
+                name: problem.step.clone().unwrap_or_else(|| "plan".to_owned()),
+                file: Some(problem.file.display().to_string()),
+                line: problem.line,
+                failure: Some(Failure { kind: "problem".to_owned(), message: problem.what.clone(), text: problem.to_string() }),
+                ..case.clone()
+            })
+            .collect(),
     }
 }

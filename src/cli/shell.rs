@@ -52,7 +52,9 @@ pub(super) fn schema() -> anyhow::Result<Exit> {
 /// `docs/commands.md`: the long help of every command, as Markdown. The same wherever it is made: no width of a terminal, no values of
 /// environment variables.
 pub fn commands_page() -> String {
-    let mut out = "# Commands\n\nWhat `crossfade COMMAND --help` prints. This page is made from the program (`tests/it/docs.rs`).\n".to_owned();
+    let mut out =
+        "# Commands\n\nWhat `crossfade COMMAND --help` prints. This page is made from the program (`tests/it/docs.rs`).\n"
+            .to_owned();
     let mut root = Cli::command().disable_help_subcommand(true).term_width(110);
     root.build();
     section(&mut out, &root);

@@ -108,7 +108,9 @@ fn every_command_in_the_documents_is_one() {
 
 #[test]
 fn a_command_that_is_none_is_found() {
-    let lines = shell("```sh\ncd x && PGUSER=a crossfade run \"a plan.toml\" --execute > out # now\ncrossfade \\\n  rum PLAN\n```\ncrossfade no\n");
+    let lines = shell(
+        "```sh\ncd x && PGUSER=a crossfade run \"a plan.toml\" --execute > out # now\ncrossfade \\\n  rum PLAN\n```\ncrossfade no\n",
+    );
     let all: Vec<Vec<String>> = lines.iter().flat_map(|(_, line)| commands(line)).collect();
     assert_eq!(all, [vec!["crossfade", "run", "a plan.toml", "--execute"], vec!["crossfade", "rum", "PLAN"]]);
     assert!(understands(&all[0]).is_ok());
@@ -126,7 +128,9 @@ fn every_link_leads_somewhere() {
     let (mut wrong, mut seen) = (Vec::new(), 0);
     for (path, text) in documents() {
         for part in text.split("](").skip(1) {
-            let Some(target) = part.split(')').next().filter(|target| !target.contains("://") && !target.contains(' ')) else { continue };
+            let Some(target) = part.split(')').next().filter(|target| !target.contains("://") && !target.contains(' ')) else {
+                continue;
+            };
             let (file, place) = target.split_once('#').unwrap_or((target, ""));
             let file = if file.is_empty() { root().join(&path) } else { root().join(&path).parent().unwrap().join(file) };
             seen += 1;
@@ -134,7 +138,9 @@ fn every_link_leads_somewhere() {
                 wrong.push(format!("{}: {target} is not there", path.display()));
             } else if !place.is_empty() {
                 let text = std::fs::read_to_string(&file).unwrap();
-                let mut headings = text.lines().filter_map(|line| line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#')));
+                let mut headings = text
+                    .lines()
+                    .filter_map(|line| line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#')));
                 if !headings.any(|heading| anchor(heading) == place) {
                     wrong.push(format!("{}: {target}: no such heading", path.display()));
                 }
@@ -150,7 +156,9 @@ fn every_link_leads_somewhere() {
 fn every_test_that_a_page_names_is_there() {
     let (mut wrong, mut seen) = (Vec::new(), 0);
     for (path, text) in documents().into_iter().filter(|(path, _)| path.starts_with("docs")) {
-        for name in text.split('`').filter(|word| word.contains("::") && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == ':')) {
+        for name in text.split('`').filter(|word| {
+            word.contains("::") && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == ':')
+        }) {
             let parts: Vec<&str> = name.split("::").collect();
             let (function, group) = parts.split_last().unwrap();
             let file = root().join("tests/it").join(group.join("/")).with_extension("rs");

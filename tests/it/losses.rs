@@ -80,7 +80,8 @@ async fn the_estimate_is_what_a_copy_without_follow_loses_in_the_demo() {
     Ran::of(tokio::task::spawn_blocking(move || copy.output().unwrap()).await.unwrap()).exits(12);
     let begin = green.value("SELECT max(requested_at) FROM hydra_oauth2_access").await;
     eventually("the time is over", async || {
-        blue.value(&format!("SELECT now() AT TIME ZONE 'UTC' > timestamp '{begin}' + interval '{MEASURED} seconds'")).await == "true"
+        blue.value(&format!("SELECT now() AT TIME ZONE 'UTC' > timestamp '{begin}' + interval '{MEASURED} seconds'")).await
+            == "true"
     })
     .await;
     let (_, measured) = load.finish().await.unwrap();

@@ -143,7 +143,10 @@ fn the_expressions_of_the_dashboard_are_promql() {
     }
     let folder = tempfile::tempdir().unwrap();
     let check = |expressions: &[String]| {
-        let rules = expressions.iter().enumerate().map(|(n, expr)| format!("  - record: crossfade:{n}\n    expr: {}\n", serde_json::json!(expr)));
+        let rules = expressions
+            .iter()
+            .enumerate()
+            .map(|(n, expr)| format!("  - record: crossfade:{n}\n    expr: {}\n", serde_json::json!(expr)));
         let path = folder.path().join("rules.yml");
         std::fs::write(&path, format!("groups:\n- name: dashboard\n  rules:\n{}", rules.collect::<String>())).unwrap();
         Ran::of(Command::new("promtool").args(["check", "rules"]).arg(path).output().unwrap())
@@ -192,7 +195,9 @@ async fn prometheus_scrapes_a_run_and_a_router_and_answers_every_panel() {
     std::fs::write(folder.join("prometheus.yml"), scrape).unwrap();
     let mut server = Command::new("prometheus");
     server.arg("--log.level=warn").arg(format!("--config.file={}", folder.join("prometheus.yml").display()));
-    server.arg(format!("--storage.tsdb.path={}", folder.join("tsdb").display())).arg(format!("--web.listen-address={prometheus}"));
+    server
+        .arg(format!("--storage.tsdb.path={}", folder.join("tsdb").display()))
+        .arg(format!("--web.listen-address={prometheus}"));
     let _server = Process::spawn(&mut server);
     let ask = |expression: &str| -> Option<Value> {
         let query = utf8_percent_encode(expression, NON_ALPHANUMERIC);
@@ -216,7 +221,12 @@ async fn prometheus_scrapes_a_run_and_a_router_and_answers_every_panel() {
         }
     }
     // A blue without standby, a run that follows nothing, a step whose end is not known.
-    let none = ["crossfade_lag_seconds", "crossfade_database_replication_lag_seconds", "crossfade_step_units", "crossfade_step_remaining_seconds"];
+    let none = [
+        "crossfade_lag_seconds",
+        "crossfade_database_replication_lag_seconds",
+        "crossfade_step_units",
+        "crossfade_step_remaining_seconds",
+    ];
     assert!(without.iter().all(|expression| none.iter().any(|name| expression.starts_with(name))), "{without:?}");
     holder.batch_execute("COMMIT").await.unwrap();
     run.finish().exits(0);

@@ -159,7 +159,8 @@ async fn the_whole_picture_on_a_terminal_and_its_keys() {
     assert_eq!(picture["blockers"][0][1]["application"], "nightly report", "{once:#}");
     assert_eq!(picture["steps"][0]["status"], "done");
     let mut alone = workspace.command(&["status", "--format", "json"]);
-    let alone: Value = serde_json::from_str(&Ran::of(alone.env_remove("BLUE_DATABASE_URL").output().unwrap()).exits(0).stdout).unwrap();
+    let alone: Value =
+        serde_json::from_str(&Ran::of(alone.env_remove("BLUE_DATABASE_URL").output().unwrap()).exits(0).stdout).unwrap();
     assert_eq!((&alone["picture"]["driven"], &alone["picture"]["now"]["step"]), (&"unknown".into(), &"blocked".into()));
     assert!(alone["picture"]["remarks"].to_string().contains("set BLUE_DATABASE_URL"), "{alone:#}");
     run.keys.write_all(&[3]).unwrap(); // Ctrl-C: the terminal is raw, so this is a key
