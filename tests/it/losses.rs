@@ -19,7 +19,7 @@ use crate::support::{Ran, TestDb, Workspace, crossfade, eventually};
 const SEED: &str = "losses";
 /// Clients, and things they do in a second together.
 const CLIENTS: usize = 8;
-const RATE: u32 = 150;
+const RATE: u32 = 120;
 /// How long is measured, in seconds, before the copy and at least after it.
 const MEASURED: u32 = 7;
 /// What `window` counts on blue, and where `verify` misses it on green.
