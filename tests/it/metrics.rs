@@ -165,6 +165,7 @@ fn free() -> SocketAddr {
 fn get(address: SocketAddr, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).ok()?;
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(5))).ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     Some(answer.split_once("\r\n\r\n")?.1.to_owned())
@@ -182,13 +183,13 @@ async fn prometheus_scrapes_a_run_and_a_router_and_answers_every_panel() {
     let token = folder.join("token");
     let config = format!(
         "format = 1\nname = \"scraped\"\nstate = \"router\"\nfirst = \"blue\"\n[admin]\naddress = \"{admin}\"\ntoken_file = \"token\"\n\
-         [[listen]]\nname = \"public\"\naddress = \"{public}\"\nblue = \"http://127.0.0.1:1\"\ngreen = \"http://127.0.0.1:1\"\n"
+         [[listen]]\nname = \"public\"\naddress = \"{public}\"\nblue = \"http://{run_at}\"\ngreen = \"http://{run_at}\"\n"
     );
     std::fs::write(folder.join("router.toml"), config).unwrap();
     let _router = Process::spawn(crossfade().arg("route").arg(folder.join("router.toml")));
     let run = Process::spawn(&mut workspace.command(&["run", "--execute", "--metrics-addr", &run_at.to_string()]));
     let scrape = format!(
-        "global: {{ scrape_interval: 200ms, scrape_timeout: 200ms }}\nscrape_configs:\n- job_name: run\n  static_configs: [ {{ targets: ['{run_at}'] }} ]\n\
+        "global: {{ scrape_interval: 1s, scrape_timeout: 1s }}\nscrape_configs:\n- job_name: run\n  static_configs: [ {{ targets: ['{run_at}'] }} ]\n\
          - job_name: router\n  authorization: {{ credentials_file: {} }}\n  static_configs: [ {{ targets: ['{admin}'] }} ]\n",
         token.display()
     );
@@ -207,7 +208,7 @@ async fn prometheus_scrapes_a_run_and_a_router_and_answers_every_panel() {
     };
     let rows = |expression: &str| ask(expression).and_then(|result| Some(result.as_array()?.len())).unwrap_or_default();
     eventually("requests through the router are counted", async || {
-        let _ = get(public, "/health/ready");
+        let _ = get(public, "/metrics");
         rows("sum by (side, status) (rate(crossfade_requests_total[1m])) > 0") > 0
     })
     .await;
