@@ -96,7 +96,8 @@ async fn the_estimate_is_what_a_copy_without_follow_loses_in_the_demo() {
         .map(|finding| (finding["object"].as_str().unwrap(), finding["what"].as_str().unwrap()))
         .collect();
     let lost = |table: &str| -> f64 {
-        let of = |(object, what): &&(&str, &str)| *object == format!("table public.{table} on green") && what.contains(" missing:");
+        let of =
+            |(object, what): &&(&str, &str)| *object == format!("table public.{table} on green") && what.contains(" missing:");
         let (_, what) = findings.iter().find(of).unwrap_or_else(|| panic!("{table}: {findings:?}"));
         what.split(' ').next().unwrap().parse().unwrap()
     };
