@@ -92,9 +92,7 @@ async fn all_switch_or_none_and_a_client_of_pgbouncer_notices_nothing() {
     assert_eq!(all.stage.blue.value("SELECT count(*) FROM pg_trigger WHERE tgname = 'crossfade_fence'").await, "0");
     all.board.breaks(false);
 
-    let file = all.stage.workspace.folder.path().join("cutover.prom");
-    all.stage.run(&[GO, &["--metrics-file", file.to_str().unwrap()]].concat()).await.exits(0);
-    assert!(std::fs::read_to_string(file).unwrap().contains("crossfade_run_steps{plan=\"cutover\",status=\"done\"} 4\n"));
+    all.stage.run(GO).await.exits(0);
     all.all_on("green").await;
     more(written.load(Ordering::Relaxed)).await;
     assert!(!Stage::writable(&all.stage.blue).await && Stage::writable(&all.stage.green).await);
