@@ -26,6 +26,7 @@ pub mod explain;
 pub mod follow;
 pub mod hook;
 pub mod journal;
+pub mod junit;
 pub mod limits;
 pub mod lint;
 #[cfg(feature = "nats")]

@@ -1,11 +1,12 @@
 //! `crossfade check PLAN`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Format, print_json, text};
-use crate::plan;
+use super::{Format, print_json, print_junit, text};
+use crate::junit::{Case, Failure};
+use crate::plan::{self, Plan, Problems};
 use crate::terms::Exit;
 
 #[derive(Debug, Args)]
@@ -15,7 +16,12 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) async fn check(args: &CheckArgs, format: Format) -> anyhow::Result<Exit> {
-    match (plan::load(&args.plan), format) {
+    let checked = plan::load(&args.plan);
+    if format == Format::Junit {
+        print_junit("crossfade check", &cases(&args.plan, &checked))?;
+        return Ok(if checked.is_ok() { Exit::Done } else { Exit::Usage });
+    }
+    match (checked, format) {
         (Ok(plan), format) if format != Format::Json => {
             let steps = plan.steps().len();
             text::print(&format!(
@@ -36,5 +42,25 @@ pub(super) async fn check(args: &CheckArgs, format: Format) -> anyhow::Result<Ex
             print_json(&serde_json::json!({"problems": problems}))?;
             Ok(Exit::Usage)
         }
+    }
+}
+
+/// One test case per step of a plan that is right; of one that is not, one per problem: which steps it has is not known then.
+fn cases(file: &Path, checked: &Result<Plan, Problems>) -> Vec<Case> {
+    let class = file.display().to_string();
+    let case = Case { class: class.clone(), file: Some(class.clone()), ..Case::default() };
+    match checked {
+        Ok(plan) => plan.steps().iter().map(|step| Case { name: step.id.to_string(), ..case.clone() }).collect(),
+        Err(problems) => problems
+            .0
+            .iter()
+            .map(|problem| Case {
+                name: problem.step.clone().unwrap_or_else(|| "plan".to_owned()),
+                file: Some(problem.file.display().to_string()),
+                line: problem.line,
+                failure: Some(Failure { kind: "problem".to_owned(), message: problem.what.clone(), text: problem.to_string() }),
+                ..case.clone()
+            })
+            .collect(),
     }
 }

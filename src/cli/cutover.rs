@@ -8,6 +8,7 @@ use clap::Args;
 use super::databases::DatabaseArgs;
 use super::notifications::{Listeners, NotifyArgs};
 use super::preview::{Asked, preview};
+use super::show::ShowArgs;
 use super::{Format, PlanArgs};
 use crate::engine::{self, Driver, Options, RunChoice, Stop};
 use crate::journal::StepStatus;
@@ -32,6 +33,8 @@ pub(super) struct CutoverArgs {
     #[arg(long)]
     allow_hooks: bool,
     #[command(flatten)]
+    show: ShowArgs,
+    #[command(flatten)]
     notify: NotifyArgs,
 }
 
@@ -40,8 +43,8 @@ pub(super) async fn cutover(args: &CutoverArgs, format: Format, quiet: bool) -> 
     let index = switch(&plan)?;
     let step = plan.steps()[index].id.clone();
     let databases = args.databases.resolve(&plan)?;
-    let (screen, notices) = Screen::start(quiet);
     if !args.execute {
+        let (screen, notices) = Screen::start(quiet);
         let (plan_file, state_dir) = (args.plan.plan.as_path(), args.plan.state.as_path());
         let asked = Asked { plan_file, state_dir, databases, allow_hooks: args.allow_hooks, only: Some(step) };
         let exit = preview(&plan, asked, notices, format).await;
@@ -56,6 +59,10 @@ pub(super) async fn cutover(args: &CutoverArgs, format: Format, quiet: bool) -> 
         Some(id) if id == step.as_str() => [id.to_owned()].into(),
         Some(other) => return Err(Stop::Usage(format!("--approve {other}: the switch is step {step}")).into()),
     };
+    if engine::latest_run(&args.plan.state, plan.name())?.is_none() && index > 0 {
+        return Err(first(&plan.steps()[0].id, &args.plan));
+    }
+    let (screen, notices) = Screen::with(args.show.open(quiet, &plan, None, &interrupt).await?);
     let (listeners, notices) = Listeners::start(&plan, &args.notify, args.allow_hooks, screen, notices)?;
     let options = Options {
         state_dir: args.plan.state.clone(),
@@ -66,9 +73,6 @@ pub(super) async fn cutover(args: &CutoverArgs, format: Format, quiet: bool) -> 
         interrupt,
         notices,
     };
-    if engine::latest_run(&args.plan.state, plan.name())?.is_none() && index > 0 {
-        return Err(first(&plan.steps()[0].id, &args.plan));
-    }
     let mut driver = engine::prepare(plan, options).await?;
     super::run::not_taken_back(&driver)?;
     if let Some(before) = pending_before(&driver, index) {

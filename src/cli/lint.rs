@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::migrations::{FilesArgs, Found};
-use super::{Format, print_json, text};
+use super::{Format, print_json, print_junit, text};
 use crate::lint::layout::Direction;
 use crate::lint::render::{self, page};
 use crate::lint::{self, Config, Known, Level, Report, rules};
@@ -78,17 +78,18 @@ pub(super) async fn lint(args: &LintArgs, format: Format) -> anyhow::Result<Exit
     if args.statements && format == Format::Text {
         text::print(&format!("{}\n", render::statements(&report)))?;
     }
-    print(&report, format)?;
+    print(&report, format, config.fail_on)?;
     let fails = |level: Level| config.fail_on != Level::Off && level >= config.fail_on;
     let exit = if report.findings.iter().any(|finding| fails(finding.level)) { Exit::Findings } else { Exit::Done };
     std::mem::forget(report); // the process ends: to give every piece back takes as long as to look at it
     Ok(exit)
 }
 
-fn print(report: &Report, format: Format) -> anyhow::Result<()> {
+fn print(report: &Report, format: Format, fail_on: Level) -> anyhow::Result<()> {
     match format {
         Format::Json => print_json(&render::json(report)),
         Format::Sarif => print_json(&render::sarif(report)),
+        Format::Junit => print_junit("crossfade lint", &render::junit(report, fail_on)),
         Format::Github => text::print(&render::github(report)),
         _ => text::print(&render::text(report)),
     }

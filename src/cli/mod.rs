@@ -42,6 +42,8 @@ mod trace;
 mod watching;
 mod window;
 
+pub use shell::{commands_page, understands};
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -232,6 +234,8 @@ enum Format {
     Sarif,
     /// Annotations of GitHub workflows; `lint` alone.
     Github,
+    /// Test cases for CI; `check`, `lint` and `preflight` alone.
+    Junit,
     /// Markdown; `report` alone.
     Markdown,
     /// One HTML page that needs nothing else; `report` alone.
@@ -292,6 +296,10 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
     }
     if cli.format == Format::Github && !matches!(cli.command, Command::Lint(_)) {
         return Err(Stop::Usage("--format github belongs to `crossfade lint`".to_owned()).into());
+    }
+    if cli.format == Format::Junit && !matches!(cli.command, Command::Check(_) | Command::Lint(_) | Command::Preflight(_)) {
+        let told = "--format junit belongs to `crossfade check`, `crossfade lint` and `crossfade preflight`";
+        return Err(Stop::Usage(told.to_owned()).into());
     }
     if matches!(cli.format, Format::Markdown | Format::Html) && !matches!(cli.command, Command::Report(_)) {
         return Err(Stop::Usage("--format markdown and html belong to `crossfade report`".to_owned()).into());
@@ -357,6 +365,11 @@ fn tell(error: &anyhow::Error, plan: &str) -> Exit {
         eprintln!("next: {next}");
     }
     exit
+}
+
+/// Prints the test cases of a command, named for its suite.
+fn print_junit(suite: &str, cases: &[crate::junit::Case]) -> anyhow::Result<()> {
+    text::print(&crate::junit::document(suite, cases)?)
 }
 
 /// Prints the one JSON document of a command.

@@ -6,7 +6,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::databases::DatabaseArgs;
-use super::{Format, print_json, text};
+use super::{Format, print_json, print_junit, text};
+use crate::junit::{Case, Failure};
 use crate::pg::{check_version, identify};
 use crate::plan::{self, Plan};
 use crate::preflight::{self, Counted, Violation};
@@ -56,6 +57,7 @@ pub(super) async fn preflight(args: &PreflightArgs, format: Format, quiet: bool)
             print_json(&json!({"plan": plan.name(), "blocks": found.iter().any(Violation::blocks), "findings": found}))?
         }
         Format::Sarif => print_json(&sarif(&plan, &found))?,
+        Format::Junit => print_junit("crossfade preflight", &cases(&plan, &found))?,
         Format::Text if args.suggest => text::print(&suggestions(&plan, &found))?,
         _ => text::print(&told(&plan, &found))?,
     }
@@ -95,6 +97,31 @@ fn suggestions(plan: &Plan, found: &[Violation]) -> String {
             plan.name(),
             steps.join("\n")
         ),
+    }
+}
+
+/// One test case per finding: what blocks fails, the rest is told. Without any, one that passed.
+fn cases(plan: &Plan, found: &[Violation]) -> Vec<Case> {
+    let file = plan.path().display().to_string();
+    let case = Case { class: plan.name().to_owned(), file: Some(file), ..Case::default() };
+    let of = |violation: &Violation| {
+        let finding = &violation.finding;
+        let name = format!("{} {}", violation.rule, finding.object);
+        match finding.severity == Severity::Blocks {
+            true => {
+                let failure = Failure {
+                    kind: violation.rule.to_owned(),
+                    message: format!("{}: {}", finding.object, finding.what),
+                    text: finding.to_string(),
+                };
+                Case { name, failure: Some(failure), ..case.clone() }
+            }
+            false => Case { name, said: finding.to_string(), ..case.clone() },
+        }
+    };
+    match found {
+        [] => vec![Case { name: "nothing found".to_owned(), ..case }],
+        found => found.iter().map(of).collect(),
     }
 }
 

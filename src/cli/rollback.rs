@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::databases::DatabaseArgs;
 use super::notifications::{Listeners, NotifyArgs};
+use super::show::ShowArgs;
 use super::{Format, PlanArgs, text};
 use crate::engine::{self, Options, RunChoice, Stop};
 use crate::journal::{Journal, State, StepStatus};
@@ -26,6 +27,8 @@ pub(super) struct RollbackArgs {
     /// Let the plan run its own programs (steps of kind run_hook)
     #[arg(long)]
     allow_hooks: bool,
+    #[command(flatten)]
+    show: ShowArgs,
     #[command(flatten)]
     notify: NotifyArgs,
 }
@@ -49,7 +52,7 @@ pub(super) async fn rollback(args: &RollbackArgs, format: Format, quiet: bool) -
     }
     let interrupt = Interrupt::default();
     engine::listen(&interrupt)?;
-    let (screen, notices) = Screen::start(quiet);
+    let (screen, notices) = Screen::with(args.show.open(quiet, &plan, None, &interrupt).await?);
     let (listeners, notices) = Listeners::start(&plan, &args.notify, args.allow_hooks, screen, notices)?;
     let options = Options {
         state_dir: args.plan.state.clone(),

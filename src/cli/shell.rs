@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::{Args, CommandFactory};
+use clap::{Args, Command, CommandFactory, FromArgMatches};
 use clap_complete::Shell;
 
 use super::{Cli, Format, print_json, text};
@@ -47,4 +47,36 @@ pub(super) fn man(args: &ManArgs, format: Format) -> anyhow::Result<Exit> {
 pub(super) fn schema() -> anyhow::Result<Exit> {
     print_json(&crate::plan::schema())?;
     Ok(Exit::Done)
+}
+
+/// `docs/commands.md`: the long help of every command, as Markdown. The same wherever it is made: no width of a terminal, no values of
+/// environment variables.
+pub fn commands_page() -> String {
+    let mut out =
+        "# Commands\n\nWhat `crossfade COMMAND --help` prints. This page is made from the program (`tests/it/docs.rs`).\n"
+            .to_owned();
+    let mut root = Cli::command().disable_help_subcommand(true).term_width(110);
+    root.build();
+    section(&mut out, &root);
+    out
+}
+
+fn section(out: &mut String, command: &Command) {
+    let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
+    let help = command.clone().mut_args(|arg| arg.hide_env_values(true)).render_long_help().to_string();
+    let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
+    *out += &format!("\n## {name}\n\n```text\n{}\n```\n", lines.join("\n").trim_end());
+    command.get_subcommands().filter(|one| !one.is_hide_set()).for_each(|one| section(out, one));
+}
+
+/// Whether the program takes this command line, its own name first; asks no system and runs nothing.
+///
+/// # Errors
+/// What `crossfade` would say.
+pub fn understands(words: &[String]) -> Result<(), String> {
+    let matches = match Cli::command().try_get_matches_from(words) {
+        Err(error) if !error.use_stderr() => return Ok(()), // --help, --version
+        matches => matches.map_err(|error| error.to_string())?,
+    };
+    Cli::from_arg_matches(&matches).map(drop).map_err(|error| error.to_string())
 }

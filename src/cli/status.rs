@@ -1,11 +1,15 @@
 //! `crossfade status PLAN`.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use jiff::Timestamp;
 
 use super::databases::DatabaseArgs;
+use super::show::outline;
 use super::slots::{self, Slot, owners};
 use super::watching::{Watching, watch};
 use super::{Format, PlanArgs, print_json, text};
@@ -13,6 +17,7 @@ use crate::copy::Standing;
 use crate::engine;
 use crate::journal::{Direction, Journal, State};
 use crate::plan::{self, Plan};
+use crate::report::{Picture, Scene};
 use crate::step::{Alarm, Behind, Telling, distance, own_slots};
 use crate::terms::{Exit, RunId, Side};
 
@@ -42,7 +47,12 @@ pub(super) async fn status(args: &StatusArgs, format: Format) -> anyhow::Result<
     let Some(run) = runs.last() else {
         let slots = slots_left(args, &plan, &runs).await;
         match format {
-            Format::Json => print_json(&serde_json::json!({"run": null, "plan": plan.name(), "slots": slots_document(&slots)}))?,
+            Format::Json => {
+                let picture = Scene::new(outline(&plan, None)).picture(Timestamp::now());
+                print_json(&serde_json::json!({
+                    "run": null, "plan": plan.name(), "slots": slots_document(&slots), "picture": picture,
+                }))?;
+            }
             _ => text::print(&format!(
                 "plan {} has no run in {}\n{}next: crossfade run {}\n",
                 plan.name(),
@@ -76,10 +86,12 @@ pub(super) async fn status(args: &StatusArgs, format: Format) -> anyhow::Result<
                 serde_json::json!({"step": step.id, "phase": step.phase, "kind": step.kind, "status": known.status, "attempts": known.attempts, "failure": known.failure})
             })
             .collect();
+        let picture = picture(args, &plan, run, directory).await?;
         print_json(&serde_json::json!({
             "run": run, "plan": plan.name(), "direction": state.direction, "finished": state.finished,
             "plan_changes": engine::plan_changes(&state, &plan), "steps": steps, "follow": document(&following),
             "copies": copies_document(&copies), "slots": slots_document(&slots), "goes_on": engine::kept(&plan, &state, run).into_iter().map(|(_, what)| what).collect::<Vec<_>>(),
+            "picture": picture,
         }))?;
         return Ok(Exit::Done);
     }
@@ -118,6 +130,17 @@ pub(super) async fn status(args: &StatusArgs, format: Format) -> anyhow::Result<
     };
     text::print(&out)?;
     Ok(Exit::Done)
+}
+
+/// What `status --follow` would show now. Without databases it is what the journal and the record tell.
+async fn picture(args: &StatusArgs, plan: &Plan, run: &RunId, directory: PathBuf) -> anyhow::Result<Picture> {
+    let (databases, away) = match args.databases.resolve(plan) {
+        Ok(databases) => (databases, None),
+        Err(error) => (BTreeMap::new(), Some(format!("the databases cannot be asked: {error}"))),
+    };
+    let mut picture = Watching::new(plan, run.clone(), directory, databases).look().await?;
+    picture.remarks.extend(away);
+    Ok(picture)
 }
 
 /// The slots of runs on blue, for a plan that captures.

@@ -20,7 +20,9 @@ pub struct Mix {
 impl Mix {
     /// Everything applications do.
     pub const READ_WRITE: Mix = Mix { introspect: 70, refresh: 12, begin: 8, revoke: 3, machine: 7, unruly: 0 };
-    /// The same, and now and then what they should not do: a service alone would end token families for it.
+    /// Only what writes: what a copy that nobody follows would lose.
+    pub const WRITES: Mix = Mix { introspect: 0, refresh: 45, begin: 45, revoke: 10, machine: 0, unruly: 0 };
+    /// Everything, and now and then what applications should not do: a service alone would end token families for it.
     pub const UNRULY: Mix = Mix { introspect: 66, refresh: 10, unruly: 6, ..Mix::READ_WRITE };
 }
 

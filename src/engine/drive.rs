@@ -184,7 +184,13 @@ async fn undo(driver: &mut Driver, index: usize) -> Result<()> {
     write(driver, Event::UndoStarted { step: id.clone() })?;
     let cx = driver.cx(&id, known.attempts + 1);
     let hard = driver.interrupt.hard.clone();
+    // A side that is away is for the undo to tell: it may not need it.
+    let sides: Vec<Side> = driver.plan.sides().collect();
+    let watch = Sampler::start(&cx, sides).await.ok();
     let undone = unless(&hard, driver.plan.steps()[index].step.undo(&cx, &known.before)).await;
+    if let Some(watch) = watch {
+        watch.finish().await;
+    }
     cx.keep_statements();
     match undone {
         Ok(()) => {

@@ -12,7 +12,8 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("crash", ""),
     ("hook", ""),
     ("suggest", ""),
-    ("lint", "sql"),
+    ("junit", ""),
+    ("lint", "junit sql"),
     // The servers. Time limits come in classes over the limits of a plan.
     ("pg", "limits sql terms"),
     ("shadow", "pg terms"),
@@ -53,7 +54,7 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("trace", "lint pg shadow sql"),
     (
         "cli",
-        "audit copy cutover demo draft engine explain journal limits lint nats notify pg plan preflight projection prove report revocation router shadow sql step terms trace window",
+        "audit copy cutover demo draft engine explain journal junit limits lint nats notify pg plan preflight projection prove report revocation router shadow sql step terms trace window",
     ),
 ];
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::pty::{Winsize, openpty};
 use serde_json::Value;
 
-use crate::support::{Process, TestDb, Workspace, eventually};
+use crate::support::{Process, Ran, TestDb, Workspace, eventually};
 
 const PLAN: &str = r#"
 format = 1
@@ -38,7 +38,7 @@ sql = ["DROP TABLE first"]
 "#;
 
 /// A run that waits for a lock on `t`, which this session holds until it commits.
-async fn stage() -> (Workspace, TestDb, crossfade::pg::Session) {
+pub async fn stage() -> (Workspace, TestDb, crossfade::pg::Session) {
     let blue = TestDb::empty().await;
     blue.sql("CREATE TABLE t (a int)").await;
     let holder = blue.session().await;
@@ -152,6 +152,17 @@ async fn the_whole_picture_on_a_terminal_and_its_keys() {
     status.shows("cannot be undone from here on: drop").await;
     status.keys.write_all(b"q").unwrap();
     assert!(status.child.wait().unwrap().success());
+    // One look, without a terminal, knows the same.
+    let once: Value = serde_json::from_str(&workspace.run(&["status", "--format", "json"]).exits(0).stdout).unwrap();
+    let picture = &once["picture"];
+    assert_eq!((&picture["standing"], &picture["now"]["step"]), (&"running".into(), &"blocked".into()), "{once:#}");
+    assert_eq!(picture["blockers"][0][1]["application"], "nightly report", "{once:#}");
+    assert_eq!(picture["steps"][0]["status"], "done");
+    let mut alone = workspace.command(&["status", "--format", "json"]);
+    let alone: Value =
+        serde_json::from_str(&Ran::of(alone.env_remove("BLUE_DATABASE_URL").output().unwrap()).exits(0).stdout).unwrap();
+    assert_eq!((&alone["picture"]["driven"], &alone["picture"]["now"]["step"]), (&"unknown".into(), &"blocked".into()));
+    assert!(alone["picture"]["remarks"].to_string().contains("set BLUE_DATABASE_URL"), "{alone:#}");
     run.keys.write_all(&[3]).unwrap(); // Ctrl-C: the terminal is raw, so this is a key
     run.shows("stopping after this step").await;
     holder.batch_execute("COMMIT").await.unwrap();
@@ -160,6 +171,27 @@ async fn the_whole_picture_on_a_terminal_and_its_keys() {
     assert!(raw.contains("\x1b[?1049h") && raw.contains("\x1b[?1049l"), "the terminal is given back");
     let after = raw.split("\x1b[?1049l").nth(1).unwrap();
     assert!(after.contains("blocked: done in"), "what was said meanwhile is said again: {after}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_is_shown_and_measured_as_a_run_is() {
+    let (workspace, _blue, holder) = stage().await;
+    holder.batch_execute("COMMIT").await.unwrap();
+    let never: Value = serde_json::from_str(&workspace.run(&["status", "--format", "json"]).exits(0).stdout).unwrap();
+    assert_eq!((&never["run"], &never["picture"]["standing"]), (&Value::Null, &"not begun".into()));
+    let plan = std::fs::read_to_string(workspace.plan()).unwrap();
+    std::fs::write(workspace.plan(), plan.split("[[step]]\nid = \"drop\"").next().unwrap()).unwrap();
+    workspace.run(&["run", "--execute"]).exits(0);
+    holder.batch_execute("BEGIN; LOCK TABLE t").await.unwrap();
+    let file = workspace.folder.path().join("back.prom");
+    let mut command = workspace.command(&["rollback", "--execute", "--tui", "--metrics-addr", "127.0.0.1:0"]);
+    let mut back = OnTerminal::start(command.arg("--metrics-file").arg(&file));
+    back.shows("watched rolling back").await;
+    back.shows("in the way on blue").await;
+    assert!(std::fs::read_to_string(&file).unwrap().contains("standing=\"rolling back\""));
+    holder.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(back.child.wait().unwrap().code(), Some(0));
+    assert!(std::fs::read_to_string(&file).unwrap().contains("standing=\"rolled back\""));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,13 +1,15 @@
-//! Reports: for people, as JSON, as SARIF, as annotations; and the page of each rule.
+//! Reports: for people, as JSON, as SARIF, as annotations, as test cases; and the page of each rule.
 
 mod github;
 mod json;
+mod junit;
 pub mod page;
 mod sarif;
 mod text;
 
 pub use github::github;
 pub use json::json;
+pub use junit::junit;
 pub use sarif::sarif;
 pub use text::{statements, text};
 
