@@ -361,5 +361,8 @@ fn tell(error: &anyhow::Error, plan: &str) -> Exit {
 
 /// Prints the one JSON document of a command.
 fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
-    text::print(&format!("{}\n", serde_json::to_string_pretty(document)?))
+    text::stream(|out| {
+        serde_json::to_writer_pretty(&mut *out, document)?;
+        out.write_all(b"\n")
+    })
 }

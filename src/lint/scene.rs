@@ -5,7 +5,8 @@ use std::ops::Range;
 use super::act::What;
 use super::script::{Piece, Script, Within};
 use super::state::{State, Transaction};
-use super::{Changes, Level};
+use super::Level;
+use super::changes::Later;
 use crate::sql::{Effect, QualifiedName, Touch};
 
 /// One statement with everything known before it runs.
@@ -16,8 +17,6 @@ pub(super) struct Scene<'a> {
     pub script: &'a Script,
     /// What is known before the statement.
     pub state: &'a State,
-    /// What the whole set changes.
-    pub changes: &'a Changes,
     /// The server's major version.
     pub pg: u32,
     /// Whether this is the end of the file and no statement.
@@ -32,6 +31,7 @@ pub(super) struct Hit {
     pub safe: Option<String>,
     pub query: Option<String>,
     pub level: Option<Level>,
+    pub later: Option<Later>,
 }
 
 impl Hit {
@@ -44,6 +44,12 @@ impl Hit {
     /// The query that counts rows in the way.
     pub fn query(&mut self, sql: impl Into<String>) -> &mut Self {
         self.query = Some(sql.into());
+        self
+    }
+
+    /// What is decided when the whole set is known.
+    pub fn later(&mut self, later: Later) -> &mut Self {
+        self.later = Some(later);
         self
     }
 
