@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::act::What;
+use super::act::{Act, What};
 use super::script::{Piece, Script, Within};
 use super::state::{State, Transaction};
 use super::Level;
@@ -101,7 +101,15 @@ impl Scene<'_> {
 
     /// Whether it takes a lock that stops traffic on a table in use, and nothing has set this setting.
     pub fn stops_traffic_without(&self, setting: &str) -> bool {
-        !self.state.settings.contains_key(setting) && self.hot_touches().any(|touch| touch.lock.stops_traffic())
+        !self.state.settings.contains_key(setting) && self.stopping_touches().next().is_some()
+    }
+
+    /// Those of them that traffic waits for. The last lock of `DETACH PARTITION CONCURRENTLY` is none: it comes when no query reaches the
+    /// partition through its table any more.
+    pub fn stopping_touches(&self) -> impl Iterator<Item = &Touch> {
+        let detaches = |act: &Act| matches!(act.what, What::DetachPartition { concurrently: true, .. });
+        let apart = self.piece.acts.iter().any(detaches);
+        self.hot_touches().filter(move |touch| touch.lock.stops_traffic() && !apart)
     }
 
     /// Whether a limit in milliseconds (`lock_timeout` and its kind) is set and not 0.

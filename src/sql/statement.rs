@@ -131,7 +131,8 @@ impl Statement {
         match self.effect {
             Effect::BuildIndex { .. } | Effect::DropIndex(_) | Effect::Validate { .. } => true,
             Effect::Upkeep => self.strongest().is_none_or(weak),
-            _ => self.block == Block::Outside && self.strongest().is_some_and(weak),
+            // DETACH PARTITION CONCURRENTLY has its last lock when nobody comes by the table any more; cut short it is half done.
+            _ => self.block == Block::Outside && (self.kind.starts_with("ALTER TABLE") || self.strongest().is_some_and(weak)),
         }
     }
 }

@@ -175,8 +175,13 @@ fn alter_table(alter: &ast::AlterTable, contents: &Contents, found: &mut Touches
                 (ShareUpdateExclusive, false)
             }
             AlterTableAction::DetachPartition(detach) => {
-                let lock = if detach.detach_partition_option().is_some() { ShareUpdateExclusive } else { AccessExclusive };
-                found.first(detach.table_name_ref(), lock, false);
+                // CONCURRENTLY takes the partition itself at its end, when no query reaches it through the table any more; FINALIZE does not.
+                let (lock, own) = match detach.detach_partition_option() {
+                    None => (AccessExclusive, AccessExclusive),
+                    Some(ast::DetachPartitionOption::DetachConcurrently(_)) => (ShareUpdateExclusive, AccessExclusive),
+                    Some(_) => (ShareUpdateExclusive, ShareUpdateExclusive),
+                };
+                found.first(detach.table_name_ref(), own, false);
                 (lock, false)
             }
             AlterTableAction::InheritTable(inherit) => {
@@ -406,7 +411,7 @@ mod tests {
             ("SET (user_catalog_table = true)", "t=ACCESS EXCLUSIVE"),
             ("DISABLE TRIGGER ALL", "t=SHARE ROW EXCLUSIVE"),
             ("ATTACH PARTITION p FOR VALUES IN (1)", "t=SHARE UPDATE EXCLUSIVE p=ACCESS EXCLUSIVE*"),
-            ("DETACH PARTITION p CONCURRENTLY", "t=SHARE UPDATE EXCLUSIVE p=SHARE UPDATE EXCLUSIVE"),
+            ("DETACH PARTITION p CONCURRENTLY", "t=SHARE UPDATE EXCLUSIVE p=ACCESS EXCLUSIVE"),
             ("OWNER TO joe", "t=ACCESS EXCLUSIVE"),
         ] {
             assert_eq!(locks(&format!("ALTER TABLE ONLY t {action}")), expected, "{action}");
