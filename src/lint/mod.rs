@@ -38,8 +38,8 @@ use changes::{Changes, Later};
 use parallel::in_order;
 use rules::Rule;
 use scene::{Hit, Hits, Scene};
-use suppress::Ignore;
 use state::{KnownIndex, KnownTable, State, key};
+use suppress::Ignore;
 
 /// A file to look at.
 #[derive(Debug, Clone, Default)]
@@ -195,7 +195,18 @@ impl<'a> Walk<'a> {
             .filter(|(_, level)| *level != Level::Off)
             .collect();
         let changes = Changes::default();
-        Self { config, rules, changes, state, there, asked, findings: Vec::new(), later: Vec::new(), ignores: Vec::new(), described: Vec::new() }
+        Self {
+            config,
+            rules,
+            changes,
+            state,
+            there,
+            asked,
+            findings: Vec::new(),
+            later: Vec::new(),
+            ignores: Vec::new(),
+            described: Vec::new(),
+        }
     }
 
     /// Decides what depends on the whole set, leaves out what comments silence, and puts the findings of each file in their order.
@@ -217,7 +228,7 @@ impl<'a> Walk<'a> {
                 }
                 at += 1;
             }
-            for (rule, level) in trouble.filter(|_| !script.applied) {
+            if let Some((rule, level)) = trouble.filter(|_| !script.applied) {
                 let said = ignores.iter().filter_map(|ignore| Some((ignore, ignore.trouble()?)));
                 troubles.extend(said.map(|(ignore, message)| Finding {
                     rule: rule.id,

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
+use super::Level;
 use super::act::{Act, What};
+use super::changes::Later;
 use super::script::{Piece, Script, Within};
 use super::state::{State, Transaction};
-use super::Level;
-use super::changes::Later;
 use crate::sql::{Effect, QualifiedName, Touch};
 
 /// One statement with everything known before it runs.

@@ -130,9 +130,10 @@ pub async fn token(
         head.operation = Operation::Refresh;
         head.headers.remove(ACCEPT_ENCODING); // its tokens must be readable to tell what comes after it
     }
-    let asked = core.ledger.as_ref().and_then(|_| {
-        identity(&core.digester, &place.listener.to_le_bytes(), head.path.as_str(), &head.headers, &body, &form)
-    });
+    let asked = core
+        .ledger
+        .as_ref()
+        .and_then(|_| identity(&core.digester, &place.listener.to_le_bytes(), head.path.as_str(), &head.headers, &body, &form));
     drop(form);
     let body = wiped(body);
     let Some(asked) = asked else {

@@ -259,9 +259,7 @@ fn effect(stmt: &ast::Stmt, contents: &Contents) -> Effect {
         ast::Stmt::Vacuum(_) | ast::Stmt::Analyze(_) => Some(Effect::Upkeep),
         ast::Stmt::Set(set) if !matches!(set.set_scope(), Some(ast::SetScope::LocalScope(_))) => Some(Effect::SessionSetting),
         ast::Stmt::Reset(_) | ast::Stmt::Discard(_) => Some(Effect::SessionSetting),
-        ast::Stmt::Copy(_) if contents.any(&[SyntaxKind::COPY_STDIN, SyntaxKind::COPY_STDOUT]) => {
-            Some(Effect::ClientCopy)
-        }
+        ast::Stmt::Copy(_) if contents.any(&[SyntaxKind::COPY_STDIN, SyntaxKind::COPY_STDOUT]) => Some(Effect::ClientCopy),
         _ => None,
     };
     known.unwrap_or(Effect::Other)

@@ -138,7 +138,10 @@ async fn a_type_changes_beside_old_code() {
     tokio::task::block_in_place(|| workspace.run(&["run", "--new"])).exits(0);
     let ran = tokio::task::block_in_place(|| workspace.run(&["run", "--execute", "--new"])).exits(0);
     assert!(!ran.stderr.contains("waits"), "{}", ran.stderr);
-    assert_eq!((db.value(orders).await, db.value(types).await.as_str()), (rows, "bigint, integer, bigint, timestamp with time zone"));
+    assert_eq!(
+        (db.value(orders).await, db.value(types).await.as_str()),
+        (rows, "bigint, integer, bigint, timestamp with time zone")
+    );
     assert_eq!(db.value("SELECT count(*) FROM crossfade.rewritten").await, pieces);
 }
 

@@ -18,8 +18,8 @@ use squawk_syntax::ast::{self, AstNode, Stmt};
 use squawk_syntax::{SyntaxKind, SyntaxNode};
 
 use super::act::{Act, What};
-pub(super) use crate::sql::contents::extent;
 use crate::sql::contents::Contents;
+pub(super) use crate::sql::contents::extent;
 use crate::sql::parser::ident_in;
 
 /// Collects the acts of one statement. Ranges are those of the parsed text.

@@ -14,7 +14,10 @@ const LONGEST_NAME: usize = 63;
 pub(super) fn read(stmt: &Stmt, below: &Below<'_>, acts: &mut Acts<'_>) {
     let node = stmt.syntax();
     repeatable(stmt, below, acts);
-    let names = Some(node).filter(|_| below.contents.longest_name > LONGEST_NAME).into_iter().flat_map(SyntaxNode::descendants_with_tokens);
+    let names = Some(node)
+        .filter(|_| below.contents.longest_name > LONGEST_NAME)
+        .into_iter()
+        .flat_map(SyntaxNode::descendants_with_tokens);
     let long = |token: &SyntaxToken| token.kind() == SyntaxKind::IDENT && token.text().len() > LONGEST_NAME;
     for token in names.filter_map(SyntaxElement::into_token).filter(long) {
         let name = token.text().trim_matches('"').replace("\"\"", "\"");

@@ -13,7 +13,7 @@ mod retype;
 pub use form::{Backfill, Form};
 
 use super::script::{Piece, Script, Within};
-use super::state::{State, key};
+use super::state::State;
 use super::{Input, Known, read_all};
 use crate::sql::parser::with_room;
 

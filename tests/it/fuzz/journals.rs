@@ -44,7 +44,9 @@ pub fn check(input: &[u8]) -> Result<(), String> {
     let ended = input[..cut].iter().filter(|byte| **byte == b'\n').count();
     let expected = read.len().min(ended);
     match Journal::read(folder.path()) {
-        Ok(some) if some.len() == expected || input[..cut].windows(2).any(|pair| pair == b"\n\n") || input.starts_with(b"\n") => Ok(()),
+        Ok(some) if some.len() == expected || input[..cut].windows(2).any(|pair| pair == b"\n\n") || input.starts_with(b"\n") => {
+            Ok(())
+        }
         Ok(some) => Err(format!("cut at byte {cut}: {} of {expected} lines", some.len())),
         Err(error) => Err(format!("cut at byte {cut}: {error}")),
     }

@@ -63,18 +63,25 @@ pub fn check(input: &[u8]) -> Result<(), String> {
         return Err("the same request has two identities".to_owned());
     }
     // Each request that differs in a byte of its body, its login or its path is another one; another client never has the same.
-    let mut others: Vec<Vec<u8>> = (0..input.len()).step_by(input.len() / 24 + 1).map(|at| {
-        let mut other = input.to_vec();
-        other[at] ^= 1 + (at % 7) as u8;
-        other
-    }).collect();
+    let mut others: Vec<Vec<u8>> = (0..input.len())
+        .step_by(input.len() / 24 + 1)
+        .map(|at| {
+            let mut other = input.to_vec();
+            other[at] ^= 1 + (at % 7) as u8;
+            other
+        })
+        .collect();
     others.extend([[input, b"x"].concat(), [input, b"&"].concat(), input[..input.len() - 1].to_vec()]);
     for other in &others {
         let other = request(other);
         let same = (&other.target, &other.headers, other.body) == (&one.target, &one.headers, one.body);
         let (Some(theirs), Some(them)) = (other.asked(), other.client()) else { continue };
         if (theirs.request == asked.request) != same {
-            return Err(format!("two requests that {} have {} identity", if same { "are the same" } else { "differ" }, if same { "another" } else { "one" }));
+            return Err(format!(
+                "two requests that {} have {} identity",
+                if same { "are the same" } else { "differ" },
+                if same { "another" } else { "one" }
+            ));
         }
         if (theirs.client == asked.client) != (them == client) {
             return Err("the identity of a client does not follow its name".to_owned());

@@ -26,7 +26,12 @@ pub const TARGETS: &[Target] = &[
     Target { name: "lint", beside: &["tests/fixtures/lint/corpus"], few: 300, check: linted },
     Target { name: "rewrite", beside: &["tests/fixtures/lint/corpus"], few: 200, check: rewritten },
     Target { name: "plan", beside: &["plans"], few: 200, check: checked },
-    Target { name: "projection", beside: &["plans/projections/hydra-2x", "plans/projections/hydra-1x-back"], few: 300, check: projected },
+    Target {
+        name: "projection",
+        beside: &["plans/projections/hydra-2x", "plans/projections/hydra-1x-back"],
+        few: 300,
+        check: projected,
+    },
     Target { name: "journal", beside: &[], few: 500, check: journals::check },
     Target { name: "oauth", beside: &[], few: 3000, check: requests::check },
     Target { name: "pgoutput", beside: &[], few: 5000, check: streamed },
@@ -75,7 +80,15 @@ fn checked(input: &[u8]) -> Result<(), String> {
 
 fn said(plan: &Plan) -> String {
     let steps = plan.steps().iter().map(|step| {
-        format!("{} {:?} {} {} {} {:?}", step.id, step.phase, step.kind, step.description, step.fingerprint.as_str(), step.step.describe().effect)
+        format!(
+            "{} {:?} {} {} {} {:?}",
+            step.id,
+            step.phase,
+            step.kind,
+            step.description,
+            step.fingerprint.as_str(),
+            step.step.describe().effect
+        )
     });
     let steps: Vec<String> = steps.collect();
     format!("{} {} {} {:?}\n{}", plan.name(), plan.description(), plan.fingerprint().as_str(), plan.limits(), steps.join("\n"))
@@ -96,7 +109,8 @@ fn projected(input: &[u8]) -> Result<(), String> {
         Ok(_) => Ok(()),
         Err(flaws) if flaws.is_empty() => Err("refused without a flaw".to_owned()),
         Err(flaws) => {
-            let wrong = flaws.iter().find(|flaw| flaw.what.trim().is_empty() || flaw.line.is_some_and(|line| line == 0 || line > lines));
+            let wrong =
+                flaws.iter().find(|flaw| flaw.what.trim().is_empty() || flaw.line.is_some_and(|line| line == 0 || line > lines));
             wrong.map_or(Ok(()), |flaw| Err(format!("a flaw without words or outside the file: {flaw:?}")))
         }
     }
