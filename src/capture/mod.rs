@@ -29,6 +29,7 @@ mod waiting;
 use std::time::SystemTime;
 
 pub use outbox::{Backlog, Outbox, Reading};
+pub use pgoutput::{Column, Message, Relation, Value};
 pub use shape::{Shape, obstacles};
 pub use slot::{
     Identity, captured_from_here, create_slot, drop_publication, drop_slot, ended, forget_inbox, identities, publish, slot_name,

@@ -5,7 +5,8 @@ use bytes::{Buf, Bytes};
 
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Message {
+#[allow(missing_docs)] // the fields are those of the protocol
+pub enum Message {
     /// What a table looks like from here on.
     Relation(Relation),
     /// A row came.
@@ -22,7 +23,7 @@ pub(super) enum Message {
 
 /// A table as the stream describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Relation {
+pub struct Relation {
     /// `pg_class.oid`.
     pub table: u32,
     /// Its columns in the order of the values.
@@ -31,7 +32,7 @@ pub(super) struct Relation {
 
 /// A column.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Column {
+pub struct Column {
     /// Its name.
     pub name: String,
     /// Whether old rows carry it.
@@ -40,7 +41,7 @@ pub(super) struct Column {
 
 /// A value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Value {
+pub enum Value {
     /// NULL, or a column that an old row does not carry.
     Null,
     /// A large value that the change left as it was: not sent.

@@ -62,7 +62,7 @@ pub(super) async fn lint(args: &LintArgs, format: Format) -> anyhow::Result<Exit
     }
     let mut config = config(args)?;
     let direction = if args.down { Direction::Down } else { Direction::Up };
-    let inputs = args.files.migrations(direction)?.iter().map(Found::input).collect();
+    let inputs = args.files.migrations(direction)?.into_iter().map(Found::into_input).collect();
     let known = match &args.connect {
         Some(url) => {
             let session = Database::parse("the database", url)?.connect("crossfade/lint").await?;
@@ -74,7 +74,7 @@ pub(super) async fn lint(args: &LintArgs, format: Format) -> anyhow::Result<Exit
         }
         None => Known::new(),
     };
-    let report = lint::lint(inputs, &config, known).map_err(|why| anyhow::anyhow!(why))?;
+    let report = lint::report(inputs, &config, known).map_err(|why| anyhow::anyhow!(why))?;
     if args.statements && format == Format::Text {
         text::print(&format!("{}\n", render::statements(&report)))?;
     }

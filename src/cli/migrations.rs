@@ -1,6 +1,6 @@
 //! Migration files as they lie on disk, in the order of their tool: what `lint`, `rewrite`, `prove` and `trace` look at.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -96,6 +96,12 @@ impl Found {
         let Self { text, wrapped, applied, direction, .. } = self;
         Input { name: self.file(), text: text.clone(), wrapped: *wrapped, applied: *applied, down: *direction == Direction::Down }
     }
+
+    /// The same of one that nobody else needs.
+    pub fn into_input(self) -> Input {
+        let (name, down) = (self.file(), self.direction == Direction::Down);
+        Input { name, text: self.text, wrapped: self.wrapped, applied: self.applied, down }
+    }
 }
 
 impl Wanted<'_> {
@@ -135,24 +141,28 @@ impl Wanted<'_> {
             let entries = std::fs::read_dir(if folder.as_os_str().is_empty() { Path::new(".") } else { &folder });
             all.extend(entries.into_iter().flatten().flatten().map(|entry| folder.join(entry.file_name())));
         }
-        let mut seen = BTreeSet::new();
+        let mut seen = HashSet::new();
         chosen.retain(|path| seen.insert(path.clone()));
         let ordered = layout::order(&chosen, &all, direction);
         // A file that was named itself is looked at, whatever its direction.
-        let asked = |path: &&PathBuf| self.paths.contains(path) && !ordered.iter().any(|placed| placed.path == **path);
+        let (named, placed): (HashSet<&PathBuf>, HashSet<&PathBuf>) =
+            (self.paths.iter().collect(), ordered.iter().map(|placed| &placed.path).collect());
+        let asked = |path: &&PathBuf| named.contains(path) && !placed.contains(path);
         let beside: Vec<Placed> = chosen
             .iter()
             .filter(asked)
             .map(|path| Placed { path: path.clone(), version: String::new(), wrapped: true })
             .collect();
-        for Placed { path, version, wrapped } in ordered.iter().chain(&beside).cloned() {
+        let placed: Vec<Placed> = ordered.into_iter().chain(beside).collect();
+        let texts = read_all(&placed, self.transaction == Wrapping::Auto);
+        for (Placed { path, version, wrapped }, (text, alone)) in placed.into_iter().zip(texts) {
             let wrapped = match self.transaction {
-                Wrapping::Auto => wrapped && !runs_without_transaction(&path),
+                Wrapping::Auto => wrapped && !alone,
                 Wrapping::File => true,
                 Wrapping::None => false,
             };
             let applied = self.applied.is_some_and(|last| !version.is_empty() && layout::compare(&version, last).is_le());
-            match read(&path) {
+            match text {
                 Ok(text) => found.push(Found { path, version, text, wrapped, applied, direction }),
                 Err(e) => wrong.push(format!("{}: {e}", path.display())),
             }
@@ -173,6 +183,19 @@ fn runs_without_transaction(path: &Path) -> bool {
     };
     says(path.with_file_name("metadata.toml"), "run_in_transaction")
         || says(PathBuf::from(format!("{}.conf", path.display())), "executeInTransaction")
+}
+
+/// The text of each file, and whether it runs without a transaction where that is `asked`; on as many threads as there are processors.
+fn read_all(placed: &[Placed], asked: bool) -> Vec<(std::io::Result<String>, bool)> {
+    let one = |file: &Placed| (read(&file.path), asked && file.wrapped && runs_without_transaction(&file.path));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let part = placed.len().div_ceil(threads).max(64);
+    std::thread::scope(|scope| {
+        let all = placed.chunks(part).map(|part| (part, scope.spawn(move || part.iter().map(one).collect::<Vec<_>>())));
+        let all: Vec<_> = all.collect();
+        // Nothing in it panics; if it did, the files would be read here.
+        all.into_iter().flat_map(|(part, read)| read.join().unwrap_or_else(|_| part.iter().map(one).collect())).collect()
+    })
 }
 
 /// A text file, or standard input. What is not UTF-8 is replaced, so that the rest can be looked at.

@@ -374,5 +374,8 @@ fn print_junit(suite: &str, cases: &[crate::junit::Case]) -> anyhow::Result<()> 
 
 /// Prints the one JSON document of a command.
 fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
-    text::print(&format!("{}\n", serde_json::to_string_pretty(document)?))
+    text::stream(|out| {
+        serde_json::to_writer_pretty(&mut *out, document)?;
+        out.write_all(b"\n")
+    })
 }

@@ -7,7 +7,20 @@ use std::io::Write;
 /// # Errors
 /// When stdout cannot be written for any other reason.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
-    match std::io::stdout().write_all(text.as_bytes()) {
+    pass(std::io::stdout().write_all(text.as_bytes()))
+}
+
+/// The same of what is not at hand in one piece.
+///
+/// # Errors
+/// Likewise.
+pub(super) fn stream(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> anyhow::Result<()> {
+    let mut out = std::io::BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
+    pass(write(&mut out).and_then(|()| out.flush()))
+}
+
+fn pass(result: std::io::Result<()>) -> anyhow::Result<()> {
+    match result {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => Ok(other?),
     }

@@ -149,17 +149,17 @@ pub struct NewTable {
     pub derived: bool,
 }
 
-/// The acts.
+/// The acts. There are many of them at once: what is large is boxed.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)] // the fields are SQL's own words
 pub enum What {
     CreateTable {
         table: QualifiedName,
-        new: NewTable,
+        new: Box<NewTable>,
     },
     AddColumn {
         table: QualifiedName,
-        column: Column,
+        column: Box<Column>,
         if_not_exists: bool,
     },
     DropColumn {
@@ -185,7 +185,7 @@ pub enum What {
     SetType {
         table: QualifiedName,
         column: String,
-        ty: Ty,
+        ty: Box<Ty>,
         using: Option<String>,
     },
     SetNotNull {
@@ -199,7 +199,7 @@ pub enum What {
     SetDefault {
         table: QualifiedName,
         column: String,
-        default: Expr,
+        default: Box<Expr>,
     },
     DropDefault {
         table: QualifiedName,
@@ -221,7 +221,7 @@ pub enum What {
     },
     AddConstraint {
         table: QualifiedName,
-        constraint: Constraint,
+        constraint: Box<Constraint>,
     },
     DropConstraint {
         table: QualifiedName,
@@ -272,7 +272,7 @@ pub enum What {
     },
     CreateIndex {
         table: QualifiedName,
-        index: NewIndex,
+        index: Box<NewIndex>,
     },
     DropIndex {
         index: QualifiedName,

@@ -169,12 +169,16 @@ pub(super) fn rewrites(piece: &Piece, state: &State, pg: u32) -> Vec<QualifiedNa
 pub(super) fn describe(file: usize, piece: &Piece, state: &State, pg: u32) -> Described {
     let hot = |touch: &&Touch| state.hot(&touch.relation);
     let touches = piece.touches.as_deref();
+    let taken = |touches: &[Touch]| {
+        let mut locks = Vec::with_capacity(touches.len());
+        locks.extend(touches.iter().filter(hot).map(|touch| Lock { relation: touch.relation.clone(), mode: touch.lock }));
+        locks
+    };
     Described {
         file,
         at: piece.at.clone(),
         kind: piece.kind.clone(),
-        locks: touches
-            .map(|touches| touches.iter().filter(hot).map(|t| Lock { relation: t.relation.clone(), mode: t.lock }).collect()),
+        locks: touches.map(taken),
         scans: touches
             .iter()
             .flat_map(|touches| touches.iter())

@@ -186,13 +186,16 @@ fn name(path: &Path) -> Named {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Key(String);
 
+impl Key {
+    /// Its parts; of two numbers without leading zeros, the longer is the greater.
+    fn numbers(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.0.split(['.', '-', '_']).map(|part| part.trim_start_matches('0')).map(|digits| (digits.len(), digits))
+    }
+}
+
 impl Ord for Key {
     fn cmp(&self, other: &Self) -> Ordering {
-        let numbers = |key: &Key| -> Vec<(usize, String)> {
-            let parts = key.0.split(['.', '-', '_']).map(|part| part.trim_start_matches('0').to_owned());
-            parts.map(|digits| (digits.len(), digits)).collect()
-        };
-        numbers(self).cmp(&numbers(other)).then_with(|| self.0.cmp(&other.0))
+        self.numbers().cmp(other.numbers()).then_with(|| self.0.cmp(&other.0))
     }
 }
 

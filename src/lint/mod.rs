@@ -5,11 +5,13 @@
 //! [`rules`] looks at the scene. [`render`] prints what they found.
 
 pub mod act;
+mod changes;
 mod config;
 mod count;
 mod effect;
 mod finding;
 pub mod layout;
+mod parallel;
 mod read;
 pub mod render;
 pub mod rewrite;
@@ -32,9 +34,12 @@ pub use source::Fault;
 use crate::sql::QualifiedName;
 use crate::sql::parser::with_room;
 use act::What;
+use changes::{Changes, Later};
+use parallel::in_order;
 use rules::Rule;
 use scene::{Hit, Hits, Scene};
 use state::{KnownIndex, KnownTable, State, key};
+use suppress::Ignore;
 
 /// A file to look at.
 #[derive(Debug, Clone, Default)]
@@ -92,60 +97,53 @@ impl Report {
     }
 }
 
-/// What the whole set changes, known before the first statement is looked at.
-#[derive(Debug, Default)]
-pub(crate) struct Changes {
-    /// Tables that get, lose or rename columns.
-    pub columns: HashSet<QualifiedName>,
-    /// Leading columns of the indexes that the set creates, by table.
-    pub indexes: Vec<(QualifiedName, Vec<String>)>,
-}
-
-/// Looks at files in the given order, with what a database told about its tables.
+/// Looks at files in the given order, with what a database told about its tables. A file is looked at as soon as it and those before
+/// it are read, while others are still being read.
 ///
 /// # Errors
 /// When the machine refuses a thread.
 pub fn lint(inputs: Vec<Input>, config: &Config, known: Known) -> Result<Report, &'static str> {
-    let scripts = read_all(inputs)?;
-    let changes = changes(&scripts);
-    let mut state = State::default();
-    let asked = !known.tables.is_empty();
-    state.tables = known.tables.into_iter().map(|(name, table)| (key(&name), table)).collect();
-    let index = |(name, index): (QualifiedName, KnownIndex)| (key(&name), KnownIndex { table: key(&index.table), ..index });
-    state.indexes = known.indexes.into_iter().map(index).collect();
-    let there: HashSet<QualifiedName> = state.tables.keys().cloned().collect();
-    let rules: Vec<(&Rule, Level)> = rules::all()
-        .map(|rule| (rule, config.level(rule.id).unwrap_or(rule.level)))
-        .filter(|(_, level)| *level != Level::Off)
-        .collect();
-    let mut walk = Walk { config, rules, changes, state, there, asked, findings: Vec::new(), ignored: 0, described: Vec::new() };
-    for (index, script) in scripts.iter().enumerate() {
-        walk.script(index, script);
-    }
-    let (mut findings, ignored, described) = (walk.findings, walk.ignored, walk.described);
-    findings.sort_by(|a, b| (a.file, a.at.start, a.rule).cmp(&(b.file, b.at.start, b.rule)));
-    findings.dedup_by(|a, b| (a.file, a.rule, &a.at, &a.message) == (b.file, b.rule, &b.at, &b.message));
-    Ok(Report { scripts, findings, ignored, described })
+    look(inputs, config, known, |script| script)
 }
 
-/// Reads all files, on as many threads as there are processors.
+/// The same for a report alone: the statements of a file are let go of as soon as they were looked at.
+///
+/// # Errors
+/// Likewise.
+pub fn report(inputs: Vec<Input>, config: &Config, known: Known) -> Result<Report, &'static str> {
+    look(inputs, config, known, |script| Script { pieces: Vec::new(), ..script })
+}
+
+fn look(inputs: Vec<Input>, config: &Config, known: Known, keep: fn(Script) -> Script) -> Result<Report, &'static str> {
+    // Rules parse as well.
+    with_room(|| {
+        let mut walk = Walk::new(config, known);
+        let mut scripts = Vec::with_capacity(inputs.len());
+        read_each(inputs, |script| {
+            walk.script(scripts.len(), &script);
+            scripts.push(keep(script));
+        })?;
+        Ok(walk.finish(scripts))
+    })?
+}
+
+/// Reads all files.
 fn read_all(inputs: Vec<Input>) -> Result<Vec<Script>, &'static str> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(inputs.len().max(1));
-    let size = inputs.len().div_ceil(threads).max(1);
-    let mut parts: Vec<Vec<Input>> = Vec::new();
+    let mut scripts = Vec::with_capacity(inputs.len());
+    read_each(inputs, |script| scripts.push(script))?;
+    Ok(scripts)
+}
+
+/// Reads all files and gives them to the caller's in their order.
+fn read_each(inputs: Vec<Input>, mut each: impl FnMut(Script)) -> Result<(), &'static str> {
+    const TOGETHER: usize = 8;
     let mut inputs = inputs.into_iter().peekable();
+    let mut parts: Vec<Vec<Input>> = Vec::new();
     while inputs.peek().is_some() {
-        parts.push(inputs.by_ref().take(size).collect());
+        parts.push(inputs.by_ref().take(TOGETHER).collect());
     }
-    let read = |part: Vec<Input>| with_room(|| part.into_iter().map(guarded).collect::<Vec<_>>());
-    let parts: Vec<Result<Vec<Script>, &'static str>> = match parts.len() {
-        0 | 1 => parts.into_iter().map(read).collect(),
-        _ => std::thread::scope(|scope| {
-            let running: Vec<_> = parts.into_iter().map(|part| scope.spawn(|| read(part))).collect();
-            running.into_iter().map(|thread| thread.join().unwrap_or(Err("the parser failed"))).collect()
-        }),
-    };
-    Ok(parts.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    let read = |part: Vec<Input>| part.into_iter().map(guarded).collect::<Vec<Script>>();
+    in_order(parts, read, |part| part.into_iter().for_each(&mut each))
 }
 
 /// Reads a file; a fault of the parser itself becomes a finding.
@@ -170,21 +168,6 @@ fn guarded(input: Input) -> Script {
     })
 }
 
-fn changes(scripts: &[Script]) -> Changes {
-    let mut changes = Changes::default();
-    let pending = scripts.iter().filter(|script| !script.applied);
-    for act in pending.flat_map(|script| &script.pieces).flat_map(|piece| &piece.acts) {
-        match &act.what {
-            What::AddColumn { table, .. } | What::DropColumn { table, .. } | What::RenameColumn { table, .. } => {
-                changes.columns.insert(key(table));
-            }
-            What::CreateIndex { table, index } => changes.indexes.push((key(table), index.keys.clone())),
-            _ => {}
-        }
-    }
-    changes
-}
-
 struct Walk<'a> {
     config: &'a Config,
     rules: Vec<(&'static Rule, Level)>,
@@ -193,23 +176,99 @@ struct Walk<'a> {
     /// Tables that the asked database has.
     there: HashSet<QualifiedName>,
     asked: bool,
+    /// By file.
     findings: Vec<Finding>,
-    ignored: usize,
+    /// What is to be decided about some of them.
+    later: Vec<(usize, Later)>,
+    /// The comments of each file that ask for silence.
+    ignores: Vec<Vec<Ignore>>,
     described: Vec<Described>,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(config: &'a Config, known: Known) -> Self {
+        let asked = !known.tables.is_empty();
+        let state = State::of(known);
+        let there = state.tables.keys().cloned().collect();
+        let rules = rules::all()
+            .map(|rule| (rule, config.level(rule.id).unwrap_or(rule.level)))
+            .filter(|(_, level)| *level != Level::Off)
+            .collect();
+        let changes = Changes::default();
+        Self {
+            config,
+            rules,
+            changes,
+            state,
+            there,
+            asked,
+            findings: Vec::new(),
+            later: Vec::new(),
+            ignores: Vec::new(),
+            described: Vec::new(),
+        }
+    }
+
+    /// Decides what depends on the whole set, leaves out what comments silence, and puts the findings of each file in their order.
+    fn finish(self, scripts: Vec<Script>) -> Report {
+        let Self { config, rules, changes, mut findings, later, ignores, described, .. } = self;
+        let mut stands = vec![true; findings.len()];
+        for (at, later) in later {
+            let configured = config.level(findings[at].rule).is_some();
+            stands[at] = changes.decide(&later, &mut findings[at], configured);
+        }
+        let (mut ignored, mut troubles, mut at) = (0, Vec::new(), 0);
+        let trouble = rules.iter().find(|(rule, _)| rule.id == "ignore-without-effect");
+        for (file, (script, mut ignores)) in scripts.iter().zip(ignores).enumerate() {
+            while let Some(finding) = findings.get(at).filter(|finding| finding.file == file) {
+                let ignore = ignores.iter_mut().find(|ignore| stands[at] && ignore.covers(finding.rule, &finding.at));
+                if let Some(ignore) = ignore {
+                    (ignore.used, stands[at]) = (true, false);
+                    ignored += 1;
+                }
+                at += 1;
+            }
+            if let Some((rule, level)) = trouble.filter(|_| !script.applied) {
+                let said = ignores.iter().filter_map(|ignore| Some((ignore, ignore.trouble()?)));
+                troubles.extend(said.map(|(ignore, message)| Finding {
+                    rule: rule.id,
+                    level: *level,
+                    file,
+                    at: ignore.at.clone(),
+                    statement: ignore.at.clone(),
+                    message,
+                    locks: Vec::new(),
+                    safe_form: rule.safe.to_owned(),
+                    query: None,
+                    estimate: None,
+                }));
+            }
+        }
+        let mut stands = stands.into_iter();
+        findings.retain(|_| stands.next() == Some(true));
+        if !troubles.is_empty() {
+            findings.append(&mut troubles);
+            findings.sort_by_key(|finding| finding.file);
+        }
+        for file in findings.chunk_by_mut(|a, b| a.file == b.file) {
+            file.sort_by(|a, b| (a.at.start, a.rule).cmp(&(b.at.start, b.rule)));
+        }
+        findings.dedup_by(|a, b| (a.file, a.rule, &a.at, &a.message) == (b.file, b.rule, &b.at, &b.message));
+        Report { scripts, findings, ignored, described }
+    }
+
     fn script(&mut self, index: usize, script: &Script) {
         self.state.applied = script.applied;
         self.state.begin_file(script.wrapped);
-        let mut ignores = suppress::ignores(script);
-        let mut hits: Vec<Finding> = Vec::new();
+        self.changes.take(script);
+        self.ignores.push(suppress::ignores(script));
         if !script.applied {
             for fault in &script.faults {
                 let at = fault.point..fault.at.end.max(fault.point);
                 let hit = Hit { at, message: fault.message.clone(), ..Hit::default() };
                 if let Some((rule, level)) = self.rules.iter().find(|(rule, _)| rule.id == fault.rule) {
-                    hits.push(self.finding(rule, *level, index, None, fault.at.clone(), hit));
+                    let (rule, level) = (*rule, *level);
+                    self.say(rule, level, index, None, fault.at.clone(), hit);
                 }
             }
         }
@@ -222,7 +281,7 @@ impl Walk<'_> {
                 script.pieces.get(at + 1).is_some_and(|next| next.within == Within::Block) || piece.within == Within::Block;
             let begun = block && self.begin_implicit();
             implicit |= begun;
-            self.piece(index, script, piece, &mut hits);
+            self.piece(index, script, piece);
             if implicit && script.pieces.get(at + 1).is_none_or(|next| next.within != Within::Block) {
                 self.state.transaction = None;
                 implicit = false;
@@ -247,27 +306,7 @@ impl Walk<'_> {
             within: Within::File,
             only: false,
         };
-        self.look(index, script, &last, true, &mut hits);
-        for finding in hits {
-            match ignores.iter_mut().find(|ignore| ignore.covers(finding.rule, &finding.at)) {
-                Some(ignore) => {
-                    ignore.used = true;
-                    self.ignored += 1;
-                }
-                None => self.findings.push(finding),
-            }
-        }
-        if let Some((rule, level)) = self.rules.iter().find(|(rule, _)| rule.id == "ignore-without-effect").copied()
-            && !script.applied
-        {
-            for ignore in &ignores {
-                if let Some(message) = ignore.trouble() {
-                    let hit = Hit { at: ignore.at.clone(), message, ..Hit::default() };
-                    let finding = self.finding(rule, level, index, None, ignore.at.clone(), hit);
-                    self.findings.push(finding);
-                }
-            }
-        }
+        self.look(index, script, &last, true);
     }
 
     /// Begins the transaction that a `DO` block alone is; whether there was none.
@@ -280,13 +319,13 @@ impl Walk<'_> {
     }
 
     /// Looks at a statement, and at the bodies of functions of this set that it calls.
-    fn piece(&mut self, index: usize, script: &Script, piece: &Piece, hits: &mut Vec<Finding>) {
+    fn piece(&mut self, index: usize, script: &Script, piece: &Piece) {
         let resolved = effect::resolved(piece, &self.state);
         let piece = resolved.as_ref();
         if !script.applied {
             self.described.push(effect::describe(index, piece, &self.state, self.config.pg_version));
         }
-        self.look(index, script, piece, false, hits);
+        self.look(index, script, piece, false);
         let line = script.lines.place(&script.text, piece.at.start).0;
         self.state.apply(piece, line, &format!("{}:{line}", script.name));
         if self.asked {
@@ -315,7 +354,7 @@ impl Walk<'_> {
             if !script.applied {
                 self.described.push(effect::describe(index, &inner, &self.state, self.config.pg_version));
             }
-            self.look(index, script, &inner, false, hits);
+            self.look(index, script, &inner, false);
             self.state.apply(&inner, line, &format!("{}:{line}", script.name));
         }
         if begun {
@@ -323,20 +362,36 @@ impl Walk<'_> {
         }
     }
 
-    fn look(&mut self, index: usize, script: &Script, piece: &Piece, end: bool, hits: &mut Vec<Finding>) {
+    fn look(&mut self, index: usize, script: &Script, piece: &Piece, end: bool) {
         if script.applied {
             return;
         }
-        let scene = Scene { piece, script, state: &self.state, changes: &self.changes, pg: self.config.pg_version, end };
+        let scene = Scene { piece, script, state: &self.state, pg: self.config.pg_version, end };
         let mut found: Vec<(&'static Rule, Level, Hit)> = Vec::new();
+        let mut said = Hits::default();
         for (rule, level) in &self.rules {
-            let mut said = Hits::default();
             (rule.check)(&scene, &mut said);
-            found.extend(said.0.into_iter().map(|hit| (*rule, *level, hit)));
+            if !said.0.is_empty() {
+                found.extend(said.0.drain(..).map(|hit| (*rule, *level, hit)));
+            }
         }
         for (rule, level, hit) in found {
-            hits.push(self.finding(rule, level, index, Some(piece), piece.at.clone(), hit));
+            self.say(rule, level, index, Some(piece), piece.at.clone(), hit);
         }
+    }
+
+    fn say(
+        &mut self,
+        rule: &'static Rule,
+        level: Level,
+        file: usize,
+        piece: Option<&Piece>,
+        statement: Range<usize>,
+        mut hit: Hit,
+    ) {
+        self.later.extend(hit.later.take().map(|later| (self.findings.len(), later)));
+        let finding = self.finding(rule, level, file, piece, statement, hit);
+        self.findings.push(finding);
     }
 
     fn finding(

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
-use super::act::What;
+use super::Level;
+use super::act::{Act, What};
+use super::changes::Later;
 use super::script::{Piece, Script, Within};
 use super::state::{State, Transaction};
-use super::{Changes, Level};
 use crate::sql::{Effect, QualifiedName, Touch};
 
 /// One statement with everything known before it runs.
@@ -16,8 +17,6 @@ pub(super) struct Scene<'a> {
     pub script: &'a Script,
     /// What is known before the statement.
     pub state: &'a State,
-    /// What the whole set changes.
-    pub changes: &'a Changes,
     /// The server's major version.
     pub pg: u32,
     /// Whether this is the end of the file and no statement.
@@ -32,6 +31,7 @@ pub(super) struct Hit {
     pub safe: Option<String>,
     pub query: Option<String>,
     pub level: Option<Level>,
+    pub later: Option<Later>,
 }
 
 impl Hit {
@@ -44,6 +44,12 @@ impl Hit {
     /// The query that counts rows in the way.
     pub fn query(&mut self, sql: impl Into<String>) -> &mut Self {
         self.query = Some(sql.into());
+        self
+    }
+
+    /// What is decided when the whole set is known.
+    pub fn later(&mut self, later: Later) -> &mut Self {
+        self.later = Some(later);
         self
     }
 
@@ -95,7 +101,15 @@ impl Scene<'_> {
 
     /// Whether it takes a lock that stops traffic on a table in use, and nothing has set this setting.
     pub fn stops_traffic_without(&self, setting: &str) -> bool {
-        !self.state.settings.contains_key(setting) && self.hot_touches().any(|touch| touch.lock.stops_traffic())
+        !self.state.settings.contains_key(setting) && self.stopping_touches().next().is_some()
+    }
+
+    /// Those of them that traffic waits for. The last lock of `DETACH PARTITION CONCURRENTLY` is none: it comes when no query reaches the
+    /// partition through its table any more.
+    pub fn stopping_touches(&self) -> impl Iterator<Item = &Touch> {
+        let detaches = |act: &Act| matches!(act.what, What::DetachPartition { concurrently: true, .. });
+        let apart = self.piece.acts.iter().any(detaches);
+        self.hot_touches().filter(move |touch| touch.lock.stops_traffic() && !apart)
     }
 
     /// Whether a limit in milliseconds (`lock_timeout` and its kind) is set and not 0.

@@ -9,6 +9,7 @@ use super::act::{Act, What};
 use super::finding::Lines;
 use super::source::{self, Fault};
 use super::{Input, read};
+use crate::sql::contents::{self, Contents};
 use crate::sql::parser::readable;
 use crate::sql::statement;
 use crate::sql::{Block, Effect, Statement, Touch};
@@ -126,9 +127,10 @@ impl Script {
         if matches!(stmt, Stmt::EmptyStmt(_)) {
             return;
         }
-        let Some(statement) = statement::read_unplaced(sql, stmt) else { return };
+        let contents = Contents::of(stmt.syntax());
+        let Some(statement) = statement::read_unplaced(sql, stmt, &contents) else { return };
         let shifted = |at: Range<usize>| at.start + offset..at.end + offset;
-        let mut acts: Vec<Act> = read::acts(stmt).into_iter().map(|act| Act { at: shifted(act.at), ..act }).collect();
+        let mut acts: Vec<Act> = read::acts(stmt, &contents).into_iter().map(|act| Act { at: shifted(act.at), ..act }).collect();
         let bodies = match stmt {
             Stmt::Do(_) | Stmt::CreateFunction(_) | Stmt::CreateProcedure(_) => read::bodies(stmt),
             _ => read::Bodies::default(),
@@ -150,7 +152,8 @@ impl Script {
     }
 }
 
-fn piece(statement: Option<&Statement>, at: Range<usize>, acts: Vec<Act>, within: Within) -> Piece {
+fn piece(statement: Option<&Statement>, at: Range<usize>, mut acts: Vec<Act>, within: Within) -> Piece {
+    acts.shrink_to_fit();
     Piece {
         at,
         kind: statement.map_or_else(String::new, |statement| statement.kind().to_owned()),
@@ -165,11 +168,9 @@ fn piece(statement: Option<&Statement>, at: Range<usize>, acts: Vec<Act>, within
 }
 
 fn comments(tree: &SyntaxNode) -> Vec<Range<usize>> {
-    let tokens = tree.descendants_with_tokens().filter_map(|element| element.into_token());
-    tokens
-        .filter(|token| token.kind() == SyntaxKind::COMMENT)
-        .map(|token| usize::from(token.text_range().start())..usize::from(token.text_range().end()))
-        .collect()
+    let mut found = Vec::new();
+    contents::each(tree, |kind, token| found.extend(token.filter(|_| kind == SyntaxKind::COMMENT)));
+    found
 }
 
 /// The parts of a text between its semicolons, each with its semicolon. A body between `BEGIN ATOMIC` and `END` is not cut,

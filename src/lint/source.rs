@@ -123,13 +123,20 @@ impl Reader<'_> {
                         b']' => self.brackets = self.brackets.saturating_sub(1),
                         _ => {}
                     }
-                    if self.statement.len() < 4096 {
-                        self.statement.push(char::from(byte.to_ascii_lowercase()));
-                    }
+                    self.word(byte);
                     self.at += 1;
                 }
             }
         }
+    }
+
+    /// Takes a byte into the statement, when that may be a `COPY`.
+    fn word(&mut self, byte: u8) {
+        let (begun, byte) = (self.statement.len(), char::from(byte.to_ascii_lowercase()));
+        if begun == 0 && byte.is_ascii_whitespace() || begun >= 4 && (begun >= 4096 || !self.statement.starts_with("copy")) {
+            return;
+        }
+        self.statement.push(byte);
     }
 
     /// Whether the byte before `at` is part of a word.

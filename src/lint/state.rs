@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::Known;
 use super::act::{Column, Constraint, Demands, Ty, What};
 use super::script::{Piece, Within};
 use crate::sql::{LockMode, QualifiedName};
@@ -157,6 +158,8 @@ pub struct State {
     pub types: Vec<QualifiedName>,
     /// Whether statements count as applied.
     pub applied: bool,
+    /// Whether a database told what stands on columns.
+    dependents: bool,
     /// The transaction's own settings, which end with it.
     local: Vec<(String, Option<String>)>,
 }
@@ -170,6 +173,17 @@ pub fn key(name: &QualifiedName) -> QualifiedName {
 }
 
 impl State {
+    /// What a database told.
+    pub fn of(known: Known) -> Self {
+        let index = |(name, index): (QualifiedName, KnownIndex)| (key(&name), KnownIndex { table: key(&index.table), ..index });
+        Self {
+            dependents: !known.tables.is_empty(),
+            tables: known.tables.into_iter().map(|(name, table)| (key(&name), table)).collect(),
+            indexes: known.indexes.into_iter().map(index).collect(),
+            ..Self::default()
+        }
+    }
+
     /// A table, when anything is known about it.
     pub fn table(&self, name: &QualifiedName) -> Option<&KnownTable> {
         self.tables.get(&key(name))
@@ -248,13 +262,17 @@ impl State {
             return;
         }
         let strong = |touch: &&crate::sql::Touch| touch.lock >= LockMode::ShareUpdateExclusive;
-        let altered = piece.touches.iter().flatten().filter(strong).map(|touch| key(&touch.relation));
-        let altered: Vec<QualifiedName> =
-            altered.map(|name| self.indexes.get(&name).map_or(name.clone(), |index| index.table.clone())).collect();
-        for (name, table) in &mut self.tables {
-            if piece.touches.is_none() || altered.contains(name) {
-                table.columns.values_mut().for_each(|column| column.dependents = None);
+        let forget = |table: &mut KnownTable| table.columns.values_mut().for_each(|column| column.dependents = None);
+        let Some(touches) = &piece.touches else {
+            // Without a database there is nothing to forget.
+            if self.dependents {
+                self.tables.values_mut().for_each(forget);
             }
+            return;
+        };
+        for name in touches.iter().filter(strong).map(|touch| key(&touch.relation)) {
+            let table = self.indexes.get(&name).map_or(&name, |index| &index.table);
+            self.tables.get_mut(table).into_iter().for_each(forget);
         }
     }
 
@@ -347,7 +365,7 @@ impl State {
                 }
             }
             What::SetType { table, column, ty, .. } => {
-                self.entry(table).columns.entry(column.clone()).or_default().ty = Some(ty.clone());
+                self.entry(table).columns.entry(column.clone()).or_default().ty = Some(ty.as_ref().clone());
             }
             What::SetNotNull { table, column } => {
                 self.entry(table).columns.entry(column.clone()).or_default().not_null = true;

@@ -36,10 +36,13 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 pub use admin::{Instance, Status};
-pub use coalesce::Ledger;
+pub use coalesce::{Asked, Ledger};
 pub use config::{AdminConfig, ListenConfig, Problem, Problems, RouterConfig};
 pub use control::{Behind, Changed, Control};
+pub use digest::Digester;
 pub use gate::Gate;
+pub use oauth::{Authentication, Endpoints, Form, Reach, reach};
+pub use refresh::identity;
 pub use replay::{Replay, replay};
 pub use route::{Change, Position, Refused, Route, now_ms};
 pub use tap::{Recorder, Tap, TapKey};

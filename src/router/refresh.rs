@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use crate::router::body::{Answering, Outgoing, collect, wiped};
 use crate::router::coalesce::{Asked, Begin, Given, Outcome, Ticket};
 use crate::router::core::{Core, Settings};
+use crate::router::digest::Digester;
 use crate::router::forward::{Admitted, Head, NoAnswer, Place, admit, send};
 use crate::router::metrics::Event;
 use crate::router::oauth::{Authentication, Form, Operation};
@@ -71,25 +72,32 @@ pub async fn ask(place: &Place, head: Head, body: Bytes, admitted: Admitted, set
     Ok(Answer { status: parts.status, headers: parts.headers, body: wiped(body) })
 }
 
-/// What makes a refresh identical to another one; `None` for what is no refresh or cannot be told apart.
-fn asked(core: &Core, place: &Place, head: &Head, body: &[u8], form: &Form) -> Option<Asked> {
-    let of = |name: &HeaderName| head.headers.get(name).map_or(&b""[..], |value| value.as_bytes());
+/// What makes a refresh identical to another one; `None` for what is no refresh or cannot be told apart. `path` is that with its query,
+/// `listener` says where the request came in.
+pub fn identity(
+    digester: &Digester,
+    listener: &[u8],
+    path: &str,
+    headers: &HeaderMap,
+    body: &[u8],
+    form: &Form,
+) -> Option<Asked> {
+    let of = |name: &HeaderName| headers.get(name).map_or(&b""[..], |value| value.as_bytes());
     if form.one("grant_type") != Some("refresh_token") || !of(&CONTENT_ENCODING).is_empty() {
         return None;
     }
     let token = form.one("refresh_token")?;
-    let mut headers = head.headers.get_all(AUTHORIZATION).iter();
-    let authorization = match (headers.next(), headers.next()) {
+    let mut logins = headers.get_all(AUTHORIZATION).iter();
+    let authorization = match (logins.next(), logins.next()) {
         (Some(header), None) => Some(header.to_str().ok()?),
         (None, _) => None,
         (Some(_), Some(_)) => return None, // nobody knows which of them the server takes
     };
     let client = Authentication::read(authorization, form)?;
-    let digest = |role, parts: &[&[u8]]| core.digester.of(role, parts);
-    let listener = place.listener.to_le_bytes();
+    let digest = |role, parts: &[&[u8]]| digester.of(role, parts);
     let whole: [&[u8]; 10] = [
-        &listener,
-        head.path.as_str().as_bytes(),
+        listener,
+        path.as_bytes(),
         of(&HOST),
         of(&AUTHORIZATION),
         of(&CONTENT_TYPE),
@@ -122,7 +130,10 @@ pub async fn token(
         head.operation = Operation::Refresh;
         head.headers.remove(ACCEPT_ENCODING); // its tokens must be readable to tell what comes after it
     }
-    let asked = core.ledger.as_ref().and_then(|_| asked(core, place, &head, &body, &form));
+    let asked = core
+        .ledger
+        .as_ref()
+        .and_then(|_| identity(&core.digester, &place.listener.to_le_bytes(), head.path.as_str(), &head.headers, &body, &form));
     drop(form);
     let body = wiped(body);
     let Some(asked) = asked else {

@@ -1,5 +1,6 @@
 //! SQL text: quoting, splitting into statements, and what each statement does. Pure.
 
+pub(crate) mod contents;
 mod demand;
 mod ident;
 mod lock;

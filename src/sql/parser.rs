@@ -1,6 +1,8 @@
 //! The one door to the grammar. Parsing happens on a thread with a large stack, so that deeply nested text cannot end the
 //! process, and a fault of the parser itself becomes an answer.
 
+use std::sync::OnceLock;
+
 use squawk_syntax::ast::{self, AstNode};
 use squawk_syntax::{Parse, SourceFile, SyntaxKind, SyntaxNode};
 
@@ -99,9 +101,11 @@ fn parts_of(path: &SyntaxNode) -> Vec<String> {
         .collect()
 }
 
-/// The name of a syntax kind as words: `CREATE_INDEX` is "CREATE INDEX".
-pub(crate) fn words(kind: SyntaxKind) -> String {
-    format!("{kind:?}").replace('_', " ")
+/// The name of a syntax kind as words: `CREATE_INDEX` is "CREATE INDEX". Each is spelt once.
+pub(crate) fn words(kind: SyntaxKind) -> &'static str {
+    const KINDS: usize = SyntaxKind::__LAST as usize + 1;
+    static SPELT: [OnceLock<String>; KINDS] = [const { OnceLock::new() }; KINDS];
+    SPELT[kind as usize].get_or_init(|| format!("{kind:?}").replace('_', " "))
 }
 
 /// Whether `name`, used at `place`, is a common table expression there (PostgreSQL manual 7.8) and no table.

@@ -1,11 +1,13 @@
 //! One statement: its text, and what it does as far as the text tells.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use squawk_syntax::SyntaxKind;
 use squawk_syntax::ast::{self, AlterTableAction, AstNode};
-use squawk_syntax::{SyntaxElement, SyntaxKind, SyntaxNode};
 
+use super::contents::Contents;
 use super::demand::{self, Demand};
 use super::parser::{find, ident_in, line_of, name_in, parsed, words};
 use super::touch::{self, Touch};
@@ -129,7 +131,8 @@ impl Statement {
         match self.effect {
             Effect::BuildIndex { .. } | Effect::DropIndex(_) | Effect::Validate { .. } => true,
             Effect::Upkeep => self.strongest().is_none_or(weak),
-            _ => self.block == Block::Outside && self.strongest().is_some_and(weak),
+            // DETACH PARTITION CONCURRENTLY has its last lock when nobody comes by the table any more; cut short it is half done.
+            _ => self.block == Block::Outside && (self.kind.starts_with("ALTER TABLE") || self.strongest().is_some_and(weak)),
         }
     }
 }
@@ -142,70 +145,69 @@ pub fn written(statement: &Statement) -> Vec<QualifiedName> {
 
 /// Reads a parsed statement of `text`.
 pub(super) fn read(text: &str, stmt: &ast::Stmt) -> Option<Statement> {
-    let mut statement = read_unplaced(text, stmt)?;
+    let mut statement = read_unplaced(text, stmt, &Contents::of(stmt.syntax()))?;
     statement.line = line_of(text, statement.start);
     Some(statement)
 }
 
-/// The same with line 0, for those who count lines themselves: counting costs the length of the text before.
-pub(crate) fn read_unplaced(text: &str, stmt: &ast::Stmt) -> Option<Statement> {
-    let node = stmt.syntax();
-    let tokens = || node.descendants_with_tokens().filter_map(SyntaxElement::into_token).filter(|t| !t.kind().is_trivia());
-    let start = usize::from(tokens().next()?.text_range().start());
-    let end = usize::from(tokens().filter(|t| t.kind() != SyntaxKind::SEMICOLON).last()?.text_range().end());
+/// The same with line 0, for those who count lines themselves: counting costs the length of the text before. `contents`
+/// are those of the statement.
+pub(crate) fn read_unplaced(text: &str, stmt: &ast::Stmt, contents: &Contents) -> Option<Statement> {
+    let at = contents.extent.clone()?;
     Some(Statement {
-        text: text.get(start..end)?.to_owned(),
-        start,
+        start: at.start,
+        text: text.get(at)?.to_owned(),
         line: 0,
-        kind: kind(stmt),
-        block: block(stmt),
-        effect: effect(stmt),
+        kind: kind(stmt, contents),
+        block: block(stmt, contents),
+        effect: effect(stmt, contents),
         creates: touch::creates(stmt),
-        touches: touch::touches(stmt),
+        touches: touch::touches(stmt, contents),
     })
 }
 
-fn kind(stmt: &ast::Stmt) -> String {
+fn kind(stmt: &ast::Stmt, contents: &Contents) -> String {
     let plain = match stmt {
-        ast::Stmt::CompoundSelect(_) | ast::Stmt::ParenSelect(_) => "SELECT".to_owned(),
+        ast::Stmt::CompoundSelect(_) | ast::Stmt::ParenSelect(_) => "SELECT",
         other => words(other.syntax().kind()),
     };
     match stmt {
         ast::Stmt::AlterTable(alter) => {
-            let mut actions: Vec<String> = alter.actions().map(|action| action_kind(&action)).collect();
+            let mut actions: Vec<Cow<'static, str>> = alter.actions().map(|action| action_kind(&action)).collect();
             actions.dedup();
             format!("{plain} {}", actions.join(", "))
         }
         ast::Stmt::AlterIndex(alter) => match alter.action() {
             Some(ast::AlterIndexAction::IndexRenameTo(_)) => format!("{plain} RENAME"),
             Some(action) => format!("{plain} {}", words(action.syntax().kind())),
-            None => plain,
+            None => plain.to_owned(),
         },
         ast::Stmt::Vacuum(vacuum) if vacuum.is_full() => format!("{plain} FULL"),
-        _ if concurrently(stmt) => format!("{plain} CONCURRENTLY"),
-        _ => plain,
+        _ if concurrently(stmt, contents) => format!("{plain} CONCURRENTLY"),
+        _ => plain.to_owned(),
     }
 }
 
-fn action_kind(action: &AlterTableAction) -> String {
+fn action_kind(action: &AlterTableAction) -> Cow<'static, str> {
     match action {
         AlterTableAction::AlterColumn(column) => {
-            let option = column.option().map_or(String::new(), |option| words(option.syntax().kind()));
-            format!("ALTER COLUMN {option}")
+            let option = column.option().map_or("", |option| words(option.syntax().kind()));
+            format!("ALTER COLUMN {option}").into()
         }
         AlterTableAction::AddConstraint(add) => {
             let valid = add.constraint().is_some_and(|constraint| constraint.is_not_valid());
-            let of = add.constraint().map_or(String::new(), |constraint| words(constraint.syntax().kind()));
-            format!("ADD {of}{}", if valid { " NOT VALID" } else { "" })
+            let of = add.constraint().map_or("", |constraint| words(constraint.syntax().kind()));
+            format!("ADD {of}{}", if valid { " NOT VALID" } else { "" }).into()
         }
-        AlterTableAction::TableRenameTo(_) => "RENAME".to_owned(),
-        other => words(other.syntax().kind()),
+        AlterTableAction::TableRenameTo(_) => "RENAME".into(),
+        other => words(other.syntax().kind()).into(),
     }
 }
 
 /// Whether the statement carries `CONCURRENTLY`.
-pub(super) fn concurrently(stmt: &ast::Stmt) -> bool {
+pub(super) fn concurrently(stmt: &ast::Stmt, contents: &Contents) -> bool {
     match stmt {
+        _ if !contents.has(SyntaxKind::CONCURRENTLY_KW) => false,
         ast::Stmt::CreateIndex(create) => create.concurrently_token().is_some(),
         ast::Stmt::DropIndex(drop) => drop.concurrently_token().is_some(),
         ast::Stmt::Reindex(reindex) => reindex.is_concurrently(),
@@ -216,7 +218,7 @@ pub(super) fn concurrently(stmt: &ast::Stmt) -> bool {
 }
 
 /// Statements that call `PreventInTransactionBlock` (each one's manual page says so).
-fn block(stmt: &ast::Stmt) -> Block {
+fn block(stmt: &ast::Stmt, contents: &Contents) -> Block {
     use ast::Stmt;
     match stmt {
         Stmt::Begin(_)
@@ -225,7 +227,7 @@ fn block(stmt: &ast::Stmt) -> Block {
         | Stmt::SavepointCreate(_)
         | Stmt::ReleaseSavepoint(_)
         | Stmt::PrepareTransaction(_) => Block::Control,
-        Stmt::CreateIndex(_) | Stmt::DropIndex(_) | Stmt::AlterTable(_) if concurrently(stmt) => Block::Outside,
+        Stmt::CreateIndex(_) | Stmt::DropIndex(_) | Stmt::AlterTable(_) if concurrently(stmt, contents) => Block::Outside,
         Stmt::Reindex(reindex) => {
             let whole = !matches!(
                 reindex.reindex_target(),
@@ -246,10 +248,10 @@ fn block(stmt: &ast::Stmt) -> Block {
     }
 }
 
-fn effect(stmt: &ast::Stmt) -> Effect {
+fn effect(stmt: &ast::Stmt, contents: &Contents) -> Effect {
     let known = match stmt {
-        ast::Stmt::CreateIndex(create) if concurrently(stmt) => build(create),
-        ast::Stmt::DropIndex(drop) if concurrently(stmt) => {
+        ast::Stmt::CreateIndex(create) if concurrently(stmt, contents) => build(create),
+        ast::Stmt::DropIndex(drop) if concurrently(stmt, contents) => {
             Some(Effect::DropIndex(drop.index_refs().filter_map(|index| name_in(index.syntax())).collect()))
         }
         ast::Stmt::AlterTable(alter) => validate(alter),
@@ -257,9 +259,7 @@ fn effect(stmt: &ast::Stmt) -> Effect {
         ast::Stmt::Vacuum(_) | ast::Stmt::Analyze(_) => Some(Effect::Upkeep),
         ast::Stmt::Set(set) if !matches!(set.set_scope(), Some(ast::SetScope::LocalScope(_))) => Some(Effect::SessionSetting),
         ast::Stmt::Reset(_) | ast::Stmt::Discard(_) => Some(Effect::SessionSetting),
-        ast::Stmt::Copy(copy) if has(copy.syntax(), &[SyntaxKind::COPY_STDIN, SyntaxKind::COPY_STDOUT]) => {
-            Some(Effect::ClientCopy)
-        }
+        ast::Stmt::Copy(_) if contents.any(&[SyntaxKind::COPY_STDIN, SyntaxKind::COPY_STDOUT]) => Some(Effect::ClientCopy),
         _ => None,
     };
     known.unwrap_or(Effect::Other)
@@ -280,8 +280,4 @@ fn validate(alter: &ast::AlterTable) -> Option<Effect> {
         })
         .collect();
     constraints.filter(|constraints| !constraints.is_empty()).map(|constraints| Effect::Validate { table, constraints })
-}
-
-fn has(node: &SyntaxNode, kinds: &[SyntaxKind]) -> bool {
-    node.descendants().any(|node| kinds.contains(&node.kind()))
 }

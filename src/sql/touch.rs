@@ -6,6 +6,7 @@ use std::fmt;
 use squawk_syntax::ast::{self, AlterColumnOption, AlterTableAction, AstNode, Stmt};
 use squawk_syntax::{SyntaxKind, SyntaxNode};
 
+use super::contents::Contents;
 use super::parser::{find, is_cte, name_in, owner_in};
 use super::statement::concurrently;
 use super::{LockMode, QualifiedName};
@@ -44,10 +45,10 @@ pub(super) fn creates(stmt: &Stmt) -> Option<QualifiedName> {
 }
 
 /// The touches of a statement; `None` for kinds this module does not know.
-pub(super) fn touches(stmt: &Stmt) -> Option<Vec<Touch>> {
+pub(super) fn touches(stmt: &Stmt, contents: &Contents) -> Option<Vec<Touch>> {
     use LockMode::*;
     let node = stmt.syntax();
-    let slow = |weak, strong| if concurrently(stmt) { weak } else { strong };
+    let slow = |weak, strong| if concurrently(stmt, contents) { weak } else { strong };
     let mut found = Touches::default();
     match stmt {
         Stmt::CreateIndex(create) => {
@@ -72,12 +73,12 @@ pub(super) fn touches(stmt: &Stmt) -> Option<Vec<Touch>> {
             }
             _ => return None,
         },
-        Stmt::AlterTable(alter) => alter_table(alter, &mut found),
+        Stmt::AlterTable(alter) => alter_table(alter, contents, &mut found),
         Stmt::CreateTable(create) => {
-            found.references(node, false);
-            found.each(node, &[SyntaxKind::INHERITS], ShareUpdateExclusive, false);
+            found.references(node, contents, false);
+            found.each(node, contents, &[SyntaxKind::INHERITS], ShareUpdateExclusive, false);
             found.first(create.partition_of(), AccessExclusive, false);
-            found.each(node, &[SyntaxKind::LIKE_CLAUSE], AccessShare, false);
+            found.each(node, contents, &[SyntaxKind::LIKE_CLAUSE], AccessShare, false);
         }
         Stmt::DropTable(drop) => drop.table_name_refs().for_each(|table| found.first(Some(table), AccessExclusive, false)),
         Stmt::DropView(drop) => drop.view_refs().for_each(|view| found.first(Some(view), AccessExclusive, false)),
@@ -104,9 +105,9 @@ pub(super) fn touches(stmt: &Stmt) -> Option<Vec<Touch>> {
         | Stmt::Values(_)
         | Stmt::Table(_)
         | Stmt::CreateTableAs(_)
-        | Stmt::CreateMaterializedView(_) => found.rows(node, true),
+        | Stmt::CreateMaterializedView(_) => found.rows(node, contents, true),
         Stmt::CreateView(create) => {
-            found.rows(node, false);
+            found.rows(node, contents, false);
             if create.or_replace().is_some() {
                 found.first(create.view(), AccessExclusive, false);
             }
@@ -155,7 +156,7 @@ pub(super) fn touches(stmt: &Stmt) -> Option<Vec<Touch>> {
     Some(found.0)
 }
 
-fn alter_table(alter: &ast::AlterTable, found: &mut Touches) {
+fn alter_table(alter: &ast::AlterTable, contents: &Contents, found: &mut Touches) {
     use LockMode::*;
     let table = alter.table_relation_name().and_then(|table| name_in(table.syntax()));
     for action in alter.actions() {
@@ -174,8 +175,13 @@ fn alter_table(alter: &ast::AlterTable, found: &mut Touches) {
                 (ShareUpdateExclusive, false)
             }
             AlterTableAction::DetachPartition(detach) => {
-                let lock = if detach.detach_partition_option().is_some() { ShareUpdateExclusive } else { AccessExclusive };
-                found.first(detach.table_name_ref(), lock, false);
+                // CONCURRENTLY takes the partition itself at its end, when no query reaches it through the table any more; FINALIZE does not.
+                let (lock, own) = match detach.detach_partition_option() {
+                    None => (AccessExclusive, AccessExclusive),
+                    Some(ast::DetachPartitionOption::DetachConcurrently(_)) => (ShareUpdateExclusive, AccessExclusive),
+                    Some(_) => (ShareUpdateExclusive, ShareUpdateExclusive),
+                };
+                found.first(detach.table_name_ref(), own, false);
                 (lock, false)
             }
             AlterTableAction::InheritTable(inherit) => {
@@ -196,7 +202,7 @@ fn alter_table(alter: &ast::AlterTable, found: &mut Touches) {
             AlterTableAction::AddColumn(add) => has_default(add),
             _ => false,
         };
-        found.references(action.syntax(), pointed);
+        found.references(action.syntax(), contents, pointed);
         found.add(table.clone(), lock, scans);
     }
     found.0.sort_by_key(|touch| Some(&touch.relation) != table.as_ref()); // the table itself first
@@ -225,7 +231,7 @@ fn has_default(add: &ast::AddColumn) -> bool {
 fn added_constraint(add: &ast::AddConstraint) -> (LockMode, bool) {
     let constraint = add.constraint();
     let valid = !constraint.as_ref().is_some_and(|constraint| constraint.is_not_valid());
-    let indexed = find::<ast::UsingIndexName>(add.syntax()).is_some();
+    let indexed = valid && find::<ast::UsingIndexName>(add.syntax()).is_some();
     match constraint {
         Some(ast::Constraint::ForeignKeyConstraint(_)) => (LockMode::ShareRowExclusive, valid),
         _ => (LockMode::AccessExclusive, valid && !indexed),
@@ -289,7 +295,10 @@ impl Touches {
     }
 
     /// Every table or relation name inside the nodes of these kinds.
-    fn each(&mut self, node: &SyntaxNode, kinds: &[SyntaxKind], lock: LockMode, scans: bool) {
+    fn each(&mut self, node: &SyntaxNode, contents: &Contents, kinds: &[SyntaxKind], lock: LockMode, scans: bool) {
+        if !contents.any(kinds) {
+            return;
+        }
         for part in node.descendants().filter(|part| kinds.contains(&part.kind())) {
             for name in part.children().filter(|child| is_relation(child.kind())) {
                 self.add(name_in(&name), lock, scans);
@@ -305,15 +314,19 @@ impl Touches {
     }
 
     /// The referenced tables of foreign keys.
-    fn references(&mut self, node: &SyntaxNode, scans: bool) {
+    fn references(&mut self, node: &SyntaxNode, contents: &Contents, scans: bool) {
         let kinds = [SyntaxKind::REFERENCES_CONSTRAINT, SyntaxKind::FOREIGN_KEY_CONSTRAINT];
-        self.each(node, &kinds, LockMode::ShareRowExclusive, scans);
+        self.each(node, contents, &kinds, LockMode::ShareRowExclusive, scans);
     }
 
     /// Everything a statement on rows names.
-    fn rows(&mut self, node: &SyntaxNode, scans: bool) {
+    fn rows(&mut self, node: &SyntaxNode, contents: &Contents, scans: bool) {
+        if !contents.any(&[SyntaxKind::RELATION_NAME_REF, SyntaxKind::TABLE_NAME_REF]) {
+            return;
+        }
+        let (with, locking) = (contents.has(SyntaxKind::WITH_CLAUSE), contents.has(SyntaxKind::LOCKING_CLAUSE));
         for name in node.descendants().filter(|node| is_relation(node.kind())) {
-            let Some(relation) = name_in(&name).filter(|relation| !is_cte(relation, &name)) else { continue };
+            let Some(relation) = name_in(&name).filter(|relation| !with || !is_cte(relation, &name)) else { continue };
             let written = name
                 .ancestors()
                 .skip(1)
@@ -323,7 +336,7 @@ impl Touches {
                 (Some(SyntaxKind::INSERT | SyntaxKind::UPDATE | SyntaxKind::DELETE | SyntaxKind::MERGE), _) => {
                     LockMode::RowExclusive
                 }
-                _ if locks_rows(&name) => LockMode::RowShare,
+                _ if locking && locks_rows(&name) => LockMode::RowShare,
                 _ => LockMode::AccessShare,
             };
             self.add(Some(relation), lock, scans && kind != Some(SyntaxKind::INSERT));
@@ -398,7 +411,7 @@ mod tests {
             ("SET (user_catalog_table = true)", "t=ACCESS EXCLUSIVE"),
             ("DISABLE TRIGGER ALL", "t=SHARE ROW EXCLUSIVE"),
             ("ATTACH PARTITION p FOR VALUES IN (1)", "t=SHARE UPDATE EXCLUSIVE p=ACCESS EXCLUSIVE*"),
-            ("DETACH PARTITION p CONCURRENTLY", "t=SHARE UPDATE EXCLUSIVE p=SHARE UPDATE EXCLUSIVE"),
+            ("DETACH PARTITION p CONCURRENTLY", "t=SHARE UPDATE EXCLUSIVE p=ACCESS EXCLUSIVE"),
             ("OWNER TO joe", "t=ACCESS EXCLUSIVE"),
         ] {
             assert_eq!(locks(&format!("ALTER TABLE ONLY t {action}")), expected, "{action}");

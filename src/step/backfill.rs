@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use serde::Deserialize;
 
+use super::recorded::{Recorded, over};
 use super::registry::{Kind, KindResult, Surroundings, keys_of};
 use super::rows::assignment::{self, Set};
 use super::rows::batches::Batches;
@@ -39,6 +40,7 @@ struct Written {
     #[schemars(with = "Option<BTreeMap<String, String>>")]
     undo_set: Option<toml::Table>,
     undo_where: Option<String>,
+    done_with: Option<Recorded>,
 }
 
 fn yes() -> bool {
@@ -53,6 +55,7 @@ struct Backfill {
     set: Set,
     condition: String,
     undo: Undo,
+    done_with: Option<Recorded>,
 }
 
 /// Where the old values come from when it is taken back.
@@ -63,7 +66,7 @@ enum Undo {
 }
 
 fn parse(table: toml::Table, _: &Surroundings) -> KindResult {
-    let Written { side, table, key, set, condition, set_aside, undo_set, undo_where } = from_table(table)?;
+    let Written { side, table, key, set, condition, set_aside, undo_set, undo_where, done_with } = from_table(table)?;
     let set = assignment::read("set", &set)?;
     let mut faults = Vec::new();
     if condition.trim().is_empty() {
@@ -92,7 +95,10 @@ fn parse(table: toml::Table, _: &Surroundings) -> KindResult {
         (false, ..) => null_again(&set),
         (true, ..) => Undo::SetAside,
     };
-    if faults.is_empty() { Ok((Box::new(Backfill { side, table, key, set, condition, undo }), Vec::new())) } else { Err(faults) }
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    Ok((Box::new(Backfill { side, table, key, set, condition, undo, done_with }), Vec::new()))
 }
 
 /// NULL where the columns hold what `set` gives.
@@ -169,6 +175,9 @@ impl Step for Backfill {
     }
 
     async fn observe(&self, cx: &Cx) -> anyhow::Result<Extent> {
+        if over(self.done_with.as_ref(), cx).await? {
+            return Ok(Extent::Complete);
+        }
         let session = cx.connect(self.side).await?;
         let table = KeyedTable::read(&session, &self.table, self.key.as_deref()).await?;
         extent(&session, cx, &table, &self.condition).await

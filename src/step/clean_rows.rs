@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use super::recorded::{Recorded, over};
 use super::registry::{Kind, KindResult, Surroundings, keys_of};
 use super::rows::assignment::{self, Set};
 use super::rows::batches::Batches;
@@ -41,6 +42,7 @@ struct Written {
     set: Option<toml::Table>,
     #[serde(default)]
     cascades: bool,
+    done_with: Option<Recorded>,
 }
 
 #[derive(Debug)]
@@ -52,6 +54,7 @@ struct CleanRows {
     reason: String,
     max_rows: u64,
     action: Action,
+    done_with: Option<Recorded>,
 }
 
 #[derive(Debug)]
@@ -70,7 +73,7 @@ struct Tables {
 }
 
 fn parse(table: toml::Table, _: &Surroundings) -> KindResult {
-    let Written { side, table, key, condition, reason, max_rows, delete, set, cascades } = from_table(table)?;
+    let Written { side, table, key, condition, reason, max_rows, delete, set, cascades, done_with } = from_table(table)?;
     let mut faults = Vec::new();
     for (name, text) in [("where", &condition), ("reason", &reason)] {
         if text.trim().is_empty() {
@@ -93,7 +96,7 @@ fn parse(table: toml::Table, _: &Surroundings) -> KindResult {
     if !faults.is_empty() {
         return Err(faults);
     }
-    Ok((Box::new(CleanRows { side, table, key, condition, reason, max_rows, action }), Vec::new()))
+    Ok((Box::new(CleanRows { side, table, key, condition, reason, max_rows, action, done_with }), Vec::new()))
 }
 
 #[async_trait]
@@ -190,6 +193,9 @@ impl Step for CleanRows {
     }
 
     async fn observe(&self, cx: &Cx) -> anyhow::Result<Extent> {
+        if over(self.done_with.as_ref(), cx).await? {
+            return Ok(Extent::Complete);
+        }
         let session = cx.connect(self.side).await?;
         extent(&session, cx, &self.read(&session).await?, &self.condition).await
     }

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use serde::Deserialize;
 
+use super::recorded::{Recorded, over};
 use super::registry::{Kind, KindResult, Surroundings, keys_of};
 use super::{Cx, Forecast, Reversal, Step, Stop, Summary, from_table};
 use crate::terms::{Before, Extent, Side};
@@ -15,6 +16,8 @@ pub(super) const KIND: Kind = Kind { name: "confirm", about: "wait for a person'
 struct Confirm {
     /// What the person is asked.
     question: String,
+    /// What was asked for is over where this row is there: then nobody is asked.
+    done_with: Option<Recorded>,
 }
 
 fn parse(table: toml::Table, _: &Surroundings) -> KindResult {
@@ -41,9 +44,12 @@ impl Step for Confirm {
     }
 
     async fn forecast(&self, cx: &Cx) -> anyhow::Result<Vec<Forecast>> {
-        let what = match cx.approved() {
-            true => "is approved".to_owned(),
-            false => format!("would stop with exit code 12 until `--approve {}`", cx.step),
+        let what = if cx.approved() {
+            "is approved".to_owned()
+        } else if over(self.done_with.as_ref(), cx).await? {
+            "is over; nobody is asked".to_owned()
+        } else {
+            format!("would stop with exit code 12 until `--approve {}`", cx.step)
         };
         Ok(vec![Forecast { object: self.question.clone(), what, rows: None, lock: String::new() }])
     }
@@ -57,7 +63,7 @@ impl Step for Confirm {
     }
 
     async fn apply(&self, cx: &Cx, _: &Extent, _: &Before) -> anyhow::Result<()> {
-        if cx.approved() {
+        if cx.approved() || over(self.done_with.as_ref(), cx).await? {
             return Ok(());
         }
         Err(Stop::Waiting { question: self.question.clone(), step: cx.step.clone() }.into())

@@ -24,6 +24,7 @@ mod live;
 mod migrate;
 mod projected;
 mod prove_revocations;
+mod recorded;
 mod registry;
 mod repair;
 mod require;

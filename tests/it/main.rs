@@ -23,6 +23,7 @@ mod explain;
 mod fingerprint;
 mod finish;
 mod follow;
+mod fuzz;
 mod golden;
 mod hazards;
 mod held;

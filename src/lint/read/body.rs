@@ -8,6 +8,7 @@ use text_size::{TextRange, TextSize};
 
 use super::{child, expression, extent};
 use crate::lint::act::What;
+use crate::sql::contents::Contents;
 use crate::sql::{Statement, statement};
 
 /// A statement inside a body.
@@ -36,10 +37,11 @@ pub(in crate::lint) fn bodies(stmt: &Stmt) -> Bodies {
     let mut found = Bodies::default();
     let body = match stmt {
         Stmt::Do(block) => {
-            if block.plpgsql().is_none() {
+            let body = block.plpgsql();
+            if body.is_none() {
                 found.unread.push((extent(stmt.syntax()), "DO in a language other than PL/pgSQL".to_owned()));
             }
-            block.plpgsql()
+            body
         }
         Stmt::CreateFunction(create) => create.plpgsql(),
         Stmt::CreateProcedure(create) => create.plpgsql(),
@@ -88,8 +90,9 @@ fn walk(root: &SyntaxNode, text: &str, map: &dyn Fn(TextRange) -> TextRange, fou
             continue;
         }
         skip = node.text_range();
-        let acts = super::acts(&stmt).into_iter().map(|act| super::Act { at: place(act.at), ..act }).collect();
-        found.inner.push(Inner { statement: statement::read_unplaced(text, &stmt), acts, at: place(extent(&node)) });
+        let contents = Contents::of(&node);
+        let acts = super::acts(&stmt, &contents).into_iter().map(|act| super::Act { at: place(act.at), ..act }).collect();
+        found.inner.push(Inner { statement: statement::read_unplaced(text, &stmt, &contents), acts, at: place(extent(&node)) });
     }
 }
 
@@ -120,8 +123,9 @@ fn executed(sql: &str, at: &Range<usize>) -> Vec<Inner> {
     let stmts = parse.tree().stmts().filter(|stmt| !matches!(stmt, Stmt::EmptyStmt(_)));
     stmts
         .map(|stmt| {
-            let acts = super::acts(&stmt).into_iter().map(|act| super::Act { at: at.clone(), ..act }).collect();
-            Inner { statement: statement::read_unplaced(sql, &stmt), acts, at: at.clone() }
+            let contents = Contents::of(stmt.syntax());
+            let acts = super::acts(&stmt, &contents).into_iter().map(|act| super::Act { at: at.clone(), ..act }).collect();
+            Inner { statement: statement::read_unplaced(sql, &stmt, &contents), acts, at: at.clone() }
         })
         .collect()
 }

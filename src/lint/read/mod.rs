@@ -15,18 +15,24 @@ pub(super) use expression::volatility;
 use std::ops::Range;
 
 use squawk_syntax::ast::{self, AstNode, Stmt};
-use squawk_syntax::{SyntaxElement, SyntaxKind, SyntaxNode, SyntaxToken};
+use squawk_syntax::{SyntaxKind, SyntaxNode};
 
 use super::act::{Act, What};
+use crate::sql::contents::Contents;
+pub(super) use crate::sql::contents::extent;
 use crate::sql::parser::ident_in;
 
 /// Collects the acts of one statement. Ranges are those of the parsed text.
-#[derive(Default)]
-pub(super) struct Acts(Vec<Act>);
+struct Acts<'s> {
+    found: Vec<Act>,
+    /// The statement, and its extent: that of most acts.
+    whole: (&'s SyntaxNode, Range<usize>),
+}
 
-impl Acts {
+impl Acts<'_> {
     fn add(&mut self, node: &SyntaxNode, what: What) {
-        self.0.push(Act { what, at: extent(node) });
+        let at = if node == self.whole.0 { self.whole.1.clone() } else { extent(node) };
+        self.found.push(Act { what, at });
     }
 
     fn some(&mut self, node: &SyntaxNode, what: Option<What>) {
@@ -37,26 +43,28 @@ impl Acts {
 }
 
 /// What is below a statement, walked once for all who look for something.
-struct Below {
-    /// Itself and every node below.
+struct Below<'s> {
+    contents: &'s Contents,
+    /// The nodes of [`Below::KINDS`], in the order of the text.
     nodes: Vec<SyntaxNode>,
-    /// Names.
-    idents: Vec<SyntaxToken>,
-    /// Whether a `*` is somewhere.
-    star: bool,
 }
 
-impl Below {
-    fn of(node: &SyntaxNode) -> Self {
-        let mut below = Self { nodes: Vec::new(), idents: Vec::new(), star: false };
-        for element in node.descendants_with_tokens() {
-            match element {
-                SyntaxElement::Node(node) => below.nodes.push(node),
-                SyntaxElement::Token(token) if token.kind() == SyntaxKind::IDENT => below.idents.push(token),
-                SyntaxElement::Token(token) => below.star |= token.kind() == SyntaxKind::STAR,
-            }
-        }
-        below
+impl<'s> Below<'s> {
+    const KINDS: [SyntaxKind; 6] = [
+        SyntaxKind::UPDATE,
+        SyntaxKind::DELETE,
+        SyntaxKind::INSERT,
+        SyntaxKind::MERGE,
+        SyntaxKind::CALL_EXPR,
+        SyntaxKind::LITERAL,
+    ];
+
+    fn of(node: &SyntaxNode, contents: &'s Contents) -> Self {
+        let nodes = match contents.any(&Self::KINDS) {
+            true => node.descendants().filter(|below| Self::KINDS.contains(&below.kind())).collect(),
+            false => Vec::new(),
+        };
+        Self { contents, nodes }
     }
 
     fn of_kind(&self, kind: SyntaxKind) -> impl Iterator<Item = &SyntaxNode> {
@@ -64,32 +72,16 @@ impl Below {
     }
 }
 
-/// The acts of a statement.
-pub(super) fn acts(stmt: &Stmt) -> Vec<Act> {
-    let mut acts = Acts::default();
-    let below = Below::of(stmt.syntax());
-    table::read(stmt, &mut acts);
+/// The acts of a statement with these contents.
+pub(super) fn acts(stmt: &Stmt, contents: &Contents) -> Vec<Act> {
+    let node = stmt.syntax();
+    let mut acts = Acts { found: Vec::new(), whole: (node, extent(node)) };
+    let below = Below::of(node, contents);
+    table::read(stmt, contents, &mut acts);
     rows::read(stmt, &below, &mut acts);
     object::read(stmt, &below, &mut acts);
     words::read(stmt, &below, &mut acts);
-    acts.0
-}
-
-/// From the first to the last token that is no space, comment or `;`.
-pub(super) fn extent(node: &SyntaxNode) -> Range<usize> {
-    let range = node.text_range();
-    if range.is_empty() {
-        return usize::from(range.start())..usize::from(range.start());
-    }
-    let counts = |token: &SyntaxToken| !token.kind().is_trivia() && token.kind() != SyntaxKind::SEMICOLON;
-    let after = |at| Some(at).filter(|at| *at < range.end()).and_then(|at| node.token_at_offset(at).right_biased());
-    let before = |at| Some(at).filter(|at| *at > range.start()).and_then(|at| node.token_at_offset(at).left_biased());
-    let forwards = std::iter::successors(after(range.start()), |token| after(token.text_range().end()));
-    let backwards = std::iter::successors(before(range.end()), |token| before(token.text_range().start()));
-    let (first, last) = ({ forwards }.find(counts), { backwards }.find(counts));
-    let start = first.map_or(range.start(), |token| token.text_range().start());
-    let end = last.map_or(start, |token| token.text_range().end());
-    usize::from(start)..usize::from(end)
+    acts.found
 }
 
 /// The first child of this kind.
@@ -109,7 +101,7 @@ fn token(node: &SyntaxNode, kind: SyntaxKind) -> bool {
 
 /// The text without spaces and comments around it.
 pub(in crate::lint) fn text(node: &SyntaxNode) -> String {
-    let text = node.text().to_string();
+    let text = node.green().to_string();
     let (start, own) = (usize::from(node.text_range().start()), extent(node));
     text.get(own.start - start..own.end - start).unwrap_or(&text).to_owned()
 }

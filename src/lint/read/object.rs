@@ -10,7 +10,7 @@ use crate::sql::QualifiedName;
 use crate::sql::parser::{name_in, words};
 use crate::sql::star::stars_below;
 
-pub(super) fn read(stmt: &Stmt, below: &Below, acts: &mut Acts) {
+pub(super) fn read(stmt: &Stmt, below: &Below<'_>, acts: &mut Acts<'_>) {
     let node = stmt.syntax();
     match stmt {
         Stmt::CreateView(create) => {
@@ -72,7 +72,7 @@ pub(super) fn read(stmt: &Stmt, below: &Below, acts: &mut Acts) {
     }
     let found = match stmt {
         Stmt::CreateFunction(_) | Stmt::CreateProcedure(_) | Stmt::Do(_) => Vec::new(),
-        _ if below.star || below.of_kind(SyntaxKind::INSERT).next().is_some() => stars_below(node),
+        _ if below.contents.any(&[SyntaxKind::STAR, SyntaxKind::INSERT]) => stars_below(node),
         _ => Vec::new(),
     };
     if !found.is_empty() {
@@ -81,7 +81,7 @@ pub(super) fn read(stmt: &Stmt, below: &Below, acts: &mut Acts) {
 }
 
 /// Drops and renames of anything, by the form of their nodes.
-fn other(stmt: &Stmt, acts: &mut Acts) {
+fn other(stmt: &Stmt, acts: &mut Acts<'_>) {
     let node = stmt.syntax();
     let kind = words(node.kind());
     if let Some(object) = kind.strip_prefix("DROP ") {
@@ -99,7 +99,7 @@ fn other(stmt: &Stmt, acts: &mut Acts) {
             names.into_iter().for_each(|name| acts.add(node, What::DropObject { object: object.to_lowercase(), name }));
         }
         if child(node, SyntaxKind::CASCADE).is_some() {
-            acts.add(node, What::Cascade { object: kind.clone() });
+            acts.add(node, What::Cascade { object: kind.to_owned() });
         }
     }
     if let Some(object) = kind.strip_prefix("ALTER ") {
@@ -138,7 +138,7 @@ fn first_name(node: &SyntaxNode) -> Option<QualifiedName> {
         .filter(|name| !name.name().as_str().is_empty())
 }
 
-fn function(node: &SyntaxNode, or_replace: bool, name: Option<QualifiedName>, acts: &mut Acts) {
+fn function(node: &SyntaxNode, or_replace: bool, name: Option<QualifiedName>, acts: &mut Acts<'_>) {
     let options = node.children().find(|c| c.kind() == SyntaxKind::FUNC_OPTION_LIST);
     let said: Vec<String> = options
         .map(|list| list.children().filter(|o| o.kind() != SyntaxKind::AS_FUNC_OPTION).map(|o| text(&o).to_lowercase()).collect())

@@ -10,7 +10,7 @@ use crate::sql::LockMode;
 use crate::sql::QualifiedName;
 use crate::sql::parser::name_in;
 
-pub(super) fn read(stmt: &Stmt, all: &Below, acts: &mut Acts) {
+pub(super) fn read(stmt: &Stmt, all: &Below<'_>, acts: &mut Acts<'_>) {
     let node = stmt.syntax();
     // Also those inside WITH.
     for below in &all.nodes {

@@ -6,9 +6,10 @@ use squawk_syntax::{SyntaxKind, SyntaxNode};
 use super::{Acts, column, expression, holds, plain, text, token};
 use crate::lint::act::{Column, NewIndex, NewTable, What};
 use crate::sql::QualifiedName;
+use crate::sql::contents::Contents;
 use crate::sql::parser::{name_in, words};
 
-pub(super) fn read(stmt: &Stmt, acts: &mut Acts) {
+pub(super) fn read(stmt: &Stmt, contents: &Contents, acts: &mut Acts<'_>) {
     let node = stmt.syntax();
     match stmt {
         Stmt::CreateTable(create) => acts.some(node, create_table(create)),
@@ -16,23 +17,23 @@ pub(super) fn read(stmt: &Stmt, acts: &mut Acts) {
             let temporary = create.persistence().is_some_and(|p| temporary(p.syntax()));
             let new =
                 NewTable { temporary, if_not_exists: create.if_not_exists().is_some(), derived: true, ..NewTable::default() };
-            acts.some(node, named(create.table_name()).map(|table| What::CreateTable { table, new }));
+            acts.some(node, named(create.table_name()).map(|table| What::CreateTable { table, new: new.into() }));
         }
         Stmt::SelectInto(_) => {
             let into = node.descendants().find(|below| below.kind() == SyntaxKind::INTO_CLAUSE);
             let table = into.as_ref().and_then(name_in);
             let new = NewTable { temporary: into.is_some_and(|into| temporary(&into)), derived: true, ..NewTable::default() };
-            acts.some(node, table.map(|table| What::CreateTable { table, new }));
+            acts.some(node, table.map(|table| What::CreateTable { table, new: new.into() }));
         }
         Stmt::AlterTable(alter) => {
             let Some(table) = named(alter.table_relation_name()) else {
                 return acts.add(node, What::Unread { why: "ALTER TABLE ALL IN TABLESPACE names no table".to_owned() });
             };
-            alter.actions().for_each(|action| alter_table(&table, "table", &action, acts));
+            alter.actions().for_each(|action| alter_table(&table, "table", &action, contents, acts));
         }
         Stmt::AlterForeignTable(alter) => {
             let Some(table) = named(alter.table_relation_name()) else { return };
-            alter.actions().for_each(|action| alter_table(&table, "foreign table", &action, acts));
+            alter.actions().for_each(|action| alter_table(&table, "foreign table", &action, contents, acts));
         }
         Stmt::CreateIndex(create) => {
             let keys = create.partition_item_list().into_iter().flat_map(|list| list.partition_items());
@@ -44,8 +45,8 @@ pub(super) fn read(stmt: &Stmt, acts: &mut Acts) {
                 keys: keys.filter_map(|item| item.expr()).map(|expr| key(expr.syntax())).collect(),
                 predicate: create.where_clause().and_then(|clause| clause.expr()).map(|expr| text(expr.syntax())),
             };
-            acts.some(node, named(create.table_relation_name()).map(|table| What::CreateIndex { table, index }));
-            if holds(node, SyntaxKind::NULLS_NOT_DISTINCT) {
+            acts.some(node, named(create.table_relation_name()).map(|table| What::CreateIndex { table, index: index.into() }));
+            if contents.has(SyntaxKind::NULLS_NOT_DISTINCT) {
                 acts.add(node, What::Needs { what: "NULLS NOT DISTINCT", since: 15 });
             }
         }
@@ -108,19 +109,19 @@ fn create_table(create: &ast::CreateTable) -> Option<What> {
             ast::TableArg::TableConstraint(constraint) => new.constraints.extend(column::constraint(constraint.syntax())),
         }
     }
-    Some(What::CreateTable { table, new })
+    Some(What::CreateTable { table, new: new.into() })
 }
 
-fn alter_table(table: &QualifiedName, object: &str, action: &AlterTableAction, acts: &mut Acts) {
+fn alter_table(table: &QualifiedName, object: &str, action: &AlterTableAction, contents: &Contents, acts: &mut Acts<'_>) {
     let node = action.syntax();
     let table = table.clone();
-    let other = |table| What::AlterTableOther { table, action: words(node.kind()) };
+    let other = |table| What::AlterTableOther { table, action: words(node.kind()).to_owned() };
     let what = match action {
         AlterTableAction::AddColumn(add) => {
             let parts: Vec<SyntaxNode> = add.constraints().map(|constraint| constraint.syntax().clone()).collect();
             let column = column::column(plain(add.column_name()).unwrap_or_default(), add.ty(), parts.into_iter());
             added(&column, node, acts);
-            What::AddColumn { table, column, if_not_exists: add.if_not_exists().is_some() }
+            What::AddColumn { table, column: column.into(), if_not_exists: add.if_not_exists().is_some() }
         }
         AlterTableAction::DropColumn(drop) => What::DropColumn {
             table,
@@ -146,7 +147,7 @@ fn alter_table(table: &QualifiedName, object: &str, action: &AlterTableAction, a
         AlterTableAction::AddConstraint(add) => {
             let constraint = add.constraint().and_then(|constraint| column::constraint(constraint.syntax()));
             match constraint {
-                Some(constraint) => What::AddConstraint { table, constraint },
+                Some(constraint) => What::AddConstraint { table, constraint: constraint.into() },
                 None => other(table),
             }
         }
@@ -198,8 +199,8 @@ fn alter_table(table: &QualifiedName, object: &str, action: &AlterTableAction, a
         _ => other(table),
     };
     acts.add(node, what);
-    if holds(node, SyntaxKind::CASCADE) && token_drop(node) {
-        acts.add(node, What::Cascade { object: words(node.kind()) });
+    if contents.has(SyntaxKind::CASCADE) && holds(node, SyntaxKind::CASCADE) && token_drop(node) {
+        acts.add(node, What::Cascade { object: words(node.kind()).to_owned() });
     }
 }
 
@@ -208,7 +209,7 @@ fn token_drop(node: &SyntaxNode) -> bool {
 }
 
 /// What a new column needs of the server.
-fn added(column: &Column, node: &SyntaxNode, acts: &mut Acts) {
+fn added(column: &Column, node: &SyntaxNode, acts: &mut Acts<'_>) {
     if column.virtual_column {
         acts.add(node, What::Needs { what: "a virtual generated column", since: 18 });
     }
@@ -223,13 +224,13 @@ fn altered(table: QualifiedName, alter: &ast::AlterColumn) -> Option<What> {
         AlterColumnOption::SetType(set) => What::SetType {
             table,
             column,
-            ty: set.ty().map(|ty| expression::ty(ty.syntax())).unwrap_or_default(),
+            ty: set.ty().map(|ty| expression::ty(ty.syntax())).unwrap_or_default().into(),
             using: set.using_expr().map(|using| text(using.syntax())),
         },
         AlterColumnOption::SetNotNull(_) => What::SetNotNull { table, column },
         AlterColumnOption::DropNotNull(_) => What::DropNotNull { table, column },
         AlterColumnOption::SetDefault(set) => match set.expr().and_then(|expr| expression::expression(expr.syntax())) {
-            Some(default) => What::SetDefault { table, column, default },
+            Some(default) => What::SetDefault { table, column, default: default.into() },
             None => What::DropDefault { table, column },
         },
         AlterColumnOption::DropDefault(_) => What::DropDefault { table, column },

@@ -1,7 +1,7 @@
 //! What the form of a statement tells, whatever it does: whether it may run twice, how its names are written.
 
-use squawk_syntax::SyntaxKind;
 use squawk_syntax::ast::{AstNode, Stmt};
+use squawk_syntax::{SyntaxElement, SyntaxKind, SyntaxNode, SyntaxToken};
 
 use super::table::named;
 use super::{Acts, Below};
@@ -11,10 +11,15 @@ use crate::sql::parser::words;
 /// NAMEDATALEN - 1 (PostgreSQL manual 4.1.1).
 const LONGEST_NAME: usize = 63;
 
-pub(super) fn read(stmt: &Stmt, below: &Below, acts: &mut Acts) {
+pub(super) fn read(stmt: &Stmt, below: &Below<'_>, acts: &mut Acts<'_>) {
     let node = stmt.syntax();
     repeatable(stmt, below, acts);
-    for token in below.idents.iter().filter(|token| token.text().len() > LONGEST_NAME) {
+    let names = Some(node)
+        .filter(|_| below.contents.longest_name > LONGEST_NAME)
+        .into_iter()
+        .flat_map(SyntaxNode::descendants_with_tokens);
+    let long = |token: &SyntaxToken| token.kind() == SyntaxKind::IDENT && token.text().len() > LONGEST_NAME;
+    for token in names.filter_map(SyntaxElement::into_token).filter(long) {
         let name = token.text().trim_matches('"').replace("\"\"", "\"");
         if name.len() > LONGEST_NAME {
             acts.add(&token.parent().unwrap_or_else(|| node.clone()), What::LongName(name));
@@ -32,17 +37,17 @@ pub(super) fn read(stmt: &Stmt, below: &Below, acts: &mut Acts) {
     }
 }
 
-fn temporary(acts: &Acts) -> bool {
-    acts.0.iter().any(|act| matches!(&act.what, What::CreateTable { new, .. } if new.temporary))
+fn temporary(acts: &Acts<'_>) -> bool {
+    acts.found.iter().any(|act| matches!(&act.what, What::CreateTable { new, .. } if new.temporary))
 }
 
-fn repeatable(stmt: &Stmt, below: &Below, acts: &mut Acts) {
+fn repeatable(stmt: &Stmt, below: &Below<'_>, acts: &mut Acts<'_>) {
     let node = stmt.syntax();
     let kind = words(node.kind());
     let guards = [SyntaxKind::IF_EXISTS, SyntaxKind::IF_NOT_EXISTS, SyntaxKind::OR_REPLACE];
-    let guarded = below.nodes.iter().any(|node| guards.contains(&node.kind()));
+    let guarded = below.contents.any(&guards);
     let creates = kind.starts_with("CREATE ") || kind.starts_with("DROP ");
-    let adds = acts.0.iter().any(|act| {
+    let adds = acts.found.iter().any(|act| {
         matches!(
             act.what,
             What::AddColumn { .. }

@@ -1,17 +1,18 @@
 //! One JSON document.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Serialize, Serializer};
 
 use super::message;
 use crate::lint::{Described, Finding, Level, Lock, Report, Script, rules};
 use crate::sql::{Block, QualifiedName};
 
 /// The report as JSON: `findings`, `statements` and `summary`.
-pub fn json(report: &Report) -> impl Serialize + '_ {
-    let script = |file: usize| &report.scripts[file];
+pub fn json<'r>(report: &'r Report) -> impl Serialize + use<'r> {
     Document {
-        findings: report.findings.iter().map(|finding| found(finding, script(finding.file))).collect(),
-        statements: report.described.iter().map(|described| looked_at(described, script(described.file))).collect(),
+        findings: Each(&report.findings, |finding: &'r Finding| found(finding, &report.scripts[finding.file])),
+        statements: Each(&report.described, |described: &'r Described| looked_at(described, &report.scripts[described.file])),
         summary: Summary {
             files: report.scripts.iter().filter(|script| !script.applied).count(),
             statements: report.statements(),
@@ -23,15 +24,24 @@ pub fn json(report: &Report) -> impl Serialize + '_ {
     }
 }
 
+/// A list whose items get their form only when they are written, so that no two of them have to be held at once.
+struct Each<'r, T, F>(&'r [T], F);
+
+impl<'r, T, S: Serialize, F: Fn(&'r T) -> S> Serialize for Each<'r, T, F> {
+    fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+        serializer.collect_seq(self.0.iter().map(&self.1))
+    }
+}
+
 #[derive(Serialize)]
-struct Document<'r> {
-    findings: Vec<Found<'r>>,
-    statements: Vec<LookedAt<'r>>,
+struct Document<F, S> {
+    findings: F,
+    statements: S,
     summary: Summary,
 }
 
 #[derive(Serialize)]
-struct Found<'r> {
+struct Found<'r, L> {
     rule: &'r str,
     severity: &'static str,
     file: &'r str,
@@ -39,8 +49,8 @@ struct Found<'r> {
     column: usize,
     end_line: usize,
     end_column: usize,
-    message: String,
-    locks: Vec<Taken>,
+    message: Cow<'r, str>,
+    locks: L,
     safe_form: &'r str,
     count_query: Option<&'r str>,
     irreversible: bool,
@@ -56,20 +66,20 @@ struct Estimated {
 }
 
 #[derive(Serialize)]
-struct LookedAt<'r> {
+struct LookedAt<'r, L, N> {
     file: &'r str,
     line: usize,
     kind: &'r str,
-    locks: Option<Vec<Taken>>,
-    scans: Vec<String>,
-    rewrites: Vec<String>,
+    locks: Option<L>,
+    scans: N,
+    rewrites: N,
     in_transaction: &'static str,
 }
 
 #[derive(Serialize)]
 struct Taken {
     relation: String,
-    mode: String,
+    mode: &'static str,
     blocks: &'static str,
 }
 
@@ -84,10 +94,10 @@ struct Summary {
 }
 
 fn taken(lock: &Lock) -> Taken {
-    Taken { relation: lock.relation.plain(), mode: lock.mode.to_string(), blocks: lock.mode.blocks() }
+    Taken { relation: lock.relation.plain(), mode: lock.mode.as_str(), blocks: lock.mode.blocks() }
 }
 
-fn found<'r>(finding: &'r Finding, script: &'r Script) -> Found<'r> {
+fn found<'r>(finding: &'r Finding, script: &'r Script) -> impl Serialize + use<'r> {
     let (line, column) = script.lines.place(&script.text, finding.at.start);
     let (end_line, end_column) = script.lines.place(&script.text, finding.at.end);
     Found {
@@ -99,7 +109,7 @@ fn found<'r>(finding: &'r Finding, script: &'r Script) -> Found<'r> {
         end_line,
         end_column,
         message: message(finding),
-        locks: finding.locks.iter().map(taken).collect(),
+        locks: Each(&finding.locks, taken),
         safe_form: &finding.safe_form,
         count_query: finding.query.as_deref(),
         irreversible: rules::find(finding.rule).is_some_and(|rule| rule.irreversible),
@@ -112,13 +122,13 @@ fn found<'r>(finding: &'r Finding, script: &'r Script) -> Found<'r> {
     }
 }
 
-fn looked_at<'r>(described: &'r Described, script: &'r Script) -> LookedAt<'r> {
-    let names = |relations: &[QualifiedName]| relations.iter().map(QualifiedName::plain).collect();
+fn looked_at<'r>(described: &'r Described, script: &'r Script) -> impl Serialize + use<'r> {
+    let names = |relations: &'r [QualifiedName]| Each(relations, QualifiedName::plain);
     LookedAt {
         file: &script.name,
         line: script.lines.place(&script.text, described.at.start).0,
         kind: &described.kind,
-        locks: described.locks.as_ref().map(|locks| locks.iter().map(taken).collect()),
+        locks: described.locks.as_deref().map(|locks| Each(locks, taken)),
         scans: names(&described.scans),
         rewrites: names(&described.rewrites),
         in_transaction: match described.block {

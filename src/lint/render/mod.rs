@@ -13,6 +13,8 @@ pub use junit::junit;
 pub use sarif::sarif;
 pub use text::{statements, text};
 
+use std::borrow::Cow;
+
 use super::{Finding, Level, Report};
 
 /// Milliseconds in words.
@@ -25,7 +27,7 @@ fn duration(milliseconds: u64) -> String {
 }
 
 /// A finding's own message with what the database's sizes tell.
-fn message(finding: &Finding) -> String {
+fn message(finding: &Finding) -> Cow<'_, str> {
     match &finding.estimate {
         Some(estimate) => format!(
             "{} ({} has about {} rows, {} MB: about {})",
@@ -34,8 +36,9 @@ fn message(finding: &Finding) -> String {
             estimate.rows,
             estimate.bytes.div_ceil(1 << 20),
             duration(estimate.milliseconds)
-        ),
-        None => finding.message.clone(),
+        )
+        .into(),
+        None => finding.message.as_str().into(),
     }
 }
 

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use sha2::{Digest, Sha256};
+
 use super::{Form, Part, Rewritten};
 use crate::sql::{Ident, QualifiedName};
 
@@ -52,6 +54,9 @@ const PIECES: &str =
 
 /// A client that wants a row of a batch waits for its end: shorter than in a plan that somebody tuned.
 const LIMITS: &str = "\n[limits]\nbatch_target = \"100ms\"  # as long may a client wait for a row of a batch\n";
+
+/// Stands in a step for the row that is written behind it, until that is known.
+const BEHIND: &str = "\u{1}";
 
 /// Which history a run of files is recorded in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +117,7 @@ pub fn emit(versions: &[Rewritten], settings: &Settings) -> Emitted {
 
 impl Writer<'_> {
     fn version(&mut self, version: &Rewritten) {
-        let mut text = String::new();
+        let (mut text, from) = (String::new(), self.steps.len());
         let mut whole = true;
         for part in &version.parts {
             text += &part.lead;
@@ -171,13 +176,40 @@ impl Writer<'_> {
         if !version.tail.is_empty() {
             text += &format!("{}\n", version.tail);
         }
-        if self.settings.history.is_some() && !version.version.is_empty() {
+        let settings = self.settings;
+        if let Some(History { table, column, .. }) = settings.history.as_ref().filter(|_| !version.version.is_empty()) {
+            let row = row(table, column.as_str(), &version.version);
             let name = format!("{}_{}", version.version, plain(&version.name));
             let down = self.settings.downs.get(&version.version).filter(|_| whole).cloned();
             self.file(Recorded::Application, &name, &version.file, &text, down);
+            self.behind(from, &row);
         } else {
+            if text.trim().is_empty() && self.steps[from..].contains(BEHIND) {
+                text = "-- That was all of it.\n".to_owned();
+            }
             self.piece(version, &mut text);
+            self.behind_piece(from, version);
         }
+    }
+
+    /// Says in the steps from this byte on which row is written behind them.
+    fn behind(&mut self, from: usize, row: &str) {
+        let steps = self.steps.split_off(from);
+        self.steps += &steps.replace(BEHIND, row);
+    }
+
+    /// The same of the piece that was written last, which is of this version.
+    fn behind_piece(&mut self, from: usize, version: &Rewritten) {
+        let row = row(&QualifiedName::new("crossfade", "rewritten"), "version", &self.piece_id(version));
+        self.behind(from, &row);
+    }
+
+    /// What the piece that was written last is recorded as. Pieces go by their number; what follows it keeps those of other plans for
+    /// the same database apart.
+    fn piece_id(&self, version: &Rewritten) -> String {
+        let digest = Sha256::digest(format!("{}/{}", version.version, version.name));
+        let number = digest.iter().take(8).fold(0u64, |number, byte| number << 8 | u64::from(*byte));
+        format!("{:04}{:012}", self.pieces, number % 1_000_000_000_000)
     }
 
     /// What goes last.
@@ -195,20 +227,24 @@ impl Writer<'_> {
             return;
         }
         self.phase = "contract";
+        let from = self.steps.len();
         let question = format!("{} will go. Is no older version of the application left that uses them?", names.join(", "));
         self.steps += &format!(
-            "\n[[step]]\nid = \"ask-contract\"\nphase = \"contract\"\nkind = \"confirm\"\nquestion = {}\n",
+            "\n[[step]]\nid = \"ask-contract\"\nphase = \"contract\"\nkind = \"confirm\"\nquestion = {}\ndone_with = {BEHIND}\n",
             quoted(question)
         );
+        let mut last = None;
         for version in versions {
             let mut text = String::new();
             for part in version.parts.iter().filter(later) {
                 if let Form::Later { sql, alone: outside, .. } = &part.form {
                     text += &if *outside { alone(sql) } else { format!("{sql};\n") };
+                    last = Some(version);
                 }
             }
             self.piece(version, &mut text);
         }
+        last.into_iter().for_each(|version| self.behind_piece(from, version));
     }
 
     /// Writes what is collected of a version as a piece of its own.
@@ -218,7 +254,7 @@ impl Writer<'_> {
             return;
         }
         self.pieces += 1;
-        let name = format!("{:04}_{}", self.pieces, plain(&format!("{}_{}", version.version, version.name)));
+        let name = format!("{}_{}", self.piece_id(version), plain(&format!("{}_{}", version.version, version.name)));
         let text = if self.pieces == 1 { format!("{PIECES}\n{text}") } else { text };
         self.file(Recorded::Pieces, &name, &version.file, &text, None);
     }
@@ -274,12 +310,18 @@ impl Writer<'_> {
         self.batches |= kind != "confirm";
         let side = if kind == "confirm" { "" } else { "side = \"blue\"\n" };
         self.steps += &format!(
-            "\n# {}:{}\n[[step]]\nid = \"{}\"\nphase = \"{phase}\"\nkind = \"{kind}\"\n{side}{body}\n",
+            "\n# {}:{}\n[[step]]\nid = \"{}\"\nphase = \"{phase}\"\nkind = \"{kind}\"\n{side}{body}\ndone_with = {BEHIND}\n",
             version.file,
             part.line,
             id.trim_end_matches('-')
         );
     }
+}
+
+/// A row of a history, as a step names it.
+fn row(table: &QualifiedName, column: &str, version: &str) -> String {
+    let (table, column, version) = (named(table), quoted(column), quoted(version));
+    format!("{{ side = \"blue\", table = {table}, column = {column}, version = {version} }}")
 }
 
 fn alone(sql: &str) -> String {

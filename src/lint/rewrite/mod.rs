@@ -13,7 +13,7 @@ mod retype;
 pub use form::{Backfill, Form};
 
 use super::script::{Piece, Script, Within};
-use super::state::{State, key};
+use super::state::State;
 use super::{Input, Known, read_all};
 use crate::sql::parser::with_room;
 
@@ -77,13 +77,7 @@ pub fn rewrite(versions: Vec<Version>, known: Known) -> Result<Vec<Rewritten>, V
     if !wrong.is_empty() {
         return Err(wrong);
     }
-    let mut state = State::default();
-    state.tables = known.tables.into_iter().map(|(name, table)| (key(&name), table)).collect();
-    state.indexes = known
-        .indexes
-        .into_iter()
-        .map(|(name, index)| (key(&name), super::state::KnownIndex { table: key(&index.table), ..index }))
-        .collect();
+    let mut state = State::of(known);
     let mut done = Vec::new();
     for (script, (version, name)) in scripts.iter().zip(names) {
         state.applied = script.applied;

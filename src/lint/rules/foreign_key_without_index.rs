@@ -3,8 +3,8 @@
 use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::{Constraint, Demands, What};
+use crate::lint::changes::{Later, leads};
 use crate::lint::scene::{Hits, Scene};
-use crate::lint::state::key;
 use crate::sql::QualifiedName;
 
 pub(super) static RULE: Rule = Rule {
@@ -50,9 +50,7 @@ fn check(scene: &Scene<'_>, hits: &mut Hits) {
             if !matches!(constraint.demands, Demands::ForeignKey { .. }) || constraint.columns.is_empty() {
                 continue;
             }
-            let leads = |index: &Vec<String>| {
-                constraint.columns.iter().all(|c| index.iter().take(constraint.columns.len()).any(|i| i == c))
-            };
+            let leads = |index: &Vec<String>| leads(index, &constraint.columns);
             let own = match what {
                 What::CreateTable { new, .. } => new
                     .columns
@@ -63,14 +61,14 @@ fn check(scene: &Scene<'_>, hits: &mut Hits) {
                 _ => false,
             };
             let known = scene.state.table(table).is_some_and(|t| t.indexed.iter().any(leads));
-            let later = scene.changes.indexes.iter().any(|(of, columns)| *of == key(table) && leads(columns));
             // Of a table that only its name is known of, nothing can be said.
             let knowable = matches!(what, What::CreateTable { .. } | What::AddColumn { .. })
                 || scene.state.table(table).is_some_and(|t| !t.columns.is_empty());
-            if knowable && !own && !known && !later {
+            if knowable && !own && !known {
                 let columns = constraint.columns.join(", ");
                 hits.at(at, format!("no index of {} begins with {columns}", table.plain()))
-                    .safe(format!("CREATE INDEX CONCURRENTLY ON {} ({columns})", table.plain()));
+                    .safe(format!("CREATE INDEX CONCURRENTLY ON {} ({columns})", table.plain()))
+                    .later(Later::UnlessIndexed(table.clone(), constraint.columns.clone()));
             }
         }
     }

@@ -2,9 +2,6 @@
 
 use std::ops::Range;
 
-use squawk_syntax::SourceFile;
-use squawk_syntax::ast::AstNode;
-
 use crate::lint::act::{Column, Constraint, Demands, Ty, What};
 use crate::lint::scene::Scene;
 use crate::lint::script::Piece;
@@ -19,11 +16,14 @@ pub(super) fn with_concurrently(scene: &Scene<'_>, at: &Range<usize>) -> String 
 
 /// A statement with a word put behind the first of the words `behind`, outside comments; the statement itself where it has none of them.
 pub(in crate::lint) fn put_behind(text: &str, word: &str, behind: &[&str]) -> String {
-    let tree = SourceFile::parse(text).tree();
-    let tokens = tree.syntax().descendants_with_tokens().filter_map(|element| element.into_token());
-    let mut tokens = tokens.filter(|token| !token.kind().is_trivia());
-    let place = tokens.find(|token| behind.iter().any(|word| token.text().eq_ignore_ascii_case(word)));
-    match place.map(|token| usize::from(token.text_range().end())) {
+    let mut end = 0;
+    let ends = squawk_lexer::tokenize(text).map(|token| {
+        end += token.len as usize;
+        (end - token.len as usize)..end
+    });
+    // A comment, a string or a quoted name is never the word alone.
+    let place = { ends }.find(|at| behind.iter().any(|word| text[at.clone()].eq_ignore_ascii_case(word)));
+    match place.map(|at| at.end) {
         Some(at) => format!("{} {word}{}", &text[..at], &text[at..]),
         None => text.to_owned(),
     }

@@ -3,8 +3,8 @@
 use super::{End, Example, Rule};
 use crate::lint::Level;
 use crate::lint::act::What;
+use crate::lint::changes::Later;
 use crate::lint::scene::{Hits, Scene};
-use crate::lint::state::key;
 use crate::sql::Reads;
 
 pub(super) static RULE: Rule = Rule {
@@ -37,10 +37,8 @@ fn check(scene: &Scene<'_>, hits: &mut Hits) {
     for (what, at) in scene.acts() {
         if let What::Stars(found) = what {
             for star in found.iter().filter(|star| matches!(star.how, Reads::InsertWithoutColumns | Reads::CopyWithoutColumns)) {
-                let hit = hits.at(at, format!("{} on {} depends on the order of its columns", star.how, star.table.plain()));
-                if scene.changes.columns.contains(&key(&star.table)) {
-                    hit.level(Level::Warning);
-                }
+                hits.at(at, format!("{} on {} depends on the order of its columns", star.how, star.table.plain()))
+                    .later(Later::LevelWhereColumnsChange(star.table.clone(), Level::Warning));
             }
         }
     }

@@ -46,7 +46,7 @@ fn check(scene: &Scene<'_>, hits: &mut Hits) {
     let covered = |relation: &QualifiedName| {
         scene.transaction().is_some_and(|t| t.held.iter().any(|h| h.relation == key(relation) && h.mode.stops_traffic()))
     };
-    if let Some(touch) = scene.hot_touches().find(|t| t.lock.stops_traffic() && !covered(&t.relation)) {
+    if let Some(touch) = scene.stopping_touches().find(|t| !covered(&t.relation)) {
         hits.at(
             &scene.piece.at,
             format!("{} on {} is waited for without limit, and others wait behind it", touch.lock, touch.relation.plain()),
