@@ -102,7 +102,8 @@ impl DriverLock {
             .await?;
         let (who, end) = holder.map_or(("another session".to_owned(), String::new()), |row| {
             let pid = row.get::<_, i32>(0);
-            let end = format!(" (one whose machine is gone: SELECT pg_terminate_backend({pid}), or wait until the server notices)");
+            let end =
+                format!(" (one whose machine is gone: SELECT pg_terminate_backend({pid}), or wait until the server notices)");
             (format!("backend {pid} ({})", row.get::<_, String>(1)), end)
         });
         bail!(

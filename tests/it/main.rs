@@ -35,6 +35,7 @@ mod lint_cli;
 mod lint_corpus;
 mod lint_golden;
 mod lint_truth;
+mod managed;
 mod metrics;
 mod model;
 mod mutations;

@@ -207,7 +207,12 @@ async fn a_mark_whose_commit_is_cut_tells_nothing_twice() {
     ran(scene.publish(&[])).exits(0);
     assert_eq!(json(ran(scene.consume(&["--format", "json"])))["events"], 800);
     assert_eq!(events(&scene.inbox()).len(), 800, "each once");
-    told("commit of a publisher's mark cut", "proxy in front of green, revocations publish: answer lost, or reset before it", 2, "800 events told, each once");
+    told(
+        "commit of a publisher's mark cut",
+        "proxy in front of green, revocations publish: answer lost, or reset before it",
+        2,
+        "the same command told every event once",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

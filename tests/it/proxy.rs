@@ -224,7 +224,8 @@ impl Wire {
                     let request = At::Request(1 + counts.requests.fetch_add(1, Ordering::SeqCst));
                     let commits = text.split(';').any(|part| part.trim_matches(['\0', ' ', '\n']).eq_ignore_ascii_case("COMMIT"));
                     let commit = commits.then(|| At::Commit(1 + counts.commits.fetch_add(1, Ordering::SeqCst)));
-                    self.shared.take(|at| at == request || Some(at) == commit || matches!(at, At::Query(words) if text.contains(words)))
+                    self.shared
+                        .take(|at| at == request || Some(at) == commit || matches!(at, At::Query(words) if text.contains(words)))
                 }
                 (b'S', Some(_)) => {
                     self.owed += 1;
@@ -402,8 +403,7 @@ fn frames_are_found_however_the_bytes_come() {
     for size in [1, 2, 3, 5, 7, 64, 1000] {
         let mut frames = Frames::of_client();
         let pieces: Vec<Piece> = stream.chunks(size).flat_map(|bytes| frames.read(bytes)).collect();
-        let whole: Vec<(u8, usize)> =
-            pieces.iter().filter_map(|piece| Some((piece.kind, piece.text.as_ref()?.len()))).collect();
+        let whole: Vec<(u8, usize)> = pieces.iter().filter_map(|piece| Some((piece.kind, piece.text.as_ref()?.len()))).collect();
         assert_eq!(whole, [(0, 4), (b'Q', 7), (b'S', 0), (b'd', 300)], "{size} bytes at a time");
         let copied: u64 = pieces.iter().filter(|piece| piece.kind == b'd').map(|piece| piece.size).sum();
         assert_eq!(copied, 300);

@@ -84,8 +84,10 @@ async fn green_runs_out_of_disk() {
     }
     let in_the_way = green.database("test", "green").unwrap().connect("test").await.unwrap();
     in_the_way
-        .batch_execute("CREATE TABLE in_the_way (pad text); ALTER TABLE in_the_way ALTER pad SET STORAGE PLAIN;
-                        INSERT INTO in_the_way SELECT repeat('x', 1000) FROM generate_series(1, 6000)")
+        .batch_execute(
+            "CREATE TABLE in_the_way (pad text); ALTER TABLE in_the_way ALTER pad SET STORAGE PLAIN;
+                        INSERT INTO in_the_way SELECT repeat('x', 1000) FROM generate_series(1, 6000)",
+        )
         .await
         .unwrap();
     let state = tempfile::tempdir().unwrap();
@@ -101,13 +103,20 @@ async fn green_runs_out_of_disk() {
     copy().exits(0);
     let rows = in_the_way.query_one("SELECT count(*) FROM t", &[]).await.unwrap().get::<_, i64>(0);
     assert_eq!(rows, 6000);
-    told("disk full on green (53100)", "tablespace on a tmpfs of 12 MB, crossfade copy", 1, "stopped with what is full and the next command; the same command ended when there was room");
+    told(
+        "disk full on green (53100)",
+        "tablespace on a tmpfs of 12 MB, crossfade copy",
+        1,
+        "stopped with what is full and the next command; the same command ended when there was room",
+    );
 }
 
 /// Connections, locks and temporary files of one small server.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_runs_out_of_connections_locks_and_temporary_files() {
-    let cluster = own(&[("max_connections", "14"), ("max_prepared_transactions", "0"), ("max_wal_senders", "0"), ("wal_level", "replica")]).await;
+    let cluster =
+        own(&[("max_connections", "14"), ("max_prepared_transactions", "0"), ("max_wal_senders", "0"), ("wal_level", "replica")])
+            .await;
     let db = TestDb::empty_on(&cluster).await;
     db.sql("CREATE TABLE t (id int PRIMARY KEY, a text); INSERT INTO t SELECT n, repeat(md5(n::text), 4) FROM generate_series(1, 20000) AS n").await;
 
@@ -123,17 +132,33 @@ async fn a_server_runs_out_of_connections_locks_and_temporary_files() {
     let left = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'idle'";
     eventually("the idle sessions are gone", async || db.value(left).await == "0").await;
 
-    db.sql(&format!("ALTER DATABASE {0} SET temp_file_limit = '100kB'; ALTER DATABASE {0} SET maintenance_work_mem = '1MB'", db.name())).await;
+    db.sql(&format!(
+        "ALTER DATABASE {0} SET temp_file_limit = '100kB'; ALTER DATABASE {0} SET maintenance_work_mem = '1MB'",
+        db.name()
+    ))
+    .await;
     let spilled = workspace.run(&["run", "--execute"]).exits(11);
     says(&spilled, &["SQLSTATE 53400", "Raise temp_file_limit", "next: crossfade run"]);
     assert_eq!(db.value("SELECT count(*) FROM pg_index WHERE NOT indisvalid").await, "0");
     db.sql(&format!("ALTER DATABASE {} RESET ALL", db.name())).await;
     workspace.run(&["run", "--execute"]).exits(0);
-    told("too many connections (53300)", "max_connections = 14, 12 of them taken", 1, "stopped with the next command; the same command ended");
-    told("temp_file_limit (53400)", "temp_file_limit = 100kB, CREATE INDEX spills", 1, "stopped with what to raise, no invalid index left; the same command ended");
+    told(
+        "too many connections (53300)",
+        "max_connections = 14, 12 of them taken",
+        1,
+        "stopped with the next command; the same command ended",
+    );
+    told(
+        "temp_file_limit (53400)",
+        "temp_file_limit = 100kB, CREATE INDEX spills",
+        1,
+        "stopped with what to raise, no invalid index left; the same command ended",
+    );
 
     for part in 0..12 {
-        let make = format!("DO $$ BEGIN FOR n IN 1..150 LOOP EXECUTE 'CREATE TABLE many.t{part}_' || n || ' (id int)'; END LOOP; END $$");
+        let make = format!(
+            "DO $$ BEGIN FOR n IN 1..150 LOOP EXECUTE 'CREATE TABLE many.t{part}_' || n || ' (id int)'; END LOOP; END $$"
+        );
         db.sql(&format!("CREATE SCHEMA IF NOT EXISTS many; {make}")).await;
     }
     let drop = plan("", &[("run_sql", "sql = [\"DROP SCHEMA many CASCADE\", \"INSERT INTO t VALUES (0)\"]")]);
@@ -148,7 +173,12 @@ async fn a_server_runs_out_of_connections_locks_and_temporary_files() {
     cluster.start_again().await.unwrap();
     workspace.run(&["run", "--execute"]).exits(0);
     assert_eq!(db.value("SELECT count(*) FROM t WHERE id = 0").await, "1");
-    told("out of shared memory (53200)", "max_locks_per_transaction = 10, 1,800 tables dropped at once", 1, "stopped with what to raise; the same command ended after a restart");
+    told(
+        "out of shared memory (53200)",
+        "max_locks_per_transaction = 10, 1,800 tables dropped at once",
+        1,
+        "stopped with what to raise; the same command ended after a restart",
+    );
 }
 
 /// Our transaction is the victim: it is tried again, and has its effect once.
@@ -173,9 +203,18 @@ async fn a_deadlock_and_a_serialization_failure_are_tried_again() {
         db.value("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()").await == "1"
     })
     .await;
-    told("deadlock (40P01)", "another session takes the same rows in another order; ours is the victim", 1, "tried again by itself, effect once");
+    told(
+        "deadlock (40P01)",
+        "another session takes the same rows in another order; ours is the victim",
+        1,
+        "tried again by itself, effect once",
+    );
 
-    db.sql(&format!("ALTER DATABASE {0} RESET ALL; ALTER DATABASE {0} SET default_transaction_isolation = 'serializable'", db.name())).await;
+    db.sql(&format!(
+        "ALTER DATABASE {0} RESET ALL; ALTER DATABASE {0} SET default_transaction_isolation = 'serializable'",
+        db.name()
+    ))
+    .await;
     let other = db.session().await;
     other.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED; UPDATE a SET n = n + 100").await.unwrap();
     let steps = [("run_sql", "sql = [\"UPDATE a SET n = n + 1\"]")];
@@ -191,7 +230,12 @@ async fn a_deadlock_and_a_serialization_failure_are_tried_again() {
         db.value("SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()").await != before
     })
     .await;
-    told("serialization failure (40001)", "default_transaction_isolation = serializable, another session commits first", 1, "tried again by itself, effect once");
+    told(
+        "serialization failure (40001)",
+        "default_transaction_isolation = serializable, another session commits first",
+        1,
+        "tried again by itself, effect once",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,11 +247,17 @@ async fn a_blue_that_only_reads() {
     let refused = workspace.run(&["run", "--execute"]);
     assert_ne!(refused.code, Some(0));
     says(&refused, &["blue", "is read-only (default_transaction_read_only is on)"]);
-    let reset = format!("SET default_transaction_read_only = off; ALTER DATABASE {} RESET default_transaction_read_only", db.name());
+    let reset =
+        format!("SET default_transaction_read_only = off; ALTER DATABASE {} RESET default_transaction_read_only", db.name());
     db.sql(&reset).await;
     workspace.run(&["run", "--execute"]).exits(0);
     assert_eq!(db.value("SELECT count(*) FROM t").await, "1");
-    told("read-only blue (25006)", "default_transaction_read_only = on for the database", 1, "refused before anything; the same command ended");
+    told(
+        "read-only blue (25006)",
+        "default_transaction_read_only = on for the database",
+        1,
+        "refused before anything; the same command ended",
+    );
 }
 
 /// Blue's primary goes away for good in the middle of a run, and its standby becomes blue. With both hosts in the connection string the
@@ -217,7 +267,9 @@ async fn blue_fails_over_to_a_standby() {
     let primary = crate::support::start(&Binaries::find().unwrap()).await;
     let blue = primary.database("test", "postgres").unwrap().connect("test").await.unwrap();
     let tables = "CREATE TABLE t (id int PRIMARY KEY, a int)";
-    blue.batch_execute(&format!("{tables}; INSERT INTO t SELECT n, n FROM generate_series(1, 300) AS n; CREATE TABLE busy ()")).await.unwrap();
+    blue.batch_execute(&format!("{tables}; INSERT INTO t SELECT n, n FROM generate_series(1, 300) AS n; CREATE TABLE busy ()"))
+        .await
+        .unwrap();
     let standby = Standby::of(&primary).await;
     let green = TestDb::empty().await;
     green.sql(tables).await;
@@ -259,7 +311,8 @@ until = { lag = "60s", for = "1ms" }
     holder.batch_execute("BEGIN; SELECT * FROM busy").await.unwrap();
     let run = Process::spawn(&mut workspace.command(&["run", "--execute"]));
     let waits = format!("SELECT count(*) FROM pg_stat_activity WHERE {} = ANY (pg_blocking_pids(pid))", holder.pid());
-    eventually("the run waits on the old primary", async || blue.query_one(&waits, &[]).await.unwrap().get::<_, i64>(0) > 0).await;
+    eventually("the run waits on the old primary", async || blue.query_one(&waits, &[]).await.unwrap().get::<_, i64>(0) > 0)
+        .await;
     let replayed = "SELECT bool_and(replay_lsn >= pg_current_wal_lsn()) FROM pg_stat_replication";
     eventually("the standby has everything", async || {
         blue.query_one(replayed, &[]).await.unwrap().get::<_, Option<bool>>(0) == Some(true)
@@ -279,7 +332,12 @@ until = { lag = "60s", for = "1ms" }
     new.batch_execute("DELETE FROM t WHERE id > 200").await.unwrap();
     workspace.run(&["follow", "--until-caught-up"]).exits(0);
     assert_eq!(green.value("SELECT count(*) FROM t").await, "200");
-    told("blue fails over", "primary stopped at once in the middle of DDL, streaming standby promoted; two hosts, target_session_attrs=read-write", 1, "stopped with the next command; the same command ended on the new primary, and green followed it");
+    told(
+        "blue fails over",
+        "primary stopped at once in the middle of DDL, streaming standby promoted; two hosts, target_session_attrs=read-write",
+        1,
+        "stopped with the next command; the same command ended on the new primary, and green followed it",
+    );
 }
 
 /// A session that idles in a transaction holds DDL back for longer than the plan waits: it is named, and the run goes on when it is gone.
@@ -296,7 +354,12 @@ async fn a_session_idle_in_transaction_is_named() {
     says(&stopped, &["no lock within 1s of tries", &named, "SQLSTATE 55P03", "next: crossfade run"]);
     holder.batch_execute("COMMIT").await.unwrap();
     workspace.run(&["run", "--execute"]).exits(0);
-    told("session idle in transaction", "it holds ACCESS SHARE, ALTER TABLE waits", 1, "tried again, then stopped with pid, application, state and command; the same command ended");
+    told(
+        "session idle in transaction",
+        "it holds ACCESS SHARE, ALTER TABLE waits",
+        1,
+        "tried again, then stopped with pid, application, state and command; the same command ended",
+    );
 }
 
 /// An autovacuum gives way to DDL within lock_timeout; one to prevent wraparound does not, and is named.
@@ -313,11 +376,14 @@ async fn autovacuums_in_the_way_of_ddl() {
     .await;
     let db = TestDb::empty_on(&cluster).await;
     let working = |words: &str| {
-        format!("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'autovacuum worker' AND query LIKE 'autovacuum: VACUUM public.t%' AND query {words} '%wraparound%'")
+        format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'autovacuum worker' AND query LIKE 'autovacuum: VACUUM public.t%' AND query {words} '%wraparound%'"
+        )
     };
     let limits = "lock_timeout = \"200ms\"\nlock_retry_for = \"2s\"";
     let step = |column: &str| plan(limits, &[("run_sql", &format!("sql = [\"ALTER TABLE t ADD COLUMN {column} int\"]"))]);
-    db.sql("CREATE TABLE t (id int, pad text); INSERT INTO t SELECT n, repeat('x', 500) FROM generate_series(1, 8000) AS n").await;
+    db.sql("CREATE TABLE t (id int, pad text); INSERT INTO t SELECT n, repeat('x', 500) FROM generate_series(1, 8000) AS n")
+        .await;
     db.sql("UPDATE t SET id = id + 1").await;
     eventually("an autovacuum is at work", async || db.value(&working("NOT LIKE")).await == "1").await;
     let plain = Workspace::new(&step("a"), &db, None);
@@ -330,5 +396,10 @@ async fn autovacuums_in_the_way_of_ddl() {
     let ran = stopped.run(&["run", "--execute"]).exits(11);
     says(&ran, &["in the way: pid", "an autovacuum to prevent wraparound, which gives way to nobody", "next: crossfade run"]);
     db.sql("ALTER SYSTEM SET autovacuum_vacuum_cost_delay = 0; SELECT 1").await;
-    told("vacuum to prevent wraparound in the way of DDL", "autovacuum_freeze_max_age = 100000, 101,000 transactions, cost limit", 1, "named, stopped with the next command");
+    told(
+        "vacuum to prevent wraparound in the way of DDL",
+        "autovacuum_freeze_max_age = 100000, 101,000 transactions, cost limit",
+        1,
+        "named, stopped with the next command",
+    );
 }

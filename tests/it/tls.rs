@@ -298,7 +298,8 @@ async fn a_certificate_that_is_out_of_date_and_no_tls_at_all() {
     let proxy = Proxy::before(&plain); // servers give no TLS over their sockets
     let port = proxy.port();
     for mode in ["require", "verify-full"] {
-        let conninfo = format!("hostaddr=127.0.0.1 host=db.example port={port} dbname=x user=u sslmode={mode} sslrootcert={root}");
+        let conninfo =
+            format!("hostaddr=127.0.0.1 host=db.example port={port} dbname=x user=u sslmode={mode} sslrootcert={root}");
         let text = refusal(server.connect_in(&conninfo, &[]).await);
         assert!(text.contains("does not support TLS") && text.contains("next: turn on ssl"), "{mode}: {text}");
     }
