@@ -61,7 +61,7 @@ impl Standby {
         format!("postgresql://postgres@:5432/postgres?host={}", self.folder.path().display())
     }
 
-    fn database(&self) -> Database {
+    pub fn database(&self) -> Database {
         Database::parse("standby", &self.url()).unwrap()
     }
 }
