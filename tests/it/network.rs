@@ -337,7 +337,7 @@ async fn a_copy_is_reset_in_the_middle_of_its_rows() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_network_changes_nothing() {
-    let drip = ("slow drip", "proxy passes on 7 bytes at a time", Weather { drip: Some(7), ..Weather::default() });
+    let drip = ("slow drip", "proxy passes on 29 bytes at a time", Weather { drip: Some(29), ..Weather::default() });
     let latency =
         ("latency", "proxy: each piece 3 ms later, each way", Weather { latency: Duration::from_millis(3), drip: None });
     for (fault, how, weather) in [drip, latency] {
