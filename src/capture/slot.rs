@@ -209,7 +209,10 @@ pub async fn slot_obstacles(blue: &Session, tables: &[Captured], run: &RunId, al
         say(Severity::Blocks, "blue's server", what, "capture by triggers: leave `source` away");
     }
     if level != "logical" {
-        let next = format!("ALTER SYSTEM SET wal_level = 'logical' and restart blue, {triggers}");
+        let next = format!(
+            "ALTER SYSTEM SET wal_level = 'logical' (managed servers: rds.logical_replication = 1, cloudsql.logical_decoding = on, wal_level \
+             of the server's parameters) and restart blue, {triggers}"
+        );
         say(Severity::Blocks, "wal_level on blue", format!("is {level}: no slot can be read"), &next);
     }
     for (name, most, free) in [("max_replication_slots", slots, free_slots), ("max_wal_senders", senders, free_senders)] {
@@ -219,8 +222,9 @@ pub async fn slot_obstacles(blue: &Session, tables: &[Captured], run: &RunId, al
         }
     }
     if !replicates {
-        let next = format!("ALTER ROLE {} REPLICATION, {triggers}", Ident::new(&role));
-        say(Severity::Blocks, "role on blue", format!("{role} may not read the stream of a slot"), &next);
+        let role = Ident::new(&role);
+        let next = format!("ALTER ROLE {role} REPLICATION (RDS, Aurora: GRANT rds_replication TO {role}), {triggers}");
+        say(Severity::Blocks, "role on blue", format!("{} may not read the stream of a slot", role.as_str()), &next);
     }
     if !creates {
         let next = format!("GRANT CREATE ON DATABASE {} TO {}", Ident::new(row.get::<_, String>(9)), Ident::new(&role));
@@ -255,14 +259,15 @@ pub async fn slot_obstacles(blue: &Session, tables: &[Captured], run: &RunId, al
     Ok(findings)
 }
 
-/// A slot of ours that is there already counts as free.
+/// A slot of ours that is there already counts as free. On RDS and Aurora nobody has the attribute REPLICATION: membership stands for it.
 const SERVER: &str = "\
     SELECT current_setting('server_version_num')::int, current_setting('wal_level'), \
            current_setting('max_replication_slots')::bigint, \
            current_setting('max_replication_slots')::bigint - (SELECT count(*) FROM pg_replication_slots WHERE slot_name <> $1), \
            current_setting('max_wal_senders')::bigint, \
            current_setting('max_wal_senders')::bigint - (SELECT count(*) FROM pg_stat_replication WHERE application_name NOT LIKE 'crossfade/%'), \
-           current_user::text, (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user), \
+           current_user::text, (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user) \
+             OR EXISTS (SELECT FROM pg_roles WHERE rolname IN ('rds_replication', 'rds_superuser') AND pg_has_role(oid, 'MEMBER')), \
            has_database_privilege(current_database(), 'CREATE'), current_database()::text, \
            (SELECT setting::bigint FROM pg_settings WHERE name = 'max_slot_wal_keep_size'), \
            (SELECT setting::bigint FROM pg_settings WHERE name = 'idle_replication_slot_timeout')";

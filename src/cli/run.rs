@@ -12,6 +12,7 @@ use super::preview::{Asked, preview};
 use super::show::ShowArgs;
 use super::{Format, PlanArgs, print_json, text};
 use crate::engine::{self, Driver, Options, Outcome, RunChoice, Stop};
+use crate::explain;
 use crate::journal::Direction;
 use crate::plan;
 use crate::report::{Screen, outline, summarize};
@@ -154,6 +155,9 @@ pub(super) async fn conclude(
                 eprintln!("run {run} of {plan} stopped: {reason}");
                 for finding in findings {
                     eprintln!("{finding}");
+                }
+                if let Some(advice) = explain::advice(reason) {
+                    eprintln!("{advice}");
                 }
                 eprintln!("next: {}", next(exit, direction, plan_file));
             }

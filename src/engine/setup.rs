@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context, Result};
 
 use super::Stop;
+use super::drive::unless;
 use super::settle::{distinct, other_databases, plan_changes};
 use crate::journal::{Event, Journal, Recorder, State};
 use crate::pg::{
-    Database, DriverLock, Identity, Session, check_control, check_server, end_orphans, ensure_control, explain, identify,
+    Database, DriverLock, Identity, Session, check_control, check_server, end_orphans, ensure_control, explain, identify, is_loss,
 };
 use crate::plan::Plan;
 use crate::step::{Cx, Interrupt, Notice, Outbound, Records};
@@ -132,7 +133,16 @@ pub async fn reach(database: &Database, application_name: &str) -> Result<Sessio
 /// # Errors
 /// [`Stop::Usage`] when plan, databases and run do not fit together or somebody else is driving; other errors as they come.
 /// Nothing is changed before all of that is checked.
+/// [`Stop::Unreachable`] when a connection breaks meanwhile, [`Stop::Interrupted`] by the second signal.
 pub async fn prepare(plan: Plan, options: Options) -> Result<Driver> {
+    let hard = options.interrupt.hard.clone();
+    unless(&hard, take_up(plan, options)).await.map_err(|error| match is_loss(&error) {
+        true => Stop::Unreachable(format!("while the run was taken up: {}; the same command goes on", explain(&error))).into(),
+        false => error,
+    })
+}
+
+async fn take_up(plan: Plan, options: Options) -> Result<Driver> {
     let Options { state_dir, choice, approve, allow_hooks, databases, interrupt, notices } = options;
     let mut sessions = BTreeMap::new();
     let mut identities = BTreeMap::new();
@@ -145,9 +155,9 @@ pub async fn prepare(plan: Plan, options: Options) -> Result<Driver> {
         let database = databases.get(&side).with_context(|| format!("no connection string for {side}"))?;
         let session = reach(database, &format!("crossfade/{run}/lock")).await?;
         let identity = identify(&session).await?;
-        check_server(&session, &identity).await.map_err(usage)?;
+        check_server(&session, &identity).await.map_err(refused)?;
         if plan.notes().contains(&side) {
-            check_control(&session).await.map_err(usage)?;
+            check_control(&session).await.map_err(refused)?;
         }
         identities.insert(side, identity);
         sessions.insert(side, session);
@@ -173,7 +183,7 @@ pub async fn prepare(plan: Plan, options: Options) -> Result<Driver> {
         if journal.is_some() {
             orphans += end_orphans(&session, &run).await?;
         }
-        let lock = DriverLock::take(session).await.map_err(usage)?;
+        let lock = DriverLock::take(session).await.map_err(refused)?;
         orphans += lock.end_strays().await?;
         locks.push(lock);
     }
@@ -250,6 +260,11 @@ fn unknown_approvals(plan: &Plan, approve: &BTreeSet<String>) -> Result<()> {
         Some(step) => Err(usage(format!("--approve {step}: the plan has no such step"))),
         None => Ok(()),
     }
+}
+
+/// What a server answered is for the person who asked; that it answered nothing is not.
+fn refused(error: anyhow::Error) -> anyhow::Error {
+    if is_loss(&error) { error } else { usage(error) }
 }
 
 fn usage(why: impl std::fmt::Display) -> anyhow::Error {

@@ -31,6 +31,15 @@ pub const SECTIONS: [(&str, &[Entry]); 4] = [
     ("Preflight: surroundings", checks::SURROUNDINGS),
 ];
 
+/// What an error text says of a resource that the server lacks (SQLSTATE class 53) or of writes that it refuses (25006): its meaning and
+/// what to do, for the end of a message.
+pub fn advice(text: &str) -> Option<String> {
+    let code = text.split("(SQLSTATE ").skip(1).filter_map(|rest| rest.split(')').next());
+    let code = code.into_iter().find(|code| code.starts_with("53") || *code == "25006")?;
+    let entry = sqlstates::SQLSTATES.iter().find(|entry| entry.code == code)?;
+    Some(format!("{} {}", entry.means, entry.next))
+}
+
 /// The text about a code.
 ///
 /// # Errors
@@ -126,6 +135,14 @@ mod tests {
         }
         assert!(explain("log-transactions").unwrap_err().contains("did you mean long-transactions"));
         assert!(explain("?").unwrap_err().contains("--list"));
+    }
+
+    #[test]
+    fn a_lack_is_explained_where_a_message_ends() {
+        let said = advice("write on green: could not extend file (SQLSTATE 53100), table t").unwrap();
+        assert!(said.starts_with("The server's disk is full. Make room"), "{said}");
+        assert_eq!(advice("duplicate key (SQLSTATE 23505)"), None);
+        assert_eq!(advice("connection closed"), None);
     }
 
     #[test]

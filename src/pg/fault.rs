@@ -3,6 +3,8 @@
 use tokio_postgres::Error;
 use tokio_postgres::error::DbError;
 
+use crate::pg::ConnectFailure;
+
 /// The five-character SQLSTATE (PostgreSQL manual, appendix A), or `""` for an error that is not the server's.
 pub fn sqlstate(error: &Error) -> &str {
     error.code().map_or("", |code| code.code())
@@ -12,6 +14,11 @@ pub fn sqlstate(error: &Error) -> &str {
 pub fn is_connection_loss(error: &Error) -> bool {
     let code = sqlstate(error);
     error.is_closed() || code.starts_with("08") || code.starts_with("57P") || (code.is_empty() && error.as_db_error().is_none())
+}
+
+/// The same for an error with its story around it; also that a session could not be opened at all.
+pub fn is_loss(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<ConnectFailure>() || cause.downcast_ref::<Error>().is_some_and(is_connection_loss))
 }
 
 /// The error for people: message, SQLSTATE, and the objects it names. Values are left out: PostgreSQL repeats row values

@@ -100,11 +100,14 @@ impl DriverLock {
                 &[&DRIVER_KEY],
             )
             .await?;
-        let who = holder.map_or("another session".to_owned(), |row| {
-            format!("backend {} ({})", row.get::<_, i32>(0), row.get::<_, String>(1))
+        let (who, end) = holder.map_or(("another session".to_owned(), String::new()), |row| {
+            let pid = row.get::<_, i32>(0);
+            let end =
+                format!(" (one whose machine is gone: SELECT pg_terminate_backend({pid}), or wait until the server notices)");
+            (format!("backend {pid} ({})", row.get::<_, String>(1)), end)
         });
         bail!(
-            "{} is being driven by another crossfade: {who} holds the driver lock; wait for it, or stop it, and run again",
+            "{} is being driven by another crossfade: {who} holds the driver lock; wait for it, or stop it{end}, and run again",
             session.database().name()
         )
     }

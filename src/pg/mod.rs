@@ -22,7 +22,7 @@ pub use catalog::{
 pub use connection::{ConnectFailure, Console, Database, Environment, Opener, Relay, Session};
 pub use control::{check_control, control_present, ensure_control, mark, marked, unmark};
 pub use counters::Counters;
-pub use fault::{explain, is_connection_loss, sqlstate};
+pub use fault::{explain, is_connection_loss, is_loss, sqlstate};
 pub use heard::{Heard, Listener};
 pub use identity::{DriverLock, Identity, check_server, check_version, identify};
 pub use orphan::{end_orphans, end_workers};

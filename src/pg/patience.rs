@@ -49,6 +49,10 @@ pub async fn blockers_of(observer: &Session, pid: i32) -> anyhow::Result<Vec<Blo
         .query(
             "SELECT b.pid, coalesce(a.application_name, ''), \
                     CASE WHEN b.pid = 0 THEN 'a prepared transaction (see pg_prepared_xacts)' \
+                         WHEN a.backend_type = 'autovacuum worker' AND a.query LIKE '%(to prevent wraparound)%' \
+                         THEN 'an autovacuum to prevent wraparound, which gives way to nobody: let it end' \
+                         WHEN a.backend_type = 'autovacuum worker' \
+                         THEN 'an autovacuum, which gives way to who waits longer than deadlock_timeout' \
                          ELSE coalesce(a.state, a.backend_type, 'state hidden from this role (grant pg_read_all_stats to see it)') END, \
                     extract(epoch FROM clock_timestamp() - a.xact_start)::float8, \
                     coalesce(upper(substring(a.query FROM '^\\s*(\\w+)')), ''), coalesce(a.query, '') \

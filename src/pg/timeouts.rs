@@ -33,5 +33,14 @@ pub async fn set_class(client: &Client, class: Class, limits: &Limits) -> Result
         Class::Queueing | Class::Batch => limits.lock_timeout.as_millis().max(1),
         Class::Patient => 0,
     };
-    client.batch_execute(&format!("SET lock_timeout = {lock_timeout}; SET statement_timeout = 0")).await
+    let mut settings = format!("SET lock_timeout = {lock_timeout}; SET statement_timeout = 0");
+    if class == Class::Queueing {
+        // An autovacuum ends when somebody has waited for it for deadlock_timeout (manual 25.1.6): within lock_timeout, where our role
+        // may say so. Otherwise it stays in the way until it is done.
+        settings += &format!(
+            "; SELECT set_config('deadlock_timeout', '{}', false) WHERE current_setting('is_superuser') = 'on'",
+            (lock_timeout / 2).clamp(1, 1000)
+        );
+    }
+    client.batch_execute(&settings).await
 }

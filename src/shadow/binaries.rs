@@ -58,7 +58,7 @@ impl Binaries {
     }
 
     /// The programs in this folder, if they are there and run.
-    fn at(folder: &Path) -> Option<Self> {
+    pub fn at(folder: &Path) -> Option<Self> {
         if !folder.join("initdb").exists() {
             return None;
         }

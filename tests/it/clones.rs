@@ -8,6 +8,7 @@ use crossfade::shadow::Binaries;
 
 use crate::fingerprint::{assert_same, fingerprint};
 use crate::support::{Process, Ran, TestDb, crossfade};
+use crate::told::told;
 
 /// Everything that a real database has. `@@` stands for a role.
 const EVERYTHING: &str = r#"
@@ -364,4 +365,10 @@ async fn kills_at_random_points_end_in_the_same_green() {
     let ran = Ran::of(copy(&name).output().unwrap());
     assert_eq!(ran.code, Some(0), "seed {seed}: {}", ran.stderr);
     pair.assert_clone().await;
+    told(
+        "crossfade copy killed (SIGKILL)",
+        "at random moments, the same command again",
+        kills as u64,
+        "the same clone, nothing left",
+    );
 }

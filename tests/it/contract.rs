@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::fingerprint::{assert_same, fingerprints};
 use crate::support::{TestDb, Workspace, logical_cluster};
+use crate::told::told;
 
 /// One step (or a few) on small databases.
 pub struct Case {
@@ -780,10 +781,23 @@ async fn survives_a_crash_everywhere(case: &Case) {
     assert!(places.len() >= 12, "too few places to crash at: {places:?}");
     assert_same("after crashes everywhere", &undisturbed.state().await, &stage.state().await);
     stage.assert_clean().await;
-    let places = stage.crash_through(&stage.back, "seen-back");
-    assert!(places.len() >= 6, "too few places to crash at: {places:?}");
+    let back = stage.crash_through(&stage.back, "seen-back");
+    assert!(back.len() >= 6, "too few places to crash at: {back:?}");
     assert_same("after crashes everywhere on the way back", &start, &stage.state().await);
     stage.assert_clean().await;
+    let (there, back) = (places.len() as u64, back.len() as u64);
+    told(
+        "crossfade killed (SIGKILL) at a named place",
+        "every step kind alone, every place on its way there",
+        there,
+        "ended as undisturbed",
+    );
+    told(
+        "crossfade killed (SIGKILL) at a named place",
+        "every step kind alone, every place on its way back",
+        back,
+        "ended where it began",
+    );
 }
 
 async fn leaves_what_was_there(case: &Case) {

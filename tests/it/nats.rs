@@ -12,7 +12,9 @@ use crossfade::terms::RunId;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::proxy::{At, Blow, Fault, Proxy};
 use crate::support::{Process, Ran, TestDb, Workspace, crossfade, eventually};
+use crate::told::told;
 
 /// A server of its own, which keeps its streams in a folder.
 struct Nats {
@@ -113,8 +115,8 @@ impl Scene {
 }
 
 /// Runs it to its end.
-fn ran(mut command: Command) -> Ran {
-    Ran::of(command.output().unwrap())
+fn ran(mut command: impl std::borrow::BorrowMut<Command>) -> Ran {
+    Ran::of(command.borrow_mut().output().unwrap())
 }
 
 fn json(ran: Ran) -> serde_json::Value {
@@ -187,6 +189,30 @@ async fn revocations_are_told_once_whoever_dies() {
     command.args(["revocations", "consume", "--stream", "clear", "--into"]).arg(&clear).env("NATS_URL", scene.nats.url());
     ran(command).exits(0);
     assert!(std::fs::read_to_string(clear).unwrap().contains("\"id\":\"request-7\""));
+}
+
+/// The publisher's own mark on green: the answer to its commit is lost, or it never arrives.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mark_whose_commit_is_cut_tells_nothing_twice() {
+    let mut scene = Scene::new().await;
+    scene.record(700).await;
+    let proxy = Proxy::before(&scene.green);
+    for blow in [Blow::LoseAnswer, Blow::Reset] {
+        proxy.arm(Fault { at: At::Commit(1), blow, everywhere: false });
+        let cut = ran(scene.publish(&[]).env("GREEN_DATABASE_URL", proxy.url(&scene.green)));
+        assert!(matches!(cut.code, Some(0 | 1 | 11)), "{:?}: {}", cut.code, cut.stderr);
+        scene.record(50).await;
+    }
+    assert_eq!(proxy.struck(), 2);
+    ran(scene.publish(&[])).exits(0);
+    assert_eq!(json(ran(scene.consume(&["--format", "json"])))["events"], 800);
+    assert_eq!(events(&scene.inbox()).len(), 800, "each once");
+    told(
+        "commit of a publisher's mark cut",
+        "proxy in front of green, revocations publish: answer lost, or reset before it",
+        2,
+        "the same command told every event once",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

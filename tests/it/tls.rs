@@ -11,6 +11,10 @@ use rcgen::{
     KeyUsagePurpose, RevokedCertParams, SerialNumber,
 };
 
+use crate::proxy::Proxy;
+use crate::support::TestDb;
+use crate::told::told;
+
 const SERIAL: u64 = 4711;
 
 /// Who may come in how. `tests` is the only database these lines let anybody into from outside.
@@ -266,6 +270,45 @@ async fn with_tls_and_without_it() {
         let text = server.refusal(rest).await;
         assert!(text.contains(expected) && text.contains("\n  next: "), "{rest}: {text}");
     }
+}
+
+/// The same server, when its certificate is out of date, and when it has no TLS any more.
+#[tokio::test]
+async fn a_certificate_that_is_out_of_date_and_no_tls_at_all() {
+    let ours = authority("ours");
+    let mut params = CertificateParams::new(vec!["db.example".to_owned()]).unwrap();
+    params.use_authority_key_identifier_extension = true;
+    (params.not_before, params.not_after) = (rcgen::date_time_ymd(2020, 1, 1), rcgen::date_time_ymd(2021, 1, 1));
+    let key = KeyPair::generate().unwrap();
+    let expired = (params.signed_by(&key, &ours).unwrap().pem(), key.serialize_pem());
+    let server = Server::start(&expired, &ours.pem()).await;
+    let root = server.give("root.crt", &ours.pem());
+    for mode in ["verify-ca", "verify-full"] {
+        let rest = format!("host=db.example user=secured password=right sslmode={mode} sslrootcert={root}");
+        let text = server.refusal(&rest).await;
+        assert!(text.contains("out of date") && text.contains("next: renew the server's certificate"), "{mode}: {text}");
+    }
+    let session = server.connect("user=anywhere password=right sslmode=require").await.unwrap();
+    // Over TCP the server looks for a client that vanished as early as we look for it.
+    let shown: String = session.query_one("SHOW tcp_keepalives_idle", &[]).await.unwrap().get(0);
+    assert_eq!(shown, "30");
+    let rarely = server.connect("user=anywhere password=right keepalives_idle=7").await.unwrap();
+    assert_eq!(rarely.query_one("SHOW tcp_keepalives_idle", &[]).await.unwrap().get::<_, String>(0), "7");
+    let plain = TestDb::empty().await;
+    let proxy = Proxy::before(&plain); // servers give no TLS over their sockets
+    let port = proxy.port();
+    for mode in ["require", "verify-full"] {
+        let conninfo =
+            format!("hostaddr=127.0.0.1 host=db.example port={port} dbname=x user=u sslmode={mode} sslrootcert={root}");
+        let text = refusal(server.connect_in(&conninfo, &[]).await);
+        assert!(text.contains("does not support TLS") && text.contains("next: turn on ssl"), "{mode}: {text}");
+    }
+    told(
+        "TLS: unknown authority, wrong name, out of date, revoked, no TLS, no client certificate",
+        "real servers with certificates of our own",
+        6,
+        "each refused, with what is wrong and the next command",
+    );
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use crate::pg::connection::endpoint::Place;
 use crate::pg::connection::environment::Environment;
 use crate::pg::connection::refusal::{ConnectFailure, Reason, Try};
 use crate::pg::connection::secret::Secret;
-use crate::pg::connection::target::{Server, SessionAttrs, Target};
+use crate::pg::connection::target::{Keepalive, Server, SessionAttrs, Target};
 use crate::pg::{Heard, Listener};
 
 /// A database we may connect to. Its text form never shows a password or the whole connection string.
@@ -86,6 +86,9 @@ impl Database {
             )
             .await
             .with_context(|| format!("cannot set up a session on {}", self.name))?;
+        if way.address.is_some() {
+            client.batch_execute(&noticed_by_the_server(&self.target.keepalive)).await?;
+        }
         let pid = client.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
         Ok(Session { client, pid, database: self.clone(), way, listener: None })
     }
@@ -259,6 +262,24 @@ fn config(target: &Target, server: &Server, address: Option<IpAddr>, encrypted: 
         config.tcp_user_timeout(timeout);
     }
     config
+}
+
+/// The same for the server: by default its system looks for a client that vanished after two hours (PostgreSQL manual 20.3.2), and until
+/// then that client's locks stand. Whoever has set less on the server keeps it.
+fn noticed_by_the_server(keepalive: &Keepalive) -> String {
+    if !keepalive.on {
+        return String::new();
+    }
+    let set = |name: &str, value: u64| {
+        format!(
+            "SELECT set_config('{name}', '{value}', false) FROM pg_settings \
+             WHERE name = '{name}' AND setting::bigint NOT BETWEEN 1 AND {value};"
+        )
+    };
+    let Keepalive { idle, interval, count, .. } = keepalive;
+    set("tcp_keepalives_idle", idle.as_secs())
+        + &set("tcp_keepalives_interval", interval.as_secs())
+        + &set("tcp_keepalives_count", u64::from(*count))
 }
 
 /// How a session came to its server.

@@ -90,6 +90,7 @@ fn tls_fault(text: &str) -> String {
         ("CaUsedAsEndEntity", "the server's certificate is self-signed and we do not know it"),
         ("UnsupportedCertVersion", "the server's certificate is not of X.509 version 3, and only that can be checked"),
         ("Revoked", "the server's certificate is revoked"),
+        ("certificate expired", "the server's certificate is out of date"),
         ("received fatal alert: UnknownCA", "the server does not know the authority of our certificate"),
     ] {
         if text.contains(name) {
@@ -222,6 +223,9 @@ fn next(last: &Try, target: &Target) -> String {
         Reason::NoTls => "turn on ssl on the server (ssl = on in postgresql.conf), or use sslmode=prefer".to_owned(),
         Reason::Tls(why) if why.contains("not valid for name") => {
             "write the name that the certificate is made out to as host (hostaddr may hold the address)".to_owned()
+        }
+        Reason::Tls(why) if why.contains("certificate expired") => {
+            "renew the server's certificate, or set this machine's clock right".to_owned()
         }
         Reason::Tls(why) if why.contains("UnsupportedCertVersion") => {
             "make the server's certificate anew with subjectAltName (openssl req -addext, openssl x509 -extfile)".to_owned()

@@ -23,6 +23,7 @@ use tokio::sync::Mutex;
 
 use super::stage::Stage;
 use crate::support::{Process, Ran, TestDb, crossfade, eventually, start};
+use crate::told::told;
 
 /// Who dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -354,7 +355,15 @@ async fn play(victim: Victim, places: &[&str]) -> u64 {
         assert!(victim != Victim::Crossfade || ran.code.is_none(), "{place} was not passed: {}", ran.stderr);
         theatre.settle(&format!("{victim:?} died at {place}")).await;
     }
-    theatre.close().await
+    let failed = theatre.close().await;
+    let what = format!("{victim:?} dies during a switch");
+    told(
+        &what,
+        "SIGKILL at a beat of the switch, clients writing",
+        places.len() as u64,
+        "traffic on one side, no acknowledged write lost",
+    );
+    failed
 }
 
 #[tokio::test(flavor = "multi_thread")]
