@@ -85,7 +85,7 @@ async fn green_runs_out_of_disk() {
     in_the_way
         .batch_execute(
             "CREATE TABLE in_the_way (pad text); ALTER TABLE in_the_way ALTER pad SET STORAGE PLAIN;
-                        INSERT INTO in_the_way SELECT repeat('x', 1000) FROM generate_series(1, 6000)",
+                        INSERT INTO in_the_way SELECT repeat('x', 1000) FROM generate_series(1, 10000)",
         )
         .await
         .unwrap();
