@@ -18,7 +18,7 @@ pub fn junit(report: &Report, fail_on: Level) -> Vec<Case> {
             line: Some(line(finding)),
             failure: Some(Failure {
                 kind: finding.rule.to_owned(),
-                message: message(finding),
+                message: message(finding).into_owned(),
                 text: format!("{}:{}: {}\nInstead: {}", script.name, line(finding), message(finding), finding.safe_form),
             }),
             ..case.clone()
