@@ -270,7 +270,7 @@ impl Outbox {
         let size = format!(
             "SELECT pg_relation_size({}) / current_setting('block_size')::bigint, \
                     current_setting('server_version_num')::int >= 140000",
-            Literal::new(&relation.to_string())
+            Literal::new(relation.to_string())
         );
         let row = session.query_one(&size, &[]).await?;
         let (blocks, by_range): (i64, bool) = (row.get(0), row.get(1));
@@ -278,7 +278,7 @@ impl Outbox {
         let step = if by_range { BLOCKS } else { blocks.max(1) };
         let (mut removed, mut first) = (0, 0);
         while first < blocks {
-            let [from, to] = [first, first + step].map(|block| Literal::new(&format!("({block},0)")).to_string());
+            let [from, to] = [first, first + step].map(|block| Literal::new(format!("({block},0)")).to_string());
             let statement =
                 format!("DELETE FROM {relation} WHERE ctid >= {from}::tid AND ctid < {to}::tid AND {mine} AND {range}");
             removed += session.execute(&statement, &[]).await.with_context(|| format!("purging {relation}"))?;
@@ -299,7 +299,7 @@ impl Outbox {
             "SELECT pg_stat_get_live_tuples(c.oid), pg_total_relation_size(c.oid), \
                     (SELECT written_at FROM {relation} WHERE {mine} ORDER BY transaction LIMIT 1) \
              FROM pg_class c WHERE c.oid = {}::regclass",
-            Literal::new(&relation.to_string())
+            Literal::new(relation.to_string())
         );
         let row = session.query_one(&sql, &[]).await?;
         let backlog = Backlog {

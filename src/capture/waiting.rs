@@ -104,7 +104,7 @@ pub async fn waiting(blue: &Session, green: &Session, run: &RunId, since: Option
         "SELECT pg_total_relation_size(c.oid), greatest(pg_stat_get_live_tuples(c.oid), 0), \
                        (SELECT extract(epoch FROM clock_timestamp() - written_at)::float8 FROM {relation} ORDER BY transaction LIMIT 1) \
                 FROM pg_class c WHERE c.oid = {}::regclass",
-        Literal::new(&relation.to_string())
+        Literal::new(relation.to_string())
     );
     // Statistics lag behind a table that fills and empties; a count that takes long is given up.
     holder.batch_execute("SET enable_seqscan = off; SET statement_timeout = '3s'").await?;

@@ -216,7 +216,7 @@ fn finding(cx: &Cx, comparison: &Comparison, class: Class) -> Option<Finding> {
             "on green: SELECT row_key FROM crossfade.divergence WHERE run = {} AND step = {} AND table_name = {} AND kind = {}",
             Literal::new(cx.run.as_str()),
             Literal::new(cx.step.as_str()),
-            Literal::new(&comparison.table.plain()),
+            Literal::new(comparison.table.plain()),
             Literal::new(class.as_str())
         ),
     })

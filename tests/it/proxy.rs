@@ -195,11 +195,11 @@ impl Wire {
                 _ = all.changed() => all.borrow_and_update().1,
                 read = self.client.read(&mut from_client) => match read {
                     Ok(0) | Err(_) => return,
-                    Ok(read) => self.to_server(&from_client[..read]).await,
+                    Ok(read) => self.forward_query(&from_client[..read]).await,
                 },
                 read = self.server.read(&mut from_server) => match read {
                     Ok(0) | Err(_) => return,
-                    Ok(read) => self.to_client(&from_server[..read]).await,
+                    Ok(read) => self.forward_answer(&from_server[..read]).await,
                 },
             };
             if blow.is_none() {
@@ -213,7 +213,7 @@ impl Wire {
         }
     }
 
-    async fn to_server(&mut self, bytes: &[u8]) -> Option<Blow> {
+    async fn forward_query(&mut self, bytes: &[u8]) -> Option<Blow> {
         let counts = &self.shared.counts;
         let (mut before, mut struck) = (0, None);
         for frame in self.up.read(bytes) {
@@ -276,7 +276,7 @@ impl Wire {
         }
     }
 
-    async fn to_client(&mut self, bytes: &[u8]) -> Option<Blow> {
+    async fn forward_answer(&mut self, bytes: &[u8]) -> Option<Blow> {
         for frame in self.down.read(bytes) {
             match frame.kind {
                 b'Z' if frame.text.is_some() => self.owed = self.owed.saturating_sub(1),
