@@ -37,6 +37,7 @@ pub mod plan;
 pub mod preflight;
 pub mod projection;
 pub mod prove;
+pub mod rehearse;
 pub mod report;
 pub mod revocation;
 pub mod router;

@@ -332,7 +332,7 @@ impl Exit {
             Exit::Waiting => "waiting for an approval (`--approve STEP`)",
             Exit::UndoFailed => "an undo failed or is not possible; a person is needed",
             Exit::Divergence => {
-                "verification found divergence; two ends differ (`prove`); the linter says otherwise than a server did (`trace`)"
+                "verification found divergence; two ends differ (`prove`, `rehearse`); the linter says otherwise than a server did (`trace`)"
             }
             Exit::Interrupted => {
                 "interrupted by a signal: the first stops after the step, the second cancels the query; the same command resumes"

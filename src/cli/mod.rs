@@ -25,6 +25,7 @@ mod preflight;
 mod preview;
 mod prove;
 mod quarantine;
+mod rehearse;
 mod report;
 mod revocations;
 mod rewrite;
@@ -115,6 +116,14 @@ enum Command {
         after_help = "Examples:\n  crossfade grants PLAN --role upgrader                      both sides\n  crossfade grants PLAN --role upgrader --side blue | psql \"$BLUE_ADMIN_URL\""
     )]
     Grants(grants::GrantsArgs),
+    /// Run a plan on throw-away servers with a sample of the real rows, kill it, take it back, and predict time, rows and bytes; only reads
+    #[command(
+        after_help = "Examples:\n  crossfade rehearse PLAN                              20000 rows of the largest table, 3 crashes, a rollback\n  crossfade rehearse PLAN --share 10 --save p.json     a tenth of the rows\n  crossfade report PLAN --prediction p.json            the real run beside its prediction\n\nNothing but the databases takes part: steps of kind switch, set_lever, run_hook and watch are left out, and what comes after\na switch; guards and notifications too. Exit codes: 0 all went well, 11 the plan stopped or a crash left it stuck, 14 the end\nafter a crash or a rollback is another."
+    )]
+    Rehearse(rehearse::RehearseArgs),
+    /// Run a plan on the databases of a rehearsal; started by the rehearsal itself
+    #[command(hide = true)]
+    DriveRehearsal(rehearse::DriveArgs),
     /// Say which rows break the constraints to come, and what else would stop the plan; only reads
     #[command(
         after_help = "Examples:\n  crossfade preflight PLAN                    every finding, what blocks first\n  crossfade preflight PLAN --suggest          clean_rows steps and projections for what was found\n  crossfade preflight PLAN --sample 5         of huge tables 5 % of the blocks"
@@ -313,6 +322,8 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Rewrite(args) => rewrite::rewrite_command(args, cli.format, cli.quiet).await,
         Command::Prove(args) => prove::prove_command(args, cli.format, cli.quiet).await,
         Command::Trace(args) => trace::trace_command(args, cli.format, cli.quiet).await,
+        Command::Rehearse(args) => rehearse::rehearse_command(args, cli.format, cli.quiet).await,
+        Command::DriveRehearsal(args) => rehearse::drive(args).await,
         Command::Preflight(args) => preflight::preflight(args, cli.format, cli.quiet).await,
         Command::Audit(args) => audit::audit(args, cli.format, cli.quiet).await,
         Command::Run(args) => run::run(args, cli.format, cli.quiet).await,

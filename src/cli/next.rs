@@ -22,6 +22,12 @@ pub(super) fn after(command: &str, exit: Exit, plan: &str) -> Option<String> {
         "prove" => "mend the plan where the ends differ, then the same command again".to_owned(),
         "trace" if done => "crossfade rewrite DIR -o PLAN makes a plan that makes nobody wait".to_owned(),
         "trace" => "where lint says otherwise, go by what the server did: crossfade explain RULE".to_owned(),
+        "rehearse" if done => {
+            format!("crossfade run {plan}; crossfade report {plan} --prediction FILE compares (rehearse --save FILE)")
+        }
+        "rehearse" => {
+            "mend what stopped it or left another end, then the same command again; --keep leaves the servers".to_owned()
+        }
         "preflight" if done => format!("crossfade run {plan}"),
         "preflight" => {
             format!("do what the findings say (crossfade preflight {plan} --suggest writes steps), then the same command again")

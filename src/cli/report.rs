@@ -8,7 +8,7 @@ use super::{Format, print_json, text};
 use crate::engine::{self, Stop};
 use crate::journal::{Journal, State, read_record};
 use crate::plan::{self, Plan};
-use crate::report::{Story, markdown, page, text as as_text};
+use crate::report::{PREDICTION_FORMAT, Prediction, Story, markdown, page, text as as_text};
 use crate::terms::{Exit, RunId};
 
 #[derive(Debug, Args)]
@@ -19,6 +19,9 @@ pub(super) struct ReportArgs {
     /// Another run of the plan than the latest
     #[arg(long, value_name = "RUN")]
     run: Option<String>,
+    /// What `crossfade rehearse --save` predicted: the report compares
+    #[arg(long, value_name = "FILE")]
+    prediction: Option<PathBuf>,
     /// Directory of all runs (journals)
     #[arg(long, env = "CROSSFADE_STATE", default_value = ".crossfade")]
     state: PathBuf,
@@ -34,7 +37,10 @@ struct Asked {
 pub(super) fn report(args: &ReportArgs, format: Format) -> anyhow::Result<Exit> {
     let Asked { run, directory, plan } = asked(args)?;
     let lines = Journal::read(&directory)?;
-    let story = Story::of(&lines, &read_record(&directory)).map_err(|why| anyhow::anyhow!(why))?;
+    let mut story = Story::of(&lines, &read_record(&directory)).map_err(|why| anyhow::anyhow!(why))?;
+    if let Some(file) = &args.prediction {
+        story.predicted(predicted(file, &story.summary.plan)?);
+    }
     let state = State::of(&lines).map_err(|why| anyhow::anyhow!(why))?;
     match format {
         Format::Json => {
@@ -55,6 +61,18 @@ pub(super) fn report(args: &ReportArgs, format: Format) -> anyhow::Result<Exit> 
         }
     }
     Ok(Exit::Done)
+}
+
+/// Reads a prediction; one of another plan is none.
+fn predicted(file: &Path, plan: &str) -> anyhow::Result<Prediction> {
+    let wrong = |why: String| Stop::Usage(format!("{}: {why}; `crossfade rehearse PLAN --save FILE` writes it", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+    let prediction: Prediction = serde_json::from_str(&text).map_err(|error| wrong(format!("no prediction: {error}")))?;
+    if prediction.format != PREDICTION_FORMAT || prediction.plan != plan {
+        let of = &prediction.plan;
+        return Err(wrong(format!("a prediction of plan {of} (format {}), not of {plan}", prediction.format)).into());
+    }
+    Ok(prediction)
 }
 
 fn asked(args: &ReportArgs) -> anyhow::Result<Asked> {

@@ -110,6 +110,16 @@ impl Plan {
         &self.steps
     }
 
+    /// The plan as a rehearsal runs it: without these steps, and nothing outside of the databases is asked or told: no guards, no
+    /// notifications. It keeps its fingerprint.
+    #[must_use]
+    pub fn rehearsed(mut self, left_out: &[StepId]) -> Self {
+        self.steps.retain(|step| !left_out.contains(&step.id));
+        self.guards = Arc::new([]);
+        self.notify.clear();
+        self
+    }
+
     /// Fingerprint of everything that decides what the plan does.
     pub fn fingerprint(&self) -> &Fingerprint {
         &self.fingerprint

@@ -9,6 +9,7 @@ mod lines;
 mod markdown;
 mod metrics;
 mod picture;
+mod prediction;
 mod sampler;
 mod screen;
 mod sections;
@@ -24,10 +25,13 @@ pub use lines::whole;
 pub use markdown::markdown;
 pub use metrics::{METRICS, Metric, prometheus};
 pub use picture::{AtWork, Driven, Lag, Outline, Outlined, Picture, Scene, SidePicture, StepPicture};
+pub use prediction::{
+    Compared, Effects, Estimate, LeftOut, PREDICTION_FORMAT, Prediction, Size, StepPrediction, Work, compare, give_or_take,
+};
 pub use sampler::Sampler;
 pub use screen::{Screen, Show};
 use sections::steps_grid;
 pub use story::{End, Figure, Series, Span, Story};
 pub use summary::{JourneySummary, Restore, StepSummary, summarize};
-pub use text::{outline, text};
+pub use text::{forecast, outline, text};
 pub use tui::{Key, Tui, draw};

@@ -1,7 +1,7 @@
 //! What a report says beside the figures of its steps, as titled tables: the same in text, Markdown and HTML. Pure.
 
 use super::story::Story;
-use super::{JourneySummary, StepSummary, bytes, thousands, time};
+use super::{JourneySummary, StepSummary, bytes, prediction, thousands, time};
 use crate::pg::Counters;
 use crate::terms::{Account, Severity, Side};
 
@@ -58,7 +58,7 @@ pub enum Tone {
 
 impl Grid {
     /// A table with these columns; `#` before a name: it holds numbers.
-    fn of(head: &[&str]) -> Self {
+    pub(super) fn of(head: &[&str]) -> Self {
         let column = |name: &&str| match name.strip_prefix('#') {
             Some(name) => Column { name: name.to_owned(), number: true },
             None => Column { name: (*name).to_owned(), number: false },
@@ -66,31 +66,31 @@ impl Grid {
         Self { head: head.iter().map(column).collect(), rows: Vec::new() }
     }
 
-    fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
+    pub(super) fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
         self.rows.push(cells.into_iter().collect());
     }
 }
 
-fn plain(text: impl ToString) -> Cell {
+pub(super) fn plain(text: impl ToString) -> Cell {
     Cell { text: text.to_string(), tone: Tone::Plain }
 }
 
-fn toned(text: impl ToString, tone: Tone) -> Cell {
+pub(super) fn toned(text: impl ToString, tone: Tone) -> Cell {
     Cell { text: text.to_string(), tone }
 }
 
-fn count(number: u64) -> Cell {
+pub(super) fn count(number: u64) -> Cell {
     plain(thousands(i64::try_from(number).unwrap_or(i64::MAX)))
 }
 
 /// Every section that has something to show, in the order in which they are read.
 pub fn sections(story: &Story) -> Vec<Section> {
-    let first = [databases(story), measures(story), verified(story)];
+    let first = [predicted(story), databases(story), measures(story), verified(story)];
     let last = [revocations(story), audits(story), set_aside(story), findings(story), statements(story)];
     first.into_iter().flatten().chain(accounts(story)).chain(last.into_iter().flatten()).collect()
 }
 
-fn section(title: &str, about: &str, tables: Vec<Grid>) -> Option<Section> {
+pub(super) fn section(title: &str, about: &str, tables: Vec<Grid>) -> Option<Section> {
     let tables: Vec<Grid> = tables.into_iter().filter(|table| !table.rows.is_empty()).collect();
     (!tables.is_empty()).then(|| Section { title: title.to_owned(), about: about.to_owned(), tables })
 }
@@ -136,6 +136,10 @@ pub fn steps_grid(summary: &JourneySummary) -> (Grid, Vec<String>) {
     }
     line("all (net time)", summary.outcome.replace('_', " "), summary.seconds, &total, summary.longest_lock_wait_ms);
     (table, zero.iter().map(|(name, ..)| name.replace('\n', " ")).collect())
+}
+
+fn predicted(story: &Story) -> Option<Section> {
+    prediction::predicted(story.prediction.as_ref()?, &story.compared)
 }
 
 fn databases(story: &Story) -> Option<Section> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{JourneySummary, summarize};
+use super::{Compared, JourneySummary, Prediction, compare, summarize};
 use crate::journal::{Entry, Event, Line, Measured, Ran, Record, Sample, Verified};
 use crate::pg::{Counters, Identity, Reading};
 use crate::terms::{Exit, Side, StepId};
@@ -41,6 +41,12 @@ pub struct Story {
     pub set_aside: Vec<SetAside>,
     /// Statements, by step in the order of the run.
     pub statements: Vec<(StepId, Vec<Ran>)>,
+    /// What a rehearsal predicted, where it was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prediction: Option<Prediction>,
+    /// What was predicted beside what it took: each step, and all of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub compared: Vec<Compared>,
 }
 
 /// A time at which a step was at work.
@@ -154,6 +160,8 @@ impl Story {
             audits: Vec::new(),
             set_aside: Vec::new(),
             statements: Vec::new(),
+            prediction: None,
+            compared: Vec::new(),
             summary,
         };
         let mut samples: Vec<(Timestamp, &StepId, &Sample)> = Vec::new();
@@ -189,6 +197,12 @@ impl Story {
         story.series = series(&samples);
         story.statements = statements(&story.summary, ran_last);
         Ok(story)
+    }
+
+    /// Adds what a rehearsal predicted, and compares.
+    pub fn predicted(&mut self, prediction: Prediction) {
+        self.compared = compare(&prediction, &self.summary);
+        self.prediction = Some(prediction);
     }
 
     /// The series of one figure that have something to show.

@@ -4,7 +4,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::sections::{Grid, Section, sections};
 use super::story::Story;
-use super::{JourneySummary, Restore, steps_grid};
+use super::{JourneySummary, Prediction, Restore, prediction, steps_grid};
 
 /// Columns of the widest table: what does not fit is wrapped.
 const WIDTH: u16 = 140;
@@ -49,6 +49,11 @@ pub fn text(story: &Story) -> String {
         }
     }
     out
+}
+
+/// What a rehearsal predicts, as a table.
+pub fn forecast(prediction: &Prediction) -> String {
+    format!("{}\n", table(&prediction::forecast(prediction)))
 }
 
 fn table(grid: &Grid) -> Table {

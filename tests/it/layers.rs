@@ -49,12 +49,14 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("engine", "journal limits pg plan report step terms"),
     // It runs migrations and a plan side by side.
     ("prove", "engine pg plan report shadow sql step terms"),
+    // It drives a plan on throw-away servers that hold a sample of the real rows, and predicts what a report compares.
+    ("rehearse", "copy engine journal pg plan prove report shadow sql step terms"),
     ("demo", "engine journal pg plan projection prove report revocation router shadow sql step terms"),
     // It runs what the linter has read, and compares.
     ("trace", "lint pg shadow sql"),
     (
         "cli",
-        "audit copy cutover demo draft engine explain journal junit limits lint nats notify pg plan preflight projection prove report revocation router shadow sql step terms trace window",
+        "audit copy cutover demo draft engine explain journal junit limits lint nats notify pg plan preflight projection prove rehearse report revocation router shadow sql step terms trace window",
     ),
 ];
 

@@ -53,6 +53,7 @@ mod proxy;
 mod quarantine;
 mod quoting;
 mod reference;
+mod rehearse;
 mod repairs;
 mod reports;
 mod resources;

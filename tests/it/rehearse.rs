@@ -1,0 +1,101 @@
+//! `crossfade rehearse`: on demo data, with a crash and a rollback; a plan that stops.
+
+use crate::hydra::{blue_1_11_10, catalog, rows, run};
+use crate::support::{TestDb, Workspace};
+
+const BLUE_GREEN: &str = "hydra-2x-blue-green.toml";
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+#[tokio::test]
+async fn a_rehearsal_leaves_the_databases_alone_and_predicts_what_the_run_does() {
+    let (blue, green) = (blue_1_11_10().await, TestDb::empty().await);
+    let before = (catalog(&blue).await, rows(&blue).await, catalog(&green).await);
+    let workspace = Workspace::at(tempfile::tempdir().unwrap(), &blue, Some(&green));
+    let file = workspace.folder.path().join("prediction.json");
+    let saved = file.to_str().unwrap();
+    let words = ["rehearse", "--share", "50", "--rounds", "1", "--crashes", "1", "--save", saved, "--format", "json", "-q"];
+    let rehearsed = run(&workspace, BLUE_GREEN, &words).exits(0);
+    assert_eq!(before, (catalog(&blue).await, rows(&blue).await, catalog(&green).await));
+    let ours = "SELECT count(*) FROM pg_namespace WHERE nspname = 'crossfade'";
+    assert_eq!(green.value(ours).await, "0", "nothing of ours is on green");
+    let document = json(&rehearsed.stdout);
+    assert_eq!(document["stopped"], serde_json::Value::Null);
+    assert_eq!(document["rollback"]["outcome"], "came_back", "{document:#}");
+    for list in ["differences", "differences_again"] {
+        assert_eq!(document["rollback"][list], serde_json::json!([]), "{document:#}");
+    }
+    assert_eq!(
+        (&document["crashes"][0]["stuck"], &document["crashes"][0]["differences"]),
+        (&serde_json::Value::Null, &serde_json::json!([]))
+    );
+    // Sessions with their tokens: half of the rows, give or take what 300 sessions scatter.
+    let share = document["sizes"][1]["share"].as_f64().unwrap();
+    assert!((0.35..0.65).contains(&share), "{document:#}");
+
+    run(&workspace, BLUE_GREEN, &["run", "--execute"]).exits(0);
+    let report = run(&workspace, BLUE_GREEN, &["report", "--prediction", saved, "--format", "json"]).exits(0);
+    let compared = json(&report.stdout)["compared"].clone();
+    let total = compared.as_array().unwrap().last().unwrap().clone();
+    assert_eq!((compared.as_array().unwrap().len(), &total["step"]), (8, &serde_json::Value::Null), "{compared:#}");
+    let (predicted, real) = (total["rows"][0]["value"].as_f64().unwrap(), total["rows"][1].as_f64().unwrap());
+    assert!((predicted / real - 1.0).abs() < 0.2, "{total:#}");
+    for (format, said) in [("text", "\nPrediction\n"), ("markdown", "## Prediction"), ("html", "id=\"prediction\"")] {
+        let report = run(&workspace, BLUE_GREEN, &["report", "--prediction", saved, "--format", format]).exits(0);
+        assert!(report.stdout.contains(said), "{format}: {}", report.stdout);
+    }
+    // A prediction of another plan is refused.
+    let other = run(&workspace, "hydra-1x-in-place.toml", &["report", "--prediction", saved]).exits(2);
+    assert!(!other.stdout.contains("Prediction"), "{}", other.stdout);
+}
+
+const STOPS: &str = r#"
+format = 1
+name = "stops"
+description = "a unique key over values that are twice there"
+
+[blue]
+url_env = "BLUE_DATABASE_URL"
+
+[[step]]
+id = "lever"
+phase = "preflight"
+kind = "run_hook"
+command = ["false"]
+probe = ["false"]
+
+[[step]]
+id = "wider"
+phase = "expand"
+kind = "run_sql"
+side = "blue"
+sql = ["ALTER TABLE pair ADD COLUMN note text"]
+undo_sql = ["ALTER TABLE pair DROP COLUMN note"]
+
+[[step]]
+id = "once"
+phase = "expand"
+kind = "create_index"
+side = "blue"
+table = "pair"
+name = "pair_once"
+columns = ["a"]
+unique = true
+"#;
+
+#[tokio::test]
+async fn a_plan_that_stops_stops_in_the_rehearsal() {
+    let blue = TestDb::empty().await;
+    blue.sql("CREATE TABLE pair (id int PRIMARY KEY, a int); INSERT INTO pair SELECT i, i % 7 FROM generate_series(1, 20) i")
+        .await;
+    let workspace = Workspace::new(STOPS, &blue, None);
+    let stopped = workspace.run(&["rehearse"]).exits(11);
+    let said = &stopped.stdout;
+    assert!(said.contains("left out: lever (run_hook: ") && said.contains("stopped in step once (exit code 10)"), "{said}");
+    assert!(said.contains("7 keys stand in more than one row"), "{said}");
+    assert_eq!(blue.value("SELECT count(*) FROM pg_attribute WHERE attrelid = 'pair'::regclass AND attname = 'note'").await, "0");
+    let nothing = workspace.run(&["rehearse", "--share", "0"]).exits(2);
+    assert!(nothing.stderr.contains("--share"), "{}", nothing.stderr);
+}
