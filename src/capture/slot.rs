@@ -210,8 +210,8 @@ pub async fn slot_obstacles(blue: &Session, tables: &[Captured], run: &RunId, al
     }
     if level != "logical" {
         let next = format!(
-            "ALTER SYSTEM SET wal_level = 'logical' (managed servers: rds.logical_replication = 1, cloudsql.logical_decoding = on, wal_level \
-             of the server's parameters) and restart blue, {triggers}"
+            "ALTER SYSTEM SET wal_level = 'logical' (managed servers: rds.logical_replication = 1, cloudsql.logical_decoding = on, or wal_level \
+             among the parameters) and restart blue, {triggers}"
         );
         say(Severity::Blocks, "wal_level on blue", format!("is {level}: no slot can be read"), &next);
     }

@@ -3,7 +3,7 @@
 use tokio_postgres::{Client, Error};
 
 use crate::limits::Limits;
-use crate::sql::Statement;
+use crate::sql::{Literal, Statement};
 
 /// What waiting for a lock does to others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +38,8 @@ pub async fn set_class(client: &Client, class: Class, limits: &Limits) -> Result
         // An autovacuum ends when somebody has waited for it for deadlock_timeout (manual 25.1.6): within lock_timeout, where our role
         // may say so. Otherwise it stays in the way until it is done.
         settings += &format!(
-            "; SELECT set_config('deadlock_timeout', '{}', false) WHERE current_setting('is_superuser') = 'on'",
-            (lock_timeout / 2).clamp(1, 1000)
+            "; SELECT set_config('deadlock_timeout', {}, false) WHERE current_setting('is_superuser') = 'on'",
+            Literal::new((lock_timeout / 2).clamp(1, 1000).to_string())
         );
     }
     client.batch_execute(&settings).await

@@ -10,6 +10,7 @@ fn json(text: &str) -> serde_json::Value {
 }
 
 #[tokio::test]
+#[ignore = "some ten runs of the shipped plan: minutes"]
 async fn a_rehearsal_leaves_the_databases_alone_and_predicts_what_the_run_does() {
     let (blue, green) = (blue_1_11_10().await, TestDb::empty().await);
     let before = (catalog(&blue).await, rows(&blue).await, catalog(&green).await);
@@ -84,6 +85,19 @@ name = "pair_once"
 columns = ["a"]
 unique = true
 "#;
+
+#[tokio::test]
+async fn a_plan_that_ends_is_killed_and_taken_back_there() {
+    let blue = TestDb::empty().await;
+    blue.sql("CREATE TABLE pair (id int PRIMARY KEY, a int); INSERT INTO pair SELECT i, i FROM generate_series(1, 200) i").await;
+    let workspace = Workspace::new(STOPS, &blue, None);
+    let words = ["rehearse", "--share", "50", "--rounds", "1", "--crashes", "1", "--format", "json", "-q"];
+    let document = json(&workspace.run(&words).exits(0).stdout);
+    assert_eq!(document["rollback"]["outcome"], "came_back", "{document:#}");
+    assert_eq!(document["crashes"][0]["stuck"], serde_json::Value::Null, "{document:#}");
+    assert_eq!(document["crashes"][0]["differences"], serde_json::json!([]), "{document:#}");
+    assert_eq!(blue.value("SELECT count(*) FROM pg_namespace WHERE nspname = 'crossfade'").await, "0");
+}
 
 #[tokio::test]
 async fn a_plan_that_stops_stops_in_the_rehearsal() {

@@ -16,6 +16,7 @@ use crate::pg::connection::refusal::{ConnectFailure, Reason, Try};
 use crate::pg::connection::secret::Secret;
 use crate::pg::connection::target::{Keepalive, Server, SessionAttrs, Target};
 use crate::pg::{Heard, Listener};
+use crate::sql::Literal;
 
 /// A database we may connect to. Its text form never shows a password or the whole connection string.
 #[derive(Clone)]
@@ -271,9 +272,10 @@ fn noticed_by_the_server(keepalive: &Keepalive) -> String {
         return String::new();
     }
     let set = |name: &str, value: u64| {
+        let (name, text) = (Literal::new(name), Literal::new(value.to_string()));
         format!(
-            "SELECT set_config('{name}', '{value}', false) FROM pg_settings \
-             WHERE name = '{name}' AND setting::bigint NOT BETWEEN 1 AND {value};"
+            "SELECT set_config({name}, {text}, false) FROM pg_settings \
+             WHERE name = {name} AND setting::bigint NOT BETWEEN 1 AND {value};"
         )
     };
     let Keepalive { idle, interval, count, .. } = keepalive;
