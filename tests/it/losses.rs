@@ -48,7 +48,6 @@ fn utc(time: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "its last comparison was not seen yet: the machine that it was written on had no processor time left"]
 async fn the_estimate_is_what_a_copy_without_follow_loses_in_the_demo() {
     let (blue, green) = (TestDb::empty().await, TestDb::empty().await);
     create_1x(&blue.session().await, 5000, 3, SEED).await.unwrap();

@@ -45,7 +45,6 @@ async fn managed() -> Arc<Cluster> {
 
 /// There, through the fence, with writes on green, and back.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "not yet seen green"]
 async fn blue_green_with_a_switch_and_the_way_back_by_the_administrator_of_a_managed_server() {
     let cluster = managed().await;
     let (blue, green) = (of_master(&cluster).await, of_master(&cluster).await);
@@ -96,7 +95,6 @@ async fn blue_green_with_a_switch_and_the_way_back_by_the_administrator_of_a_man
 /// A whole clone by the same role: owners are kept, since it is a member of the role that owns. Without privileges: `pg_dump` writes down
 /// what was taken from functions of the server itself, and only a superuser may take it again.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "not yet seen green"]
 async fn a_clone_by_the_administrator_of_a_managed_server() {
     let cluster = managed().await;
     let (blue, green) = (of_master(&cluster).await, of_master(&cluster).await);

@@ -272,7 +272,6 @@ fn earlier(at: At) -> Option<At> {
 
 /// The commit happened, and nobody says so.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "not yet seen green"]
 async fn answers_of_commits_are_lost() {
     let (mut random, mut ends, passed) = (random(), Ends::default(), undisturbed().await.passed);
     for number in 0..asked("CROSSFADE_FAULT_RUNS", 2) {
@@ -285,7 +284,6 @@ async fn answers_of_commits_are_lost() {
 
 /// Statements whose effect stays although nobody heard of it.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "not yet seen green"]
 async fn answers_of_statements_outside_transactions_are_lost() {
     let mut ends = Ends::default();
     for words in ["CREATE INDEX CONCURRENTLY", "VALIDATE CONSTRAINT"] {
@@ -355,7 +353,6 @@ async fn a_copy_is_reset_in_the_middle_of_its_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "not yet seen green"]
 async fn a_slow_network_changes_nothing() {
     let drip = ("slow drip", "proxy passes on 29 bytes at a time", Weather { drip: Some(29), ..Weather::default() });
     let latency =
