@@ -15,6 +15,13 @@ pub struct Inbox {
     seen: HashSet<[u8; 32]>,
 }
 
+/// A copy of the descriptor in a child process that is being started would keep the lock after this.
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
+}
+
 impl Inbox {
     /// Opens or makes it, for one process at a time. A line that a crash tore is cut off: its message was not acknowledged.
     ///

@@ -17,7 +17,7 @@ use crate::terms::Side;
 pub struct Kept {
     folder: PathBuf,
     id: String,
-    _alone: File,
+    alone: File,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -26,6 +26,13 @@ struct Written {
     format: u32,
     #[serde(flatten)]
     route: Route,
+}
+
+/// A copy of the descriptor in a child process that is being started would keep the lock after this.
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _ = self.alone.unlock();
+    }
 }
 
 impl Kept {
@@ -40,7 +47,7 @@ impl Kept {
         if alone.try_lock().is_err() {
             bail!("{} belongs to a router that is running; stop it first, or give this one another `state`", folder.display());
         }
-        let kept = Self { folder: folder.to_owned(), id: id(folder)?, _alone: alone };
+        let kept = Self { folder: folder.to_owned(), id: id(folder)?, alone };
         let path = kept.path();
         let route = match std::fs::read_to_string(&path) {
             Ok(text) => {
