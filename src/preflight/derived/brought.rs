@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::dangling::Dangling;
 use super::definitions::{self, key_of};
-use super::green::green;
+use super::green::{Green, green};
 use super::inspect::Parents;
 use super::labels::Labels;
-use super::projected::{Brought, ProjectedCheck, Table};
+use super::projected::{Brought, InputsCheck, ProjectedCheck, Table};
 use super::rows::Rows;
 use super::{Begin, Known, proof, same_table};
 use crate::pg::{Session, explain};
@@ -31,7 +31,6 @@ pub(super) async fn checks(
     changes: &[(String, RowChange)],
     begin: Begin<'_>,
 ) -> anyhow::Result<()> {
-    let blue = cx.connect(Side::Blue).await?;
     for source in projected.set().projections.iter().flat_map(|projection| &projection.sources) {
         for relation in anatomy(&source.from).relations {
             if seen.insert(relation.table.clone()) {
@@ -39,13 +38,23 @@ pub(super) async fn checks(
             }
         }
     }
-    let schema = match green(plan, cx, step).await {
-        Ok(schema) => schema,
-        Err(error) => {
-            begin(Box::new(without_green(step, &error)));
-            return Ok(());
-        }
-    };
+    match green(plan, cx, step).await {
+        Ok(schema) => of_rows(cx, step, projected, changes, &schema, begin).await?,
+        Err(error) => begin(Box::new(without_green(step, &error))),
+    }
+    Ok(())
+}
+
+/// Begins the checks of what green's schema demands.
+async fn of_rows(
+    cx: &Cx,
+    step: &PlannedStep,
+    projected: &Projected,
+    changes: &[(String, RowChange)],
+    schema: &Green,
+    begin: Begin<'_>,
+) -> anyhow::Result<()> {
+    let blue = cx.connect(Side::Blue).await?;
     let on_green = schema.database.connect("crossfade/preflight").await?;
     let (same, mut findings) = identity(&blue, &on_green, projected.tables()).await?;
     let mut set = projected.set().clone();
@@ -113,7 +122,12 @@ pub(super) async fn checks(
     let mut longest: Vec<usize> = (0..tables.len()).collect();
     longest.sort_by_key(|number| std::cmp::Reverse(tables[*number].estimate));
     let brought = Arc::new(Brought { tables, kept, encoding, bytewise });
-    longest.into_iter().for_each(|number| begin(Box::new(ProjectedCheck { brought: Arc::clone(&brought), number })));
+    for number in longest {
+        begin(Box::new(ProjectedCheck { brought: Arc::clone(&brought), number }));
+        if brought.tables[number].same.is_none() {
+            begin(Box::new(InputsCheck { brought: Arc::clone(&brought), number }));
+        }
+    }
     Ok(())
 }
 

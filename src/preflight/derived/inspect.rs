@@ -52,22 +52,18 @@ impl Inspection<'_> {
     }
 
     /// The answers, from one pass. Also gives the columns whose own values fail.
-    pub async fn single(&self, all: &[Ask]) -> anyhow::Result<(Vec<Violation>, Vec<Ident>)> {
+    pub async fn single(&self, all: &[Ask]) -> anyhow::Result<Vec<Violation>> {
         if all.is_empty() {
-            return Ok((Vec::new(), Vec::new()));
+            return Ok(Vec::new());
         }
         let probes: Vec<Probe> = all.iter().map(|ask| ask.probe.clone()).collect();
         let found = tally(self.reader, self.rows, &probes, self.sample).await?;
         let mut violations = Vec::new();
-        let mut failing = Vec::new();
         for (ask, hit) in all.iter().zip(&found.hits) {
-            if matches!(ask.probe, Probe::Fails(_)) && hit.rows > 0 {
-                failing.extend(ask.column.clone());
-            }
             violations.extend(self.told(ask, hit, &found));
         }
         violations.extend(self.nothing_in_the_sample(&found, &violations));
-        Ok((violations, failing))
+        Ok(violations)
     }
 
     fn told(&self, ask: &Ask, hit: &super::tally::Hit, tally: &Tally) -> Option<Violation> {

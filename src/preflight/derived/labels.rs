@@ -43,6 +43,6 @@ impl Check for Labels {
         let estimate = target.estimated_rows.max(0).unsigned_abs();
         let repair = Repair::CleanRows(&key);
         let inspection = Inspection { reader: &reader, rows: &rows, sample: cx.sample, estimate, pending: None, repair };
-        Ok(inspection.single(&asks).await?.0)
+        inspection.single(&asks).await
     }
 }

@@ -14,12 +14,7 @@ use crate::sql::{Ident, QualifiedName, Rule};
 use crate::terms::{Finding, Severity, Side};
 
 /// Rows of blue whose values need the projection's repairs.
-pub(super) async fn inputs(
-    reader: &Reader,
-    table: &Table,
-    failing: &[Ident],
-    sample: Option<f64>,
-) -> anyhow::Result<Vec<Violation>> {
+pub(super) async fn inputs(reader: &Reader, table: &Table, sample: Option<f64>) -> anyhow::Result<Vec<Violation>> {
     let mut found = Vec::new();
     let mut seen: BTreeSet<(QualifiedName, String)> = BTreeSet::new();
     for (number, source) in table.bound.sources.iter().enumerate() {
@@ -52,9 +47,8 @@ pub(super) async fn inputs(
                     continue;
                 }
                 if seen.insert((target.table.clone(), format!("{name} {json}"))) {
-                    let fate = if failing.contains(&column.name) { "fails" } else { "mends them" };
                     asks.extend(if json {
-                        as_json(&raw, text, fate, &green.bare_type)
+                        as_json(&raw, text, &green.bare_type)
                     } else {
                         vec![too_large(&raw, &column.name)]
                     });
@@ -66,7 +60,7 @@ pub(super) async fn inputs(
             let rows = Rows::of_table(Side::Blue, &target, key.columns, &[]);
             let estimate = target.estimated_rows.max(0).unsigned_abs();
             let inspection = Inspection { reader, rows: &rows, sample, estimate, pending: None, repair: Repair::Projection };
-            let (violations, _) = inspection.single(&asks).await?;
+            let violations = inspection.single(&asks).await?;
             found.extend(violations.into_iter().map(|violation| note(violation, table)));
         }
     }
@@ -82,10 +76,10 @@ fn note(mut violation: Violation, table: &Table) -> Violation {
 }
 
 /// Text on its way to JSON: cast as a whole, or put between quotes.
-fn as_json(raw: &Ident, expression: &str, fate: &str, to: &str) -> Vec<Ask> {
+fn as_json(raw: &Ident, expression: &str, to: &str) -> Vec<Ask> {
     let name = raw.as_str();
     let ask = |rule, probe, one: &str, many: &str| {
-        let tail = format!(" in {name}: the projection {fate}");
+        let tail = format!(" in {name}: the projection has to mend them");
         Ask::new(rule, Some(raw), probe, format!("{one}{tail}"), format!("{many}{tail}"))
     };
     let text = raw.to_string();

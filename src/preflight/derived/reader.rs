@@ -25,11 +25,12 @@ pub(super) enum Answer {
 }
 
 impl Reader {
-    /// Begins. Row-level security fails instead of leaving rows out; nothing is compiled.
+    /// Begins. Row-level security fails instead of leaving rows out; nothing is compiled, and no parallel workers join in: there are
+    /// other sessions for the other cores.
     pub async fn open(cx: &Cx, side: Side) -> anyhow::Result<Self> {
         let session = cx.connect(side).await?;
         let begin = format!(
-            "SET jit = off; SET row_security = off; SET work_mem = '64MB'; SET lock_timeout = '5s'; SET statement_timeout = '{STATEMENT_TIMEOUT}'; \
+            "SET jit = off; SET row_security = off; SET work_mem = '64MB'; SET max_parallel_workers_per_gather = 0; SET lock_timeout = '5s'; SET statement_timeout = '{STATEMENT_TIMEOUT}'; \
              BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SAVEPOINT here"
         );
         session.batch_execute(&begin).await?;

@@ -12,6 +12,9 @@ use crate::sql::QualifiedName;
 /// Up to so many rows are looked at again by their place.
 pub(super) const MOST_PLACES: usize = 1000;
 
+/// A function takes up to 100 arguments (PostgreSQL manual, appendix K).
+const MOST_ARGUMENTS: usize = 100;
+
 /// The questions.
 pub(super) struct Survey<'a> {
     /// The rows that the projection gives.
@@ -86,13 +89,13 @@ impl Survey<'_> {
     fn sql(&self) -> String {
         let mut columns = Vec::new();
         let mut broken = Vec::new();
-        for (n, probe) in self.probes.iter().enumerate() {
+        let mut had = Vec::new();
+        for probe in self.probes {
             match probe {
                 Probe::Broken(condition) => broken.push(format!("({condition}\n)")),
-                Probe::Fails(expression) => columns.push(format!("(({expression}\n) IS NULL) AS f{n}")),
+                Probe::Fails(expression) => had.push(format!("({expression}\n)")),
             }
         }
-        columns.push(format!("({}) AS broken", if broken.is_empty() { "false".to_owned() } else { broken.join(" OR ") }));
         for (n, rule) in self.keys.iter().enumerate() {
             columns.push(format!("({}) AS w{n}", rule.counted()));
             columns.extend(rule.keys.iter().enumerate().map(|(k, key)| format!("({key}) AS u{n}_{k}")));
@@ -102,6 +105,9 @@ impl Survey<'_> {
         }
         let places = Mentioned::of(self.rows, self.drives);
         columns.extend(places.names.iter().flatten().map(|name| format!("p.{name}")));
+        columns.push(format!("({}) AS broken", if broken.is_empty() { "false".to_owned() } else { broken.join(" OR ") }));
+        // Every argument is evaluated, which is all that is wanted of it.
+        columns.extend(had.chunks(MOST_ARGUMENTS).enumerate().map(|(n, had)| format!("num_nulls({}) AS f{n}", had.join(", "))));
         // OFFSET 0: what a column is computed from is computed once, however many questions there are about it.
         let asked = columns.join(",\n");
         let sources =

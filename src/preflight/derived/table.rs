@@ -59,7 +59,7 @@ impl Check for TableCheck {
             pending: self.pending.clone(),
             repair: Repair::CleanRows(&key),
         };
-        let (mut found, _) = inspection.single(&inspection.asks(demands.iter(), Vec::new())).await?;
+        let mut found = inspection.single(&inspection.asks(demands.iter(), Vec::new())).await?;
         for demand in demands.iter().filter(|demand| demand.checked) {
             let parents = match &demand.rule {
                 Rule::ForeignKey { references, referenced, .. } => Some(parents(session, references, referenced).await?),
