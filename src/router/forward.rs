@@ -31,7 +31,7 @@ pub struct Place {
     pub sender: Sender,
 }
 
-/// The head of a request as it came in.
+/// The head of a request as it came in. It goes from hand to hand in a box: a parked request has a copy of it in no frame.
 pub struct Head {
     /// Method.
     pub method: Method,
@@ -143,7 +143,7 @@ pub async fn admit(place: &Place, settings: &Arc<Settings>, head: &Head) -> Resu
 ///
 /// # Errors
 /// When it gives no answer.
-pub async fn send(place: &Place, head: Head, body: Outgoing, admitted: Admitted) -> Result<Answered, NoAnswer> {
+pub async fn send(place: &Place, head: Box<Head>, body: Outgoing, admitted: Admitted) -> Result<Answered, NoAnswer> {
     let Admitted { settings, pool, pass, permit } = admitted;
     let side = pass.side();
     let limit = match body {
@@ -166,9 +166,9 @@ pub async fn send(place: &Place, head: Head, body: Outgoing, admitted: Admitted)
 }
 
 /// The request as the target gets it.
-fn request_for(head: Head, body: Outgoing, pool: &Pool, sender: Sender, trusted: bool) -> Request<Outgoing> {
+fn request_for(head: Box<Head>, body: Outgoing, pool: &Pool, sender: Sender, trusted: bool) -> Request<Outgoing> {
     let target = pool.target();
-    let Head { method, path, mut headers, upgrade, .. } = head;
+    let Head { method, path, mut headers, upgrade, .. } = *head;
     let host = headers.get(HOST).cloned();
     forwarded(&mut headers, sender, host.as_ref(), trusted);
     let renamed = target.path(path.path()).and_then(|renamed| {

@@ -57,7 +57,13 @@ impl Answer {
 ///
 /// # Errors
 /// When it gives none.
-pub async fn ask(place: &Place, head: Head, body: Bytes, admitted: Admitted, settings: &Settings) -> Result<Answer, NoAnswer> {
+pub async fn ask(
+    place: &Place,
+    head: Box<Head>,
+    body: Bytes,
+    admitted: Admitted,
+    settings: &Settings,
+) -> Result<Answer, NoAnswer> {
     let (operation, came) = (head.operation, head.came);
     let answered = send(place, head, Outgoing::whole(body), admitted).await?;
     let (parts, incoming) = answered.response.into_parts();
@@ -121,7 +127,7 @@ pub fn identity(
 pub async fn token(
     place: &Place,
     settings: &Arc<Settings>,
-    mut head: Head,
+    mut head: Box<Head>,
     body: Zeroizing<Vec<u8>>,
 ) -> Result<Arc<Answer>, NoAnswer> {
     let core = &place.core;
@@ -190,7 +196,7 @@ impl Drop for Settling {
     }
 }
 
-async fn lead(place: &Place, settings: &Arc<Settings>, head: Head, body: Bytes, mut settling: Settling) -> Arc<Answer> {
+async fn lead(place: &Place, settings: &Arc<Settings>, head: Box<Head>, body: Bytes, mut settling: Settling) -> Arc<Answer> {
     let asked = async {
         let admitted = admit(place, settings, &head).await?;
         ask(place, head, body, admitted, settings).await

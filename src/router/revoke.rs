@@ -63,7 +63,7 @@ impl Ends {
 pub async fn revoke(
     place: &Place,
     settings: &Arc<Settings>,
-    head: Head,
+    head: Box<Head>,
     body: Zeroizing<Vec<u8>>,
 ) -> Result<Arc<Answer>, NoAnswer> {
     let (place, settings) = (place.clone(), Arc::clone(settings));
@@ -75,7 +75,7 @@ pub async fn revoke(
 async fn recorded(
     place: &Place,
     settings: &Arc<Settings>,
-    head: Head,
+    head: Box<Head>,
     body: Zeroizing<Vec<u8>>,
 ) -> Result<Arc<Answer>, NoAnswer> {
     let core = &place.core;

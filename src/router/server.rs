@@ -140,7 +140,7 @@ async fn connection(place: Place, stream: TcpStream, _seat: OwnedSemaphorePermit
         match acceptor {
             None => speaks_h2(&stream).await.map(|h2| (h2, Greeted::Plain(stream))),
             Some(acceptor) => {
-                let stream = acceptor.accept(stream).await.ok()?;
+                let stream = Box::pin(acceptor.accept(stream)).await.ok()?;
                 let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 Some((h2, Greeted::Tls(Box::new(stream))))
             }

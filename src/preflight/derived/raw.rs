@@ -47,11 +47,7 @@ pub(super) async fn inputs(reader: &Reader, table: &Table, sample: Option<f64>) 
                     continue;
                 }
                 if seen.insert((target.table.clone(), format!("{name} {json}"))) {
-                    asks.extend(if json {
-                        as_json(&raw, text, &green.bare_type)
-                    } else {
-                        vec![too_large(&raw, &column.name)]
-                    });
+                    asks.extend(if json { as_json(&raw, text, &green.bare_type) } else { vec![too_large(&raw, &column.name)] });
                 }
             }
         }
