@@ -118,7 +118,7 @@ enum Command {
     Grants(grants::GrantsArgs),
     /// Run a plan on throw-away servers with a sample of the real rows, kill it, take it back, and predict time, rows and bytes; only reads
     #[command(
-        after_help = "Examples:\n  crossfade rehearse PLAN                              20000 rows of the largest table, 3 crashes, a rollback\n  crossfade rehearse PLAN --share 10 --save p.json     a tenth of the rows\n  crossfade report PLAN --prediction p.json            the real run beside its prediction\n\nNothing but the databases takes part: steps of kind switch, set_lever, run_hook and watch are left out, and what comes after\na switch; guards and notifications too. Exit codes: 0 all went well, 11 the plan stopped or a crash left it stuck, 14 the end\nafter a crash or a rollback is another."
+        after_help = "Examples:\n  crossfade rehearse PLAN                              20000 rows of the largest table, 3 crashes, a rollback\n  crossfade rehearse PLAN --share 10 --save p.json     a tenth of the rows\n  crossfade rehearse PLAN --generate 5000              a schema without rows: generated ones\n  crossfade rehearse PLAN --copies                     restored copies, at full size\n  crossfade report PLAN --prediction p.json            the real run beside its prediction\n\nNothing but the databases takes part: steps of kind switch, set_lever, run_hook and watch are left out, and what comes after\na switch; guards and notifications too. Exit codes: 0 all went well, 11 the plan stopped or a crash left it stuck, 14 the end\nafter a crash or a rollback is another."
     )]
     Rehearse(rehearse::RehearseArgs),
     /// Run a plan on the databases of a rehearsal; started by the rehearsal itself
@@ -243,7 +243,7 @@ enum Format {
     Sarif,
     /// Annotations of GitHub workflows; `lint` alone.
     Github,
-    /// Test cases for CI; `check`, `lint` and `preflight` alone.
+    /// Test cases for CI; `check`, `lint`, `preflight` and `rehearse` alone.
     Junit,
     /// Markdown; `report` alone.
     Markdown,
@@ -306,8 +306,11 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
     if cli.format == Format::Github && !matches!(cli.command, Command::Lint(_)) {
         return Err(Stop::Usage("--format github belongs to `crossfade lint`".to_owned()).into());
     }
-    if cli.format == Format::Junit && !matches!(cli.command, Command::Check(_) | Command::Lint(_) | Command::Preflight(_)) {
-        let told = "--format junit belongs to `crossfade check`, `crossfade lint` and `crossfade preflight`";
+    if cli.format == Format::Junit
+        && !matches!(cli.command, Command::Check(_) | Command::Lint(_) | Command::Preflight(_) | Command::Rehearse(_))
+    {
+        let told =
+            "--format junit belongs to `crossfade check`, `crossfade lint`, `crossfade preflight` and `crossfade rehearse`";
         return Err(Stop::Usage(told.to_owned()).into());
     }
     if matches!(cli.format, Format::Markdown | Format::Html) && !matches!(cli.command, Command::Report(_)) {

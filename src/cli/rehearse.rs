@@ -1,12 +1,14 @@
 //! `crossfade rehearse PLAN`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
 
 use super::databases::DatabaseArgs;
-use super::{Format, print_json, text};
+use super::{Format, print_json, print_junit, text};
+use crate::junit::{Case, Failure};
 use crate::plan;
 use crate::rehearse::child::{self, Way};
 use crate::rehearse::{Crash, Rehearsal, Rollback, Setup, Stopped, Wanted, rehearse};
@@ -26,8 +28,15 @@ pub(super) struct RehearseArgs {
     /// Sample this part of the rows, in percent; 100 for all
     #[arg(long, value_name = "PERCENT")]
     share: Option<f64>,
+    /// Take all rows, and give every table of blue that has none this many generated ones: for a schema without its rows, in CI
+    #[arg(long, value_name = "N", conflicts_with_all = ["share", "rows", "copies"], value_parser = clap::value_parser!(u32).range(1..))]
+    generate: Option<u32>,
+    /// The databases are copies, restored for this, that nobody else uses: rehearse at full size on databases made of them on their
+    /// own servers (CREATE DATABASE … TEMPLATE), which are dropped afterwards
+    #[arg(long, conflicts_with_all = ["share", "rows", "keep"])]
+    copies: bool,
     /// How often the undisturbed run is timed at each of the two sizes
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// How often the plan is killed at some moment of a step, and taken up again
     #[arg(long, value_name = "N", default_value_t = 3)]
@@ -69,6 +78,8 @@ pub(super) async fn drive(args: &DriveArgs) -> Result<Exit> {
 pub(super) async fn rehearse_command(args: &RehearseArgs, format: Format, quiet: bool) -> Result<Exit> {
     let databases = args.databases.resolve(&plan::load(&args.plan)?)?;
     let wanted = match args.share {
+        _ if args.copies => Wanted::Copies,
+        None if args.generate.is_some() => Wanted::Generated(args.generate.unwrap_or_default()),
         Some(percent) if percent > 0.0 && percent <= 100.0 => Wanted::Share(percent / 100.0),
         Some(_) => return Err(Stop::Usage("--share is a part in percent, above 0 and at most 100".to_owned()).into()),
         None if args.rows == 0 => return Err(Stop::Usage("--rows 0: there is nothing to rehearse on".to_owned()).into()),
@@ -98,9 +109,51 @@ pub(super) async fn rehearse_command(args: &RehearseArgs, format: Format, quiet:
     }
     match format {
         Format::Json => print_json(&rehearsal)?,
+        Format::Junit => print_junit("crossfade rehearse", &cases(&args.plan, &rehearsal))?,
         _ => text::print(&render(&rehearsal))?,
     }
     Ok(rehearsal.exit())
+}
+
+/// What was tried, each as a test case: undisturbed, back and forward again, each crash.
+fn cases(plan: &Path, rehearsal: &Rehearsal) -> Vec<Case> {
+    let case = |name: String, wrong: Option<(&str, String)>| Case {
+        class: rehearsal.plan.clone(),
+        name,
+        file: Some(plan.display().to_string()),
+        failure: wrong.map(|(kind, text)| Failure {
+            kind: kind.to_owned(),
+            message: text.lines().next().unwrap_or_default().to_owned(),
+            text,
+        }),
+        ..Case::default()
+    };
+    let stopped = rehearsal.stopped.as_ref().map(|stopped| {
+        let step = stopped.step.as_ref().map_or(String::new(), |step| format!("step {step}: "));
+        ("stopped", step + &stopped.why)
+    });
+    let mut cases = vec![case("undisturbed".to_owned(), stopped)];
+    match &rehearsal.rollback {
+        Some(Rollback::CameBack { seconds, differences, differences_again }) => {
+            let all: Vec<&str> = differences.iter().chain(differences_again).map(String::as_str).collect();
+            let mut back = case("rollback and forward again".to_owned(), (!all.is_empty()).then(|| ("differs", all.join("\n"))));
+            back.took = Some(Duration::from_secs_f64(*seconds));
+            cases.push(back);
+        }
+        Some(Rollback::Stopped { why }) => {
+            cases.push(case("rollback and forward again".to_owned(), Some(("stopped", why.clone()))));
+        }
+        Some(Rollback::NotPossible { .. }) | None => {}
+    }
+    for (number, crash) in rehearsal.crashes.iter().enumerate() {
+        let at = crash.step.as_ref().map_or("between steps".to_owned(), |step| format!("in {step}"));
+        let wrong = match &crash.stuck {
+            Some(why) => Some(("stuck", why.clone())),
+            None => (!crash.differences.is_empty()).then(|| ("differs", crash.differences.join("\n"))),
+        };
+        cases.push(case(format!("crash {} {at}", number + 1), wrong));
+    }
+    cases
 }
 
 fn render(rehearsal: &Rehearsal) -> String {

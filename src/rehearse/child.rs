@@ -89,6 +89,10 @@ pub struct Round<'a> {
     pub state: PathBuf,
     /// The scratch databases.
     pub databases: &'a BTreeMap<Side, Database>,
+    /// The environment variables that the plan reads their connection strings from.
+    pub variables: BTreeMap<Side, String>,
+    /// Whether they are on throw-away servers; else the `PG*` variables of this process are meant for them.
+    pub scratch: bool,
 }
 
 /// How a child ended.
@@ -155,14 +159,18 @@ impl Round<'_> {
         let log = File::create(self.log())?;
         let mut command = Command::new(self.program);
         command.arg("drive-rehearsal").arg(self.plan).arg("--state").arg(&self.state);
-        for (side, database) in self.databases {
-            command.arg(format!("--{side}")).arg(database.conninfo());
-        }
         if way == Way::Back {
             command.arg("--back");
         }
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PG")) {
-            command.env_remove(name);
+        if self.scratch {
+            // They are for the real databases.
+            for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PG")) {
+                command.env_remove(name);
+            }
+        }
+        // Where others cannot read it: it may hold a password.
+        for (variable, database) in self.variables.iter().filter_map(|(side, name)| Some((name, self.databases.get(side)?))) {
+            command.env(variable, database.conninfo());
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).process_group(0).kill_on_drop(true);
         let child = command.spawn().with_context(|| format!("cannot start {}", self.program.display()))?;

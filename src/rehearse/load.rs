@@ -33,12 +33,20 @@ pub async fn bring(from: &Session, to: &Session, source: &Source, choices: &[Cho
         stand(from, to, sequence).await?;
     }
     to.batch_execute("VACUUM (ANALYZE)").await.context("VACUUM of the sample")?;
-    let mut brought = Vec::new();
+    rows_of(to, tables).await
+}
+
+/// The rows of each table.
+///
+/// # Errors
+/// When one cannot be read.
+pub async fn rows_of(session: &Session, tables: &[Table]) -> Result<Vec<u64>> {
+    let mut rows = Vec::new();
     for table in tables {
         let sql = format!("SELECT count(*) FROM {}", only(&table.name, table.partitioned));
-        brought.push(to.query_one(&sql, &[]).await?.get::<_, i64>(0).unsigned_abs());
+        rows.push(session.query_one(&sql, &[]).await?.get::<_, i64>(0).unsigned_abs());
     }
-    Ok(brought)
+    Ok(rows)
 }
 
 /// Copies the rows of a table, called `t`, for which the condition holds.

@@ -1,6 +1,6 @@
 //! A rehearsal: the plan on scratch servers that hold a sample of the real rows, before it runs where it matters.
 //!
-//! The journey: [`Stage::build`] (definitions and rows, read in one snapshot of each side) → the plan undisturbed and timed, at a tenth of
+//! The journey: [`Stage::build`] (definitions and rows, read in one snapshot of each side; or copies that were given) → the plan undisturbed and timed, at a tenth of
 //! the sample and at all of it, in turns ([`Timed`]) → back to where it was, and forward again → killed at moments of its steps and
 //! taken up again → every end compared with the undisturbed one ([`Ends`]) → [`predict`]: a straight line through the sizes, at the
 //! real one. Each run is a process of its own ([`child`]). What is not one of the databases is neither asked nor told ([`outside`]).
@@ -13,6 +13,7 @@ mod load;
 mod outside;
 mod predict;
 mod sample;
+mod server;
 mod source;
 mod stage;
 
@@ -52,7 +53,7 @@ pub struct Setup<'a> {
     pub plan: &'a Path,
     /// The real databases, which are only read.
     pub databases: BTreeMap<Side, Database>,
-    /// How much of their rows.
+    /// On what.
     pub wanted: Wanted,
     /// How often each size is timed.
     pub rounds: usize,
@@ -166,7 +167,8 @@ impl Rehearsal {
     }
 }
 
-/// Rehearses. The real databases are only read; what is on the scratch servers goes with them.
+/// Rehearses. The real databases are only read; what is on the scratch servers goes with them, and what was made beside given copies
+/// is taken away.
 ///
 /// # Errors
 /// When the plan or a database cannot be read, or the scratch servers do not work. A plan that stops is no error.
@@ -188,7 +190,9 @@ pub async fn rehearse(setup: Setup<'_>) -> Result<Rehearsal> {
         kept: Vec::new(),
     };
     let mut act = Act { setup: &setup, plan: &plan, stage, state: folder.path().to_owned(), runs: 0 };
-    act.perform(&mut outcome).await?;
+    let performed = act.perform(&mut outcome).await;
+    let cleared = act.stage.clear().await;
+    performed.and(cleared)?;
     if setup.keep {
         outcome.kept = act.stage.keep()?;
         folder.keep()?;
@@ -236,16 +240,17 @@ impl Act<'_> {
                 Ok(_) => {}
             }
             if size == Portion::Whole {
-                ends.push(databases);
+                ends.push(Ends::read(&databases).await?);
             }
+            self.stage.clear().await?;
         }
         outcome.sizes = sizes.iter().map(|size| self.size(*size, rounds)).collect();
         outcome.prediction = Some(self.prediction(&timed, outcome));
-        let (first, last) = (ends.first().context("no round")?, ends.last().context("no round")?);
-        let wanted = Ends::read(first).await?;
         // What two undisturbed runs leave different is chance or the clock. One run alone is compared with another for that.
-        let volatile = if ends.len() > 1 {
-            wanted.volatile(&Ends::read(last).await?)
+        let last = if ends.len() > 1 { ends.pop() } else { None };
+        let wanted = ends.into_iter().next().context("no round")?;
+        let volatile = if let Some(last) = last {
+            wanted.volatile(&last)
         } else {
             let databases = self.stage.fresh(Portion::Whole).await?;
             match self.undisturbed(Portion::Whole, &databases).await? {
@@ -264,6 +269,7 @@ impl Act<'_> {
         if self.setup.rollback {
             (self.setup.say)("back to where it was, and forward again");
             outcome.rollback = Some(self.rollback(&measure).await?);
+            self.stage.clear().await?;
         }
         // Every step has its turn, in an order of chance.
         let mut moments = fastrand::Rng::with_seed(self.setup.seed);
@@ -274,6 +280,7 @@ impl Act<'_> {
             (self.setup.say)(&format!("crash {} of {}", number + 1, self.setup.crashes));
             let crash = self.crash(step, Duration::from_secs_f64(seconds * moments.f64()), &measure).await?;
             outcome.crashes.push(crash);
+            self.stage.clear().await?;
         }
         Ok(())
     }
@@ -296,6 +303,8 @@ impl Act<'_> {
             name: self.plan.name(),
             state: self.state.join(format!("state-{}", self.runs)),
             databases,
+            variables: databases.keys().filter_map(|side| Some((*side, self.plan.database(*side)?.url_env.clone()))).collect(),
+            scratch: self.stage.scratch(),
         }
     }
 

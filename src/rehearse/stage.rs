@@ -1,30 +1,35 @@
 //! The scratch servers: one for each side, with a sample of its rows at each size, and as many databases to run the plan on as are
-//! wanted.
+//! wanted. Or given copies, with databases made beside them.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
 
-use super::load::bring;
+use super::load::{bring, rows_of};
 use super::sample::{Choice, choose};
+use super::server::Server;
 use super::source::Source;
 use crate::copy::clone::{Archive, Choice as What, Programs};
 use crate::pg::{Database, Opener, Session, Snapshot};
-use crate::shadow::{Binaries, Cluster, Folder, Settings};
+use crate::shadow::{Binaries, Cluster, Folder, Settings, fill};
 use crate::sql::{Literal, QualifiedName};
 use crate::terms::Side;
 
 /// How our sessions are called.
 pub(super) const NAME: &str = "crossfade/rehearse";
 
-/// How much of the real rows.
+/// What the plan is rehearsed on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Wanted {
     /// This part of the rows, above 0 and at most 1.
     Share(f64),
     /// About this many rows of the largest table.
     Rows(u64),
+    /// All rows, and this many generated ones in every table of blue that has none.
+    Generated(u32),
+    /// The databases themselves: they are copies, restored for it.
+    Copies,
 }
 
 /// A size of the sample.
@@ -69,7 +74,7 @@ impl Sampled {
 
 /// One side.
 struct Wing {
-    cluster: Cluster,
+    server: Server,
     /// Bytes that the real database takes.
     bytes: i64,
 }
@@ -95,6 +100,18 @@ impl Stage {
         folder: &Folder,
         say: super::Say<'_>,
     ) -> Result<Self> {
+        let mut stage = Self {
+            wings: BTreeMap::new(),
+            sampled: Sampled { real: 0, all: 0, sizes: BTreeMap::new() },
+            notes: Vec::new(),
+            round: AtomicU32::new(0),
+        };
+        if wanted == Wanted::Copies {
+            for (side, database) in databases {
+                stage.copy(*side, database).await?;
+            }
+            return Ok(stage);
+        }
         let mut read = BTreeMap::new();
         for (side, database) in databases {
             let snapshot = Snapshot::export(Opener::new(database.clone(), NAME.to_owned()).reading(true)).await?;
@@ -103,21 +120,34 @@ impl Stage {
         }
         let largest = read.values().flat_map(|(_, source)| &source.tables).map(|table| table.rows).max().unwrap_or(0);
         let share = share(wanted, largest);
-        let mut stage = Self {
-            wings: BTreeMap::new(),
-            sampled: Sampled { real: 0, all: 0, sizes: BTreeMap::new() },
-            notes: Vec::new(),
-            round: AtomicU32::new(0),
-        };
+        let generated = if let Wanted::Generated(rows) = wanted { rows } else { 0 };
         for (side, (snapshot, source)) in read {
             say(&format!("{side}: definitions, and {:.1} % of the rows", share * 100.0));
-            let wing = stage.wing(side, &snapshot, &source, share, folder).await?;
+            let wing = stage.wing(side, &snapshot, &source, (share, generated), folder).await?;
             stage.wings.insert(side, wing);
         }
         Ok(stage)
     }
 
-    async fn wing(&mut self, side: Side, snapshot: &Snapshot, source: &Source, share: f64, folder: &Folder) -> Result<Wing> {
+    /// A copy as it is, on its own server.
+    async fn copy(&mut self, side: Side, database: &Database) -> Result<()> {
+        let server = Server::of_copy(side, database).await?;
+        let source = Source::read(&database.connect(NAME).await?).await.with_context(|| format!("{side} cannot be read"))?;
+        let rows: u64 = source.tables.iter().map(|table| table.rows).sum();
+        self.sampled.all += rows;
+        self.sampled.sizes.entry(Portion::Whole).or_default().1 += rows;
+        self.wings.insert(side, Wing { server, bytes: source.bytes });
+        Ok(())
+    }
+
+    async fn wing(
+        &mut self,
+        side: Side,
+        snapshot: &Snapshot,
+        source: &Source,
+        (share, generated): (f64, u32),
+        folder: &Folder,
+    ) -> Result<Wing> {
         let binaries = self.binaries(side, source.major)?;
         let same = binaries.major() == source.major;
         let newer = ["wal_compression"];
@@ -144,8 +174,20 @@ impl Stage {
         }
         let choices = choose(&source.tables, &source.links);
         let target = cluster.database("scratch server", Portion::Whole.template())?;
-        let whole = bring(snapshot.session(), &target.connect(NAME).await?, source, &choices, share).await?;
+        let into = target.connect(NAME).await?;
+        let mut whole = bring(snapshot.session(), &into, source, &choices, share).await?;
+        if generated > 0 && side == Side::Blue {
+            let failed = fill(&into, generated).await?;
+            self.notes.extend(failed.into_iter().map(|why| format!("{side}: generated rows of {why}")));
+            whole = rows_of(&into, &source.tables).await?;
+            into.batch_execute("VACUUM (ANALYZE)").await.context("VACUUM of generated rows")?;
+            self.sampled.all += whole.iter().zip(&source.tables).map(|(now, table)| now.saturating_sub(table.rows)).sum::<u64>();
+        }
+        drop(into);
         self.count(source, &choices, Portion::Whole, &whole);
+        if share >= 1.0 {
+            return Ok(Wing { server: Server::Scratch(cluster), bytes: source.bytes });
+        }
         for (table, brought) in source.tables.iter().zip(&whole) {
             if *brought == 0 && table.rows > 0 {
                 self.notes.push(format!("{side}: no row of {} is in the sample", table.name.plain()));
@@ -161,7 +203,7 @@ impl Stage {
         }
         let tenth = bring(&from, &smaller, source, &choices, share / 10.0).await?;
         self.count(source, &choices, Portion::Tenth, &tenth);
-        Ok(Wing { cluster, bytes: source.bytes })
+        Ok(Wing { server: Server::Scratch(cluster), bytes: source.bytes })
     }
 
     fn count(&mut self, source: &Source, choices: &[Choice], extent: Portion, brought: &[u64]) {
@@ -208,16 +250,28 @@ impl Stage {
     /// # Errors
     /// When a scratch server is gone.
     pub async fn fresh(&self, extent: Portion) -> Result<BTreeMap<Side, Database>> {
-        let name = format!("round_{}", self.round.fetch_add(1, Ordering::Relaxed) + 1);
+        let number = self.round.fetch_add(1, Ordering::Relaxed) + 1;
         let mut databases = BTreeMap::new();
-        for (side, Wing { cluster, .. }) in &self.wings {
-            let admin = cluster.database("scratch server", "postgres")?.connect(NAME).await?;
-            admin.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {}", extent.template())).await?;
-            // Every round begins alike: what the copy of the template left to write is not the plan's.
-            admin.batch_execute("CHECKPOINT").await?;
-            databases.insert(*side, cluster.database(&format!("{side}'s scratch database"), &name)?);
+        for (side, Wing { server, .. }) in &self.wings {
+            databases.insert(*side, server.make(*side, number, extent.template()).await?);
         }
         Ok(databases)
+    }
+
+    /// Takes away what was made beside given copies so far.
+    ///
+    /// # Errors
+    /// When something is still there; names it.
+    pub async fn clear(&self) -> Result<()> {
+        for wing in self.wings.values() {
+            wing.server.clear().await?;
+        }
+        Ok(())
+    }
+
+    /// Whether it is on throw-away servers.
+    pub fn scratch(&self) -> bool {
+        self.wings.values().all(|wing| matches!(wing.server, Server::Scratch(_)))
     }
 
     /// The databases that the rounds are copied from. Whoever is connected keeps new rounds from beginning.
@@ -225,7 +279,7 @@ impl Stage {
     /// # Errors
     /// Never for these names.
     pub fn templates(&self, extent: Portion) -> Result<BTreeMap<Side, Database>> {
-        let one = |(side, wing): (&Side, &Wing)| Ok((*side, wing.cluster.database("scratch database", extent.template())?));
+        let one = |(side, wing): (&Side, &Wing)| Ok((*side, wing.server.template(extent.template())?));
         self.wings.iter().map(one).collect()
     }
 
@@ -241,8 +295,10 @@ impl Stage {
     pub fn keep(&mut self) -> Result<Vec<(Side, String)>> {
         let mut urls = Vec::new();
         for (side, wing) in &mut self.wings {
-            wing.cluster.keep()?;
-            urls.push((*side, wing.cluster.url(Portion::Whole.template())));
+            if let Server::Scratch(cluster) = &mut wing.server {
+                cluster.keep()?;
+                urls.push((*side, cluster.url(Portion::Whole.template())));
+            }
         }
         Ok(urls)
     }
@@ -253,6 +309,7 @@ impl Stage {
 fn share(wanted: Wanted, largest: u64) -> f64 {
     match wanted {
         Wanted::Share(share) => share.min(1.0),
+        Wanted::Generated(_) | Wanted::Copies => 1.0,
         Wanted::Rows(rows) if rows >= largest => 1.0,
         Wanted::Rows(rows) => rows as f64 / largest as f64,
     }

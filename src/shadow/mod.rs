@@ -4,8 +4,10 @@ mod binaries;
 mod cluster;
 mod companion;
 mod folder;
+mod generate;
 
 pub use binaries::{Binaries, install};
 pub use cluster::{Cluster, Settings};
 pub use companion::Companion;
 pub use folder::Folder;
+pub use generate::fill;

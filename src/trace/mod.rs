@@ -10,7 +10,6 @@ mod held;
 mod observe;
 mod probe;
 mod relation;
-mod rows;
 mod run;
 mod scratch;
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::pg::{Database, Session};
-use crate::shadow::{Binaries, Cluster};
+use crate::shadow::{Binaries, Cluster, fill};
 
 /// A throw-away server with one database.
 pub struct Scratch {
@@ -30,7 +30,7 @@ impl Scratch {
         }
         let database = cluster.database("the throw-away server", "traced")?;
         let session = database.connect("crossfade/trace").await?;
-        let unfilled = if rows > 0 { super::rows::fill(&session, rows).await? } else { Vec::new() };
+        let unfilled = if rows > 0 { fill(&session, rows).await? } else { Vec::new() };
         session.batch_execute("ANALYZE").await?;
         Ok((Self { database, major: binaries.major(), _cluster: cluster }, unfilled))
     }

@@ -16,7 +16,7 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("lint", "junit sql"),
     // The servers. Time limits come in classes over the limits of a plan.
     ("pg", "limits sql terms"),
-    ("shadow", "pg terms"),
+    ("shadow", "pg sql terms"),
     // A journal line records which databases (pg::Identity) and what was done to them (pg::Counters).
     ("journal", "crash pg terms"),
     // What the steps do their work with.

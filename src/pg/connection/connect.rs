@@ -10,6 +10,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{AsyncMessage, Client, Config};
 
+use crate::pg::connection::conninfo;
 use crate::pg::connection::endpoint::Place;
 use crate::pg::connection::environment::Environment;
 use crate::pg::connection::refusal::{ConnectFailure, Reason, Try};
@@ -60,6 +61,14 @@ impl Database {
     /// The same database, whose sessions pass on what they are notified of (`LISTEN`, PostgreSQL manual 34.9): the payloads.
     pub fn notifying(&self, notified: UnboundedSender<String>) -> Self {
         Self { notified: Some(notified), ..self.clone() }
+    }
+
+    /// Another database of the same servers, for the same user; `name` is what messages call it.
+    ///
+    /// # Errors
+    /// As [`Database::parse`].
+    pub fn beside(&self, name: &str, dbname: &str) -> anyhow::Result<Self> {
+        Self::parse(name, &conninfo::beside(self.conninfo.reveal(), dbname))
     }
 
     /// What messages call this database.

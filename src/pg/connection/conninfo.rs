@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::pg::connection::keyword::{KEYWORDS, Keyword, nearest};
+use crate::pg::connection::quote::conninfo_value;
 
 /// Keywords and their values. Its `Debug` form shows the keywords only.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -212,6 +213,17 @@ fn uri(text: &str) -> Result<Settings, String> {
     Ok(settings)
 }
 
+/// A connection string to another database of the same servers. What is said last holds, in both forms.
+pub(super) fn beside(text: &str, dbname: &str) -> String {
+    match text.starts_with("postgresql://") || text.starts_with("postgres://") {
+        true => {
+            let encoded = utf8_percent_encode(dbname, NON_ALPHANUMERIC);
+            format!("{text}{}dbname={encoded}", if text.contains('?') { '&' } else { '?' })
+        }
+        false => format!("{text} dbname={}", conninfo_value(dbname)),
+    }
+}
+
 fn decode(what: &str, encoded: &str) -> Result<String, String> {
     let hex = |at: usize| encoded.as_bytes().get(at).is_some_and(u8::is_ascii_hexdigit);
     let what = if Keyword::find(what).is_some() { what } else { "a parameter" };
@@ -225,6 +237,18 @@ fn decode(what: &str, encoded: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_database_of_the_same_servers() {
+        for (text, other) in [
+            ("postgresql://u@h:5/d", "dbname=it's host=h port=5 user=u"),
+            ("postgres://h/d?sslmode=require", "dbname=it's host=h sslmode=require"),
+            ("host=h dbname=d", "dbname=it's host=h"),
+            ("", "dbname=it's"),
+        ] {
+            assert_eq!(plain(&beside(text, "it's")).as_deref(), Ok(other), "{text}");
+        }
+    }
 
     fn plain(text: &str) -> Result<String, String> {
         Settings::parse(text).map(|s| s.0.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(" "))

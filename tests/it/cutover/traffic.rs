@@ -147,7 +147,11 @@ async fn clients_of_the_router_see_no_error_there_and_back_and_nothing_is_lost()
     };
     more().await;
     stage.ready().await;
-    stage.run(&["cutover", "--execute", "--approve", "to-green"]).await.exits(0);
+    let file = stage.workspace.folder.path().join("cutover.prom");
+    let metrics = ["--metrics-file", file.to_str().unwrap(), "--metrics-addr", "127.0.0.1:0"];
+    stage.run(&[&["cutover", "--execute", "--approve", "to-green"], &metrics[..]].concat()).await.exits(0);
+    let written = std::fs::read_to_string(&file).unwrap();
+    assert!(written.contains("standing=\"done\"") && written.contains("crossfade_run_steps{"), "{written}");
     more().await;
     assert_eq!(stage.figure("writes_after_fence"), Some(0));
     let (held, stalled) = (stage.figure("hold_ms").unwrap(), seen.longest_ms.swap(0, Ordering::Relaxed));

@@ -76,7 +76,7 @@ impl Column {
 ///
 /// # Errors
 /// When the session is gone.
-pub(super) async fn fill(session: &Session, rows: u32) -> anyhow::Result<Vec<String>> {
+pub async fn fill(session: &Session, rows: u32) -> anyhow::Result<Vec<String>> {
     // No triggers: they are for rows that somebody writes. The values follow the foreign keys by themselves.
     session.batch_execute("SET session_replication_role = replica").await?;
     let mut open: Vec<QualifiedName> = Vec::new();
@@ -95,17 +95,23 @@ pub(super) async fn fill(session: &Session, rows: u32) -> anyhow::Result<Vec<Str
             if others.into_iter().any(|other| other != table && open.contains(other)) {
                 waits.push(table.clone());
             } else if let Some(why) = insert(session, table, &columns, rows).await? {
-                failed.push(format!("{}: {why}", crate::lint::state::key(table).plain()));
+                failed.push(format!("{}: {why}", short(table)));
             }
         }
         if waits.is_empty() || waits.len() == open.len() {
-            failed.extend(waits.iter().map(|table| format!("{}: its foreign keys go in a circle", table.plain())));
+            failed.extend(waits.iter().map(|table| format!("{}: its foreign keys go in a circle", short(table))));
             break;
         }
         open = waits;
     }
     session.batch_execute("RESET session_replication_role").await?;
     Ok(failed)
+}
+
+/// A table as messages name it, without the schema that most have.
+fn short(table: &QualifiedName) -> String {
+    let plain = table.plain();
+    plain.strip_prefix("public.").map_or(plain.clone(), str::to_owned)
 }
 
 async fn columns(session: &Session, table: &QualifiedName) -> anyhow::Result<Vec<Column>> {
