@@ -1,7 +1,7 @@
 //! What a rehearsal predicts and what the run then takes: 10 % of 50,000 sessions are sampled, the plan runs on all of them. See
 //! `benches/README.md`.
 //!
-//! `SESSIONS=50000 SHARE=10 ROUNDS=2 CRASHES=0`
+//! `SESSIONS=50000 SHARE=10 ROUNDS=4 CRASHES=0`
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -39,7 +39,7 @@ impl Pair {
 async fn main() -> Result<()> {
     let number = |name: &str, default: u32| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
     let (sessions, share) = (number("SESSIONS", 50_000), number("SHARE", 10).to_string());
-    let (rounds, crashes) = (number("ROUNDS", 2).to_string(), number("CRASHES", 0).to_string());
+    let (rounds, crashes) = (number("ROUNDS", 4).to_string(), number("CRASHES", 0).to_string());
     let plan = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("plans").join(name).display().to_string();
     let (in_place, blue_green) = (plan("hydra-1x-in-place.toml"), plan("hydra-2x-blue-green.toml"));
     let binaries = Binaries::find()?;

@@ -36,7 +36,7 @@ pub(super) struct RehearseArgs {
     #[arg(long, conflicts_with_all = ["share", "rows", "keep"])]
     copies: bool,
     /// How often the undisturbed run is timed at each of the two sizes
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// How often the plan is killed at some moment of a step, and taken up again
     #[arg(long, value_name = "N", default_value_t = 3)]

@@ -14,6 +14,14 @@ impl Doubt {
     pub const OF_ROWS: Doubt = Doubt(0.02);
 }
 
+/// What work on a part of `rows` is of the work on all of them, 1 for all: each row costs more among many than among few, as it is put
+/// into deeper indexes, larger sorts and hash tables (n log n).
+#[expect(clippy::cast_precision_loss, reason = "rows")]
+pub fn work_on(share: f64, rows: u64) -> f64 {
+    let log = |rows: f64| rows.max(2.0).log2();
+    share * log(share * rows as f64) / log(rows as f64)
+}
+
 /// The value at `at`, by least squares through points of size and value: a fixed part and one that grows with the size, neither
 /// below zero. The error is two standard errors of the predicted value, and the doubt about what lies beyond the largest size.
 pub fn predict(points: &[(f64, f64)], at: f64, doubt: Doubt) -> Estimate {
@@ -51,6 +59,13 @@ mod tests {
 
     fn near(estimate: Estimate, value: f64) -> bool {
         (estimate.value - value).abs() < 1e-9
+    }
+
+    #[test]
+    fn a_row_among_many_costs_more() {
+        assert!((work_on(1.0, 1_000_000) - 1.0).abs() < 1e-9);
+        assert!((work_on(0.001, 1_000_000) - 0.0005).abs() < 1e-5);
+        assert!((work_on(0.5, 0) - 0.5).abs() < 1e-9, "nothing was sampled");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::fit::{Doubt, predict};
+use super::fit::{Doubt, predict, work_on};
 use crate::pg::Counters;
 use crate::report::{Effects, Estimate, JourneySummary, StepPrediction, Work};
 use crate::terms::{Side, StepId};
@@ -27,19 +27,19 @@ impl Timed {
     }
 }
 
-/// Each step at the real sizes.
-pub fn steps(rounds: &[Timed]) -> Vec<StepPrediction> {
+/// Each step at the real sizes: `real` rows of the tables that were sampled.
+pub fn steps(rounds: &[Timed], real: u64) -> Vec<StepPrediction> {
     let Some(first) = rounds.first() else { return Vec::new() };
     let names = first.summary.steps.iter().map(|step| step.step.clone());
-    names.map(|step| StepPrediction { work: work(rounds, |round| round.step(&step)), step: step.clone() }).collect()
+    names.map(|step| StepPrediction { work: work(rounds, real, |round| round.step(&step)), step: step.clone() }).collect()
 }
 
 /// All steps together.
-pub fn total(rounds: &[Timed]) -> Work {
-    work(rounds, |round| Some((round.summary.seconds, &round.summary.counters)))
+pub fn total(rounds: &[Timed], real: u64) -> Work {
+    work(rounds, real, |round| Some((round.summary.seconds, &round.summary.counters)))
 }
 
-fn work<'a>(rounds: &'a [Timed], of: impl Fn(&'a Timed) -> Option<(f64, &'a BTreeMap<Side, Counters>)>) -> Work {
+fn work<'a>(rounds: &'a [Timed], real: u64, of: impl Fn(&'a Timed) -> Option<(f64, &'a BTreeMap<Side, Counters>)>) -> Work {
     let points = |value: &dyn Fn(f64, &BTreeMap<Side, Counters>) -> f64| -> Vec<(f64, f64)> {
         let point = |round| of(round).map(|(seconds, counters)| (round.share, value(seconds, counters)));
         rounds.iter().filter_map(point).collect()
@@ -61,10 +61,9 @@ fn work<'a>(rounds: &'a [Timed], of: impl Fn(&'a Timed) -> Option<(f64, &'a BTre
         };
         (side, effects)
     };
-    Work {
-        seconds: predict(&points(&|seconds, _| seconds), 1.0, Doubt::OF_WORK),
-        sides: sides.into_iter().map(effects).collect(),
-    }
+    let taken: Vec<(f64, f64)> =
+        points(&|seconds, _| seconds).into_iter().map(|(share, seconds)| (work_on(share, real), seconds)).collect();
+    Work { seconds: predict(&taken, 1.0, Doubt::OF_WORK), sides: sides.into_iter().map(effects).collect() }
 }
 
 /// How much each database grows.
@@ -130,12 +129,12 @@ mod tests {
     #[test]
     fn a_tenth_and_a_whole_sample_tell_of_the_real_rows() {
         let rounds = [timed(0.01, 1.1, 500), timed(0.1, 2.0, 5_000), timed(0.01, 1.1, 500), timed(0.1, 2.0, 5_000)];
-        let found = steps(&rounds);
+        let found = steps(&rounds, 0);
         let work = &found[0].work;
         assert!((work.seconds.value - 11.0).abs() < 1e-6, "{work:?}");
         assert_eq!(work.rows().whole(), 50_000);
         assert!(work.rows().error / work.rows().value < 0.02, "{:?}", work.rows());
-        assert_eq!((total(&rounds).wal_bytes().whole(), growth(&rounds)[&Side::Green].whole()), (5_000_000, 10_000_000));
+        assert_eq!((total(&rounds, 0).wal_bytes().whole(), growth(&rounds)[&Side::Green].whole()), (5_000_000, 10_000_000));
         assert_eq!(connections(&rounds)[&Side::Green], 4);
     }
 }
