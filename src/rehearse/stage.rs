@@ -151,7 +151,9 @@ impl Stage {
         let binaries = self.binaries(side, source.major)?;
         let same = binaries.major() == source.major;
         let newer = ["wal_compression"];
-        let settings: Settings = source.settings.iter().filter(|(name, _)| same || !newer.contains(name)).cloned().collect();
+        let mut settings: Settings = source.settings.iter().filter(|(name, _)| same || !newer.contains(name)).cloned().collect();
+        // Its workers would come once a minute and disturb one round of many: what is timed here is the plan.
+        settings.push(("autovacuum", "off".to_owned()));
         let cluster = Cluster::start(&binaries, settings).await.with_context(|| format!("a scratch server for {side}"))?;
         let admin = cluster.database("scratch server", "postgres")?.connect(NAME).await?;
         for role in &source.roles {
