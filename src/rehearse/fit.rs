@@ -22,6 +22,17 @@ pub fn work_on(share: f64, rows: u64) -> f64 {
     share * log(share * rows as f64) / log(rows as f64)
 }
 
+/// The median of the values at each size: what disturbed one round does not move it.
+pub fn medians(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let mut points = points.to_vec();
+    points.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.total_cmp(&other.1)));
+    let at_size = |same: &[(f64, f64)]| {
+        let (low, high) = (same[(same.len() - 1) / 2], same[same.len() / 2]);
+        (low.0, (low.1 + high.1) / 2.0)
+    };
+    points.chunk_by(|one, other| one.0 == other.0).map(at_size).collect()
+}
+
 /// The value at `at`, by least squares through points of size and value: a fixed part and one that grows with the size, neither
 /// below zero. The error is two standard errors of the predicted value, and the doubt about what lies beyond the largest size.
 pub fn predict(points: &[(f64, f64)], at: f64, doubt: Doubt) -> Estimate {
@@ -59,6 +70,13 @@ mod tests {
 
     fn near(estimate: Estimate, value: f64) -> bool {
         (estimate.value - value).abs() < 1e-9
+    }
+
+    #[test]
+    fn one_disturbed_round_moves_no_median() {
+        let points = [(0.1, 3.0), (0.01, 2.0), (0.1, 30.0), (0.01, 2.2), (0.1, 3.2)];
+        assert_eq!(medians(&points), [(0.01, 2.1), (0.1, 3.2)]);
+        assert_eq!(medians(&[]), []);
     }
 
     #[test]

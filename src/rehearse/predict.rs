@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::fit::{Doubt, predict, work_on};
+use super::fit::{Doubt, medians, predict, work_on};
 use crate::pg::Counters;
 use crate::report::{Effects, Estimate, JourneySummary, StepPrediction, Work};
 use crate::terms::{Side, StepId};
@@ -63,7 +63,10 @@ fn work<'a>(rounds: &'a [Timed], real: u64, of: impl Fn(&'a Timed) -> Option<(f6
     };
     let taken: Vec<(f64, f64)> =
         points(&|seconds, _| seconds).into_iter().map(|(share, seconds)| (work_on(share, real), seconds)).collect();
-    Work { seconds: predict(&taken, 1.0, Doubt::OF_WORK), sides: sides.into_iter().map(effects).collect() }
+    // The error is that of all rounds, disturbed ones too.
+    let error = predict(&taken, 1.0, Doubt::OF_WORK).error;
+    let seconds = Estimate { error, ..predict(&medians(&taken), 1.0, Doubt::OF_WORK) };
+    Work { seconds, sides: sides.into_iter().map(effects).collect() }
 }
 
 /// How much each database grows.
