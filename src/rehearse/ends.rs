@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 
-use super::stage::{NAME, short};
+use super::stage::NAME;
 use crate::pg::{Database, Session};
 use crate::prove::{Catalog, catalog, differences};
 use crate::sql::{Ident, QualifiedName};
@@ -70,7 +70,7 @@ impl Ends {
             }
             for (name, content) in tables {
                 let Some(real) = real.get(name) else { continue };
-                let table = short(name);
+                let table = name.short();
                 if real.rows != content.rows {
                     found.push(format!("{table} on {side}: {} rows, {} expected", real.rows, content.rows));
                     continue;
@@ -98,7 +98,7 @@ async fn contents(session: &Session) -> Result<BTreeMap<QualifiedName, Content>>
         let hash = |column: &Ident| format!(", coalesce(sum(hashtextextended(t.{column}::text, 0)::numeric), 0)::text");
         let hashes: String = columns.iter().map(hash).collect();
         let sql = format!("SELECT count(*){hashes} FROM ONLY {name} AS t");
-        let row = session.query_one(&sql, &[]).await.with_context(|| format!("{} cannot be compared", short(&name)))?;
+        let row = session.query_one(&sql, &[]).await.with_context(|| format!("{} cannot be compared", name.short()))?;
         let columns = columns.into_iter().enumerate().map(|(at, column)| (column, row.get(at + 1))).collect();
         all.insert(name, Content { rows: row.get(0), columns });
     }
@@ -107,7 +107,7 @@ async fn contents(session: &Session) -> Result<BTreeMap<QualifiedName, Content>>
 
 /// The names of volatile columns, for people.
 pub fn names(volatile: &Volatile) -> Vec<String> {
-    volatile.iter().map(|(side, table, column)| format!("{}.{} on {side}", short(table), column.as_str())).collect()
+    volatile.iter().map(|(side, table, column)| format!("{}.{} on {side}", table.short(), column.as_str())).collect()
 }
 
 #[cfg(test)]

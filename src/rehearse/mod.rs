@@ -1,9 +1,9 @@
 //! A rehearsal: the plan on scratch servers that hold a sample of the real rows, before it runs where it matters.
 //!
-//! The journey: [`Stage::build`] (definitions and rows, read in one snapshot of each side; or copies that were given) → the plan undisturbed and timed, at a tenth of
-//! the sample and at all of it, in turns ([`Timed`]) → back to where it was, and forward again → killed at moments of its steps and
-//! taken up again → every end compared with the undisturbed one ([`Ends`]) → [`predict`]: a straight line through the sizes, at the
-//! real one. Each run is a process of its own ([`child`]). What is not one of the databases is neither asked nor told ([`outside`]).
+//! The journey: [`Stage::build`] (definitions and rows, read in one snapshot of each side; or copies that were given) → the plan
+//! undisturbed and timed, at a tenth of the sample and at all of it, in turns ([`Timed`]) → back to where it was, and forward again →
+//! killed at moments of its steps and taken up again → every end compared with the undisturbed one ([`Ends`]) → [`predict`]: a line
+//! through the sizes, at the real one. Each run is a process of its own ([`child`]). What is not one of the databases is neither asked nor told ([`outside`]).
 
 pub mod child;
 mod connections;

@@ -92,7 +92,7 @@ impl Server {
             let said = anyhow::Error::from(error);
             return Err(match connected {
                 Some(who) => {
-                    said.context(format!("no database can be made of {side}'s copy while somebody is connected to it ({who})"))
+                    said.context(format!("no database can be made of that of {side} while somebody is connected to it ({who})"))
                 }
                 None => said.context(format!("no database for a round on {side}")),
             });

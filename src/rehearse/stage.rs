@@ -13,7 +13,7 @@ use super::source::Source;
 use crate::copy::clone::{Archive, Choice as What, Programs};
 use crate::pg::{Database, Opener, Session, Snapshot};
 use crate::shadow::{Binaries, Cluster, Folder, Settings, fill};
-use crate::sql::{Literal, QualifiedName};
+use crate::sql::Literal;
 use crate::terms::Side;
 
 /// How our sessions are called.
@@ -315,12 +315,6 @@ fn share(wanted: Wanted, largest: u64) -> f64 {
         Wanted::Rows(rows) if rows >= largest => 1.0,
         Wanted::Rows(rows) => rows as f64 / largest as f64,
     }
-}
-
-/// A table as messages name it, without the schema that most have.
-pub(super) fn short(name: &QualifiedName) -> String {
-    let plain = name.plain();
-    plain.strip_prefix("public.").map_or(plain.clone(), str::to_owned)
 }
 
 #[cfg(test)]

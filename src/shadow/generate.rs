@@ -10,7 +10,7 @@ use crate::sql::{Ident, QualifiedName};
 const POINTED: u32 = 1_000;
 
 const TABLES: &str = "SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-                      WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_' ORDER BY c.oid";
+                      WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'crossfade') AND n.nspname !~ '^pg_' ORDER BY c.oid";
 
 /// The columns that get a value: with type, base type and kind of it, length limit, and what a foreign key of them points to.
 const COLUMNS: &str = "SELECT a.attname::text, format_type(a.atttypid, NULL), t.typname::text, t.typtype::text, t.typcategory::text, \
@@ -95,23 +95,17 @@ pub async fn fill(session: &Session, rows: u32) -> anyhow::Result<Vec<String>> {
             if others.into_iter().any(|other| other != table && open.contains(other)) {
                 waits.push(table.clone());
             } else if let Some(why) = insert(session, table, &columns, rows).await? {
-                failed.push(format!("{}: {why}", short(table)));
+                failed.push(format!("{}: {why}", table.short()));
             }
         }
         if waits.is_empty() || waits.len() == open.len() {
-            failed.extend(waits.iter().map(|table| format!("{}: its foreign keys go in a circle", short(table))));
+            failed.extend(waits.iter().map(|table| format!("{}: its foreign keys go in a circle", table.short())));
             break;
         }
         open = waits;
     }
     session.batch_execute("RESET session_replication_role").await?;
     Ok(failed)
-}
-
-/// A table as messages name it, without the schema that most have.
-fn short(table: &QualifiedName) -> String {
-    let plain = table.plain();
-    plain.strip_prefix("public.").map_or(plain.clone(), str::to_owned)
 }
 
 async fn columns(session: &Session, table: &QualifiedName) -> anyhow::Result<Vec<Column>> {

@@ -75,6 +75,12 @@ impl QualifiedName {
             None => part(&self.name),
         }
     }
+
+    /// The same without the schema that most have, `public`.
+    pub fn short(&self) -> String {
+        let plain = self.plain();
+        plain.strip_prefix("public.").map_or(plain.clone(), str::to_owned)
+    }
 }
 
 impl fmt::Display for QualifiedName {

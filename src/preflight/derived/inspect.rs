@@ -51,7 +51,7 @@ impl Inspection<'_> {
         all
     }
 
-    /// The answers, from one pass. Also gives the columns whose own values fail.
+    /// The answers, from one pass.
     pub async fn single(&self, all: &[Ask]) -> anyhow::Result<Vec<Violation>> {
         if all.is_empty() {
             return Ok(Vec::new());
