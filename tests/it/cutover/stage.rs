@@ -232,7 +232,9 @@ impl Server {
             std::fs::write(folder.path().join(name), format!("database = {side}\n")).unwrap();
         }
         let script = "read_it() { cp conf loaded; }; trap read_it HUP; read_it; echo $$ > pid; while :; do sleep 0.05; done";
-        let child = Command::new("sh").args(["-c", script]).current_dir(folder.path()).spawn().unwrap();
+        // A shell cannot trap what was ignored when it started, as SIGHUP is under nohup.
+        let words = ["--default-signal=HUP", "sh", "-c", script];
+        let child = Command::new("env").args(words).current_dir(folder.path()).spawn().unwrap();
         let server = Self { folder, child };
         crate::support::eventually("the server runs", async || server.folder.path().join("pid").exists()).await;
         server
