@@ -16,17 +16,15 @@ async fn a_rehearsal_leaves_the_databases_alone_and_predicts_what_the_run_does()
     let workspace = Workspace::at(tempfile::tempdir().unwrap(), &blue, Some(&green));
     let file = workspace.folder.path().join("prediction.json");
     let saved = file.to_str().unwrap();
-    let words = ["rehearse", "--share", "50", "--rounds", "1", "--crashes", "0", "--save", saved, "--format", "json", "-q"];
+    // The way back is another test's: here it would be three runs of the plan more.
+    let words = ["--share", "50", "--rounds", "1", "--crashes", "0", "--no-rollback", "--save", saved, "--format", "json", "-q"];
+    let words = [&["rehearse"], &words[..]].concat();
     let rehearsed = run(&workspace, BLUE_GREEN, &words).exits(0);
     assert_eq!(before, (catalog(&blue).await, rows(&blue).await, catalog(&green).await));
     let ours = "SELECT count(*) FROM pg_namespace WHERE nspname = 'crossfade'";
     assert_eq!(green.value(ours).await, "0", "nothing of ours is on green");
     let document = json(&rehearsed.stdout);
     assert_eq!(document["stopped"], serde_json::Value::Null);
-    assert_eq!(document["rollback"]["outcome"], "came_back", "{document:#}");
-    for list in ["differences", "differences_again"] {
-        assert_eq!(document["rollback"][list], serde_json::json!([]), "{document:#}");
-    }
     // Sessions with their tokens: half of the rows, give or take what 300 sessions scatter.
     let share = document["sizes"][1]["share"].as_f64().unwrap();
     assert!((0.35..0.65).contains(&share), "{document:#}");
