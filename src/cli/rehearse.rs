@@ -77,13 +77,13 @@ pub(super) async fn drive(args: &DriveArgs) -> Result<Exit> {
 
 pub(super) async fn rehearse_command(args: &RehearseArgs, format: Format, quiet: bool) -> Result<Exit> {
     let databases = args.databases.resolve(&plan::load(&args.plan)?)?;
-    let wanted = match args.share {
-        _ if args.copies => Wanted::Copies,
-        None if args.generate.is_some() => Wanted::Generated(args.generate.unwrap_or_default()),
-        Some(percent) if percent > 0.0 && percent <= 100.0 => Wanted::Share(percent / 100.0),
-        Some(_) => return Err(Stop::Usage("--share is a part in percent, above 0 and at most 100".to_owned()).into()),
-        None if args.rows == 0 => return Err(Stop::Usage("--rows 0: there is nothing to rehearse on".to_owned()).into()),
-        None => Wanted::Rows(args.rows),
+    let wanted = match (args.copies, args.generate, args.share) {
+        (true, ..) => Wanted::Copies,
+        (_, Some(rows), _) => Wanted::Generated(rows),
+        (.., Some(percent)) if percent > 0.0 && percent <= 100.0 => Wanted::Share(percent / 100.0),
+        (.., Some(_)) => return Err(Stop::Usage("--share is a part in percent, above 0 and at most 100".to_owned()).into()),
+        (.., None) if args.rows == 0 => return Err(Stop::Usage("--rows 0: there is nothing to rehearse on".to_owned()).into()),
+        (.., None) => Wanted::Rows(args.rows),
     };
     let say = |what: &str| {
         if !quiet {

@@ -86,14 +86,18 @@ impl Server {
         }
         let create = format!("CREATE DATABASE {} TEMPLATE {}", Ident::new(&dbname), Ident::new(&template));
         if let Err(error) = maintenance.batch_execute(&create).await {
+            // What the server refused to make is not ours to take away: another rehearsal may have begun at the same moment.
+            if let (Server::Given(given), Some(_)) = (self, error.as_db_error()) {
+                given.made().remove(&dbname);
+            }
             let connected = "SELECT string_agg(format('pid %s, %s', pid, coalesce(nullif(application_name, ''), usename, backend_type)), '; ') \
                              FROM pg_stat_activity WHERE datname = $1";
             let connected: Option<String> = maintenance.query_one(connected, &[&template]).await?.get(0);
             let said = anyhow::Error::from(error);
             return Err(match connected {
-                Some(who) => {
-                    said.context(format!("no database can be made of that of {side} while somebody is connected to it ({who})"))
-                }
+                Some(who) => said.context(format!(
+                    "the database of {side} cannot be copied while somebody is connected to it ({who}): end that first"
+                )),
                 None => said.context(format!("no database for a round on {side}")),
             });
         }
