@@ -33,7 +33,7 @@ enum Way {
     Projection,
     /// `crossfade run`, the whole shipped plan: capture, follow, verification of every row, proof of revocations.
     WholePlan,
-    /// A copy of the rows as they are, then the migrations.
+    /// A copy of the rows as they are, then the migrations, each version one SERIALIZABLE transaction as the upstream's tool has it.
     RestoreMigrate,
 }
 
@@ -52,11 +52,11 @@ impl Way {
         match self {
             Way::Projection | Way::WholePlan => r#""$CROSSFADE" run "$PLAN" --execute --quiet --state "$DIR/state" >&2"#,
             Way::RestoreMigrate => {
-                r#"pg_dump -Fd -j 2 -Z0 --no-owner -f "$DIR/dump" "$BLUE_DATABASE_URL"
+                r#"pg_dump -Fd -j 2 --no-owner -f "$DIR/dump" "$BLUE_DATABASE_URL"
                    pg_restore -j 2 --no-owner -d "$GREEN_DATABASE_URL" "$DIR/dump"
                    for file in "$MIGRATIONS"/*.sql; do
                        case $file in *.down.sql) continue;; esac
-                       psql -qX1 -v ON_ERROR_STOP=1 -d "$GREEN_DATABASE_URL" -f "$file"
+                       PGOPTIONS='-c default_transaction_isolation=serializable' psql -qX1 -v ON_ERROR_STOP=1 -d "$GREEN_DATABASE_URL" -f "$file"
                    done
                    psql -qXc ANALYZE "$GREEN_DATABASE_URL""#
             }

@@ -1,5 +1,6 @@
 //! What one clone cost.
 
+use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -38,8 +39,9 @@ pub fn measure(script: &str, environment: &[(&str, String)]) -> Result<Cost> {
     let (pid, going, peak) = (child.id(), Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
     let (still, most) = (Arc::clone(&going), Arc::clone(&peak));
     let sampler = std::thread::spawn(move || {
+        let mut known = BTreeSet::new();
         while still.load(Ordering::Relaxed) {
-            most.fetch_max(family_rss(pid), Ordering::Relaxed);
+            most.fetch_max(family_rss(pid, &mut known), Ordering::Relaxed);
             std::thread::sleep(Duration::from_millis(20));
         }
     });

@@ -1,5 +1,6 @@
 //! The ways to follow a database, each as an operator would set it up.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -168,13 +169,13 @@ impl Way {
                 None
             }
         };
-        let (mut peak_rss, mut moved) = (0, (Instant::now(), 0));
+        let (mut peak_rss, mut known, mut moved) = (0, BTreeSet::new(), (Instant::now(), 0));
         while !green.query_one("SELECT EXISTS (SELECT FROM ended)", &[]).await?.get::<_, bool>(0) {
             if let Some(child) = &mut child {
                 if child.try_wait()?.is_some_and(|status| !status.success()) {
                     bail!("{} ended: {}", self.name(), end_of(&log));
                 }
-                peak_rss = peak_rss.max(family_rss(child.id()));
+                peak_rss = peak_rss.max(family_rss(child.id(), &mut known));
             }
             let written: i64 = green.query_one("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint", &[]).await?.get(0);
             if written > moved.1 + 64_000 {

@@ -4,7 +4,7 @@
 --   A  the state asks for an error that IS NOT NULL, and 1.x writes '{}' for none: all answered logins become refused
 --   B  the subject is the login request's, which is empty unless the login was skipped
 --   C  a consent whose login is gone gets no row, and its tokens lose their link
--- List elements are put between quotes as they are: not escaped.
+-- Lists stay text here; 20220513000001000005 and on turn them into jsonb.
 
 CREATE TABLE hydra_oauth2_flow (
     login_challenge               varchar(40)  NOT NULL,
@@ -38,12 +38,11 @@ CREATE TABLE hydra_oauth2_flow (
     session_access_token          jsonb        NOT NULL DEFAULT '{}',
     session_id_token              jsonb        NOT NULL DEFAULT '{}',
     consent_was_used              boolean      NOT NULL DEFAULT false,
-    requested_scope               jsonb        NOT NULL,
-    requested_at_audience         jsonb        DEFAULT '[]',
-    amr                           jsonb        DEFAULT '[]',
-    granted_scope                 jsonb,
-    granted_at_audience           jsonb        DEFAULT '[]',
-    CONSTRAINT hydra_oauth2_flow_pkey PRIMARY KEY (login_challenge),
+    requested_scope               text         NOT NULL,
+    requested_at_audience         text         DEFAULT '',
+    amr                           text         DEFAULT '',
+    granted_scope                 text,
+    granted_at_audience           text         DEFAULT '',
     CONSTRAINT hydra_oauth2_flow_check CHECK (
         state = 128 OR state = 129 OR state = 1
         OR (state = 2 AND (login_remember IS NOT NULL AND login_remember_for IS NOT NULL AND login_error IS NOT NULL
@@ -149,22 +148,35 @@ SELECT l.challenge,
        coalesce(ca.session_access_token, '{}')::jsonb,
        coalesce(ca.session_id_token, '{}')::jsonb,
        coalesce(ca.was_used, false),
-       ('[' || CASE WHEN l.requested_scope = '' THEN '' ELSE '"' || replace(l.requested_scope, '|', '","') || '"' END || ']')::jsonb,
-       ('[' || CASE WHEN coalesce(l.requested_at_audience, '') = '' THEN '' ELSE '"' || replace(coalesce(l.requested_at_audience, ''), '|', '","') || '"' END || ']')::jsonb,
-       ('[' || CASE WHEN coalesce(la.amr, '') = '' THEN '' ELSE '"' || replace(coalesce(la.amr, ''), '|', '","') || '"' END || ']')::jsonb,
-       CASE WHEN ca.granted_scope <> '' THEN ('[' || CASE WHEN ca.granted_scope = '' THEN '' ELSE '"' || replace(ca.granted_scope, '|', '","') || '"' END || ']')::jsonb END,
-       ('[' || CASE WHEN coalesce(ca.granted_at_audience, '') = '' THEN '' ELSE '"' || replace(coalesce(ca.granted_at_audience, ''), '|', '","') || '"' END || ']')::jsonb
+       l.requested_scope,
+       coalesce(l.requested_at_audience, ''),
+       coalesce(la.amr, ''),
+       ca.granted_scope,
+       coalesce(ca.granted_at_audience, '')
 FROM hydra_oauth2_authentication_request AS l
 LEFT JOIN hydra_oauth2_authentication_request_handled AS la ON la.challenge = l.challenge
 LEFT JOIN hydra_oauth2_consent_request AS c ON c.login_challenge = l.challenge
 LEFT JOIN hydra_oauth2_consent_request_handled AS ca ON ca.challenge = c.challenge;
 
+CREATE INDEX hydra_oauth2_flow_client_id_subject_idx
+    ON hydra_oauth2_flow (client_id, subject);
+CREATE INDEX hydra_oauth2_flow_cid_idx
+    ON hydra_oauth2_flow (client_id);
+CREATE INDEX hydra_oauth2_flow_login_session_id_idx
+    ON hydra_oauth2_flow (login_session_id);
+CREATE INDEX hydra_oauth2_flow_sub_idx
+    ON hydra_oauth2_flow (subject);
 CREATE UNIQUE INDEX hydra_oauth2_flow_login_verifier_idx
     ON hydra_oauth2_flow (login_verifier);
 CREATE UNIQUE INDEX hydra_oauth2_flow_consent_verifier_idx
     ON hydra_oauth2_flow (consent_verifier);
 CREATE UNIQUE INDEX hydra_oauth2_flow_consent_challenge_idx
     ON hydra_oauth2_flow (consent_challenge_id);
+ALTER TABLE hydra_oauth2_flow ADD CONSTRAINT hydra_oauth2_flow_pkey PRIMARY KEY (login_challenge);
+ALTER TABLE hydra_oauth2_flow ADD CONSTRAINT hydra_oauth2_flow_client_id_fk
+    FOREIGN KEY (client_id) REFERENCES hydra_client (id) ON DELETE CASCADE;
+ALTER TABLE hydra_oauth2_flow ADD CONSTRAINT hydra_oauth2_flow_login_session_id_fk
+    FOREIGN KEY (login_session_id) REFERENCES hydra_oauth2_authentication_session (id) ON DELETE CASCADE;
 
 ALTER TABLE hydra_oauth2_code DROP CONSTRAINT hydra_oauth2_code_challenge_id_fk;
 UPDATE hydra_oauth2_code AS t SET challenge_id = NULL

@@ -6,6 +6,7 @@ ALTER TABLE hydra_oauth2_pkce DROP CONSTRAINT hydra_oauth2_pkce_client_id_fk;
 ALTER TABLE hydra_oauth2_oidc DROP CONSTRAINT hydra_oauth2_oidc_client_id_fk;
 ALTER TABLE hydra_oauth2_access DROP CONSTRAINT hydra_oauth2_access_client_id_fk;
 ALTER TABLE hydra_oauth2_refresh DROP CONSTRAINT hydra_oauth2_refresh_client_id_fk;
+ALTER TABLE hydra_oauth2_flow DROP CONSTRAINT hydra_oauth2_flow_client_id_fk;
 ALTER TABLE hydra_oauth2_logout_request DROP CONSTRAINT hydra_oauth2_logout_request_client_id_fk;
 ALTER TABLE hydra_oauth2_obfuscated_authentication_session DROP CONSTRAINT hydra_oauth2_obfuscated_authentication_session_client_id_fk;
 ALTER TABLE hydra_oauth2_trusted_jwt_bearer_issuer DROP CONSTRAINT hydra_oauth2_trusted_jwt_bearer_issuer_key_set_key_id_fkey;
@@ -112,8 +113,6 @@ ALTER TABLE hydra_oauth2_obfuscated_authentication_session ADD CONSTRAINT hydra_
     FOREIGN KEY (client_id, nid) REFERENCES hydra_client (id, nid) ON DELETE CASCADE;
 ALTER TABLE hydra_oauth2_flow ADD CONSTRAINT hydra_oauth2_flow_client_id_fk
     FOREIGN KEY (client_id, nid) REFERENCES hydra_client (id, nid) ON DELETE CASCADE;
-ALTER TABLE hydra_oauth2_flow ADD CONSTRAINT hydra_oauth2_flow_login_session_id_fk
-    FOREIGN KEY (login_session_id) REFERENCES hydra_oauth2_authentication_session (id) ON DELETE SET NULL;
 ALTER TABLE hydra_oauth2_trusted_jwt_bearer_issuer DROP CONSTRAINT hydra_oauth2_trusted_jwt_bearer_issue_issuer_subject_key_id_key;
 ALTER TABLE hydra_oauth2_trusted_jwt_bearer_issuer ADD CONSTRAINT hydra_oauth2_trusted_jwt_bearer_issue_issuer_subject_key_id_key
     UNIQUE (issuer, subject, key_id, nid);
@@ -124,3 +123,83 @@ ALTER TABLE hydra_oauth2_jti_blacklist ADD CONSTRAINT hydra_oauth2_jti_blacklist
 ALTER TABLE hydra_oauth2_obfuscated_authentication_session DROP CONSTRAINT hydra_oauth2_obfuscated_authentication_session_pkey;
 ALTER TABLE hydra_oauth2_obfuscated_authentication_session ADD CONSTRAINT hydra_oauth2_obfuscated_authentication_session_pkey
     PRIMARY KEY (subject, client_id, nid);
+
+-- Indexes get it at their end.
+
+DROP INDEX hydra_oauth2_access_challenge_id_idx;
+DROP INDEX hydra_oauth2_access_client_id_idx;
+DROP INDEX hydra_oauth2_access_client_id_subject_idx;
+DROP INDEX hydra_oauth2_access_request_id_idx;
+DROP INDEX hydra_oauth2_access_requested_at_idx;
+CREATE INDEX hydra_oauth2_access_challenge_id_idx
+    ON hydra_oauth2_access (challenge_id);
+CREATE INDEX hydra_oauth2_access_client_id_idx
+    ON hydra_oauth2_access (client_id, nid);
+CREATE INDEX hydra_oauth2_access_client_id_subject_idx
+    ON hydra_oauth2_access (client_id, subject, nid);
+CREATE INDEX hydra_oauth2_access_request_id_idx
+    ON hydra_oauth2_access (request_id, nid);
+CREATE INDEX hydra_oauth2_access_requested_at_idx
+    ON hydra_oauth2_access (requested_at, nid);
+
+DROP INDEX hydra_oauth2_code_challenge_id_idx;
+DROP INDEX hydra_oauth2_code_client_id_idx;
+DROP INDEX hydra_oauth2_code_request_id_idx;
+CREATE INDEX hydra_oauth2_code_challenge_id_idx
+    ON hydra_oauth2_code (challenge_id, nid);
+CREATE INDEX hydra_oauth2_code_client_id_idx
+    ON hydra_oauth2_code (client_id, nid);
+CREATE INDEX hydra_oauth2_code_request_id_idx
+    ON hydra_oauth2_code (request_id, nid);
+
+DROP INDEX hydra_oauth2_oidc_challenge_id_idx;
+DROP INDEX hydra_oauth2_oidc_client_id_idx;
+DROP INDEX hydra_oauth2_oidc_request_id_idx;
+CREATE INDEX hydra_oauth2_oidc_challenge_id_idx
+    ON hydra_oauth2_oidc (challenge_id);
+CREATE INDEX hydra_oauth2_oidc_client_id_idx
+    ON hydra_oauth2_oidc (client_id, nid);
+CREATE INDEX hydra_oauth2_oidc_request_id_idx
+    ON hydra_oauth2_oidc (request_id, nid);
+
+DROP INDEX hydra_oauth2_pkce_challenge_id_idx;
+DROP INDEX hydra_oauth2_pkce_client_id_idx;
+DROP INDEX hydra_oauth2_pkce_request_id_idx;
+CREATE INDEX hydra_oauth2_pkce_challenge_id_idx
+    ON hydra_oauth2_pkce (challenge_id);
+CREATE INDEX hydra_oauth2_pkce_client_id_idx
+    ON hydra_oauth2_pkce (client_id, nid);
+CREATE INDEX hydra_oauth2_pkce_request_id_idx
+    ON hydra_oauth2_pkce (request_id, nid);
+
+DROP INDEX hydra_oauth2_refresh_challenge_id_idx;
+DROP INDEX hydra_oauth2_refresh_client_id_idx;
+DROP INDEX hydra_oauth2_refresh_client_id_subject_idx;
+DROP INDEX hydra_oauth2_refresh_request_id_idx;
+CREATE INDEX hydra_oauth2_refresh_challenge_id_idx
+    ON hydra_oauth2_refresh (challenge_id);
+CREATE INDEX hydra_oauth2_refresh_client_id_idx
+    ON hydra_oauth2_refresh (client_id, nid);
+CREATE INDEX hydra_oauth2_refresh_client_id_subject_idx
+    ON hydra_oauth2_refresh (client_id, subject);
+CREATE INDEX hydra_oauth2_refresh_request_id_idx
+    ON hydra_oauth2_refresh (request_id);
+
+DROP INDEX hydra_oauth2_flow_client_id_subject_idx;
+DROP INDEX hydra_oauth2_flow_cid_idx;
+DROP INDEX hydra_oauth2_flow_login_session_id_idx;
+DROP INDEX hydra_oauth2_flow_sub_idx;
+DROP INDEX hydra_oauth2_flow_login_verifier_idx;
+DROP INDEX hydra_oauth2_flow_consent_verifier_idx;
+CREATE INDEX hydra_oauth2_flow_client_id_subject_idx
+    ON hydra_oauth2_flow (client_id, nid, subject);
+CREATE INDEX hydra_oauth2_flow_cid_idx
+    ON hydra_oauth2_flow (client_id, nid);
+CREATE INDEX hydra_oauth2_flow_login_session_id_idx
+    ON hydra_oauth2_flow (login_session_id, nid);
+CREATE INDEX hydra_oauth2_flow_sub_idx
+    ON hydra_oauth2_flow (subject, nid);
+CREATE UNIQUE INDEX hydra_oauth2_flow_login_verifier_idx
+    ON hydra_oauth2_flow (login_verifier);
+CREATE UNIQUE INDEX hydra_oauth2_flow_consent_verifier_idx
+    ON hydra_oauth2_flow (consent_verifier);

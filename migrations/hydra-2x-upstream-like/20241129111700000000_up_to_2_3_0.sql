@@ -26,8 +26,8 @@
 -- crossfade: records 20220210000001000067 20220210000001000068 20220210000001000069 20220210000001000070 20220210000001000071
 -- crossfade: records 20220210000001000072 20220210000001000073 20220210000001000074 20220210000001000075 20220210000001000076
 -- crossfade: records 20220210000001000077 20220210000001000078 20220210000001000079 20220513000001000001 20220513000001000002
--- crossfade: records 20220513000001000003 20220513000001000004 20220513000001000005 20220513000001000006 20220513000001000007
--- crossfade: records 20220513000001000008 20220513000001000009 20220513000001000010 20220916000010000000 20221109000010000000
+-- crossfade: records 20220513000001000003 20220513000001000004
+-- crossfade: records 20220513000001000009 20220513000001000010 20220916000010000000 20221109000010000000
 -- crossfade: records 20221109000010000001 20230220000000000000 20230228000010000001 20230313112801000001 20230512112801000001
 -- crossfade: records 20230606112801000001 20230809122501000001 20230908104443000000 20230908104443000001 20240104181300000001
 -- crossfade: records 20240129174410000001 20240403121110000001 20240612222110000001 20240916105610000001 20241012144910000001
@@ -53,65 +53,69 @@ ALTER TABLE hydra_oauth2_refresh
     ADD COLUMN first_used_at timestamp,
     ADD COLUMN access_token_signature varchar(255) DEFAULT NULL;
 
+-- Indexes that later versions take away again; the first five are on one table, as upstream has them.
+CREATE INDEX hydra_oauth2_access_expires_at_idx
+    ON hydra_oauth2_oidc (expires_at);
+CREATE INDEX hydra_oauth2_refresh_expires_at_idx
+    ON hydra_oauth2_oidc (expires_at);
+CREATE INDEX hydra_oauth2_code_expires_at_idx
+    ON hydra_oauth2_oidc (expires_at);
+CREATE INDEX hydra_oauth2_pkce_expires_at_idx
+    ON hydra_oauth2_oidc (expires_at);
+CREATE INDEX hydra_oauth2_oidc_expires_at_idx
+    ON hydra_oauth2_oidc (expires_at);
+CREATE INDEX hydra_oauth2_access_expires_at_v2_idx
+    ON hydra_oauth2_access (expires_at);
+CREATE INDEX hydra_oauth2_refresh_expires_at_v2_idx
+    ON hydra_oauth2_refresh (expires_at);
+CREATE INDEX hydra_oauth2_code_expires_at_v2_idx
+    ON hydra_oauth2_code (expires_at);
+CREATE INDEX hydra_oauth2_pkce_expires_at_v2_idx
+    ON hydra_oauth2_pkce (expires_at);
+CREATE INDEX hydra_oauth2_flow_multi_query_idx
+    ON hydra_oauth2_flow (subject, client_id, nid, consent_skip, consent_error, consent_remember);
+
+DROP INDEX hydra_oauth2_access_expires_at_idx;
+DROP INDEX hydra_oauth2_refresh_expires_at_idx;
+DROP INDEX hydra_oauth2_code_expires_at_idx;
+DROP INDEX hydra_oauth2_pkce_expires_at_idx;
+DROP INDEX hydra_oauth2_oidc_expires_at_idx;
+DROP INDEX hydra_oauth2_access_expires_at_v2_idx;
+DROP INDEX hydra_oauth2_refresh_expires_at_v2_idx;
+DROP INDEX hydra_oauth2_code_expires_at_v2_idx;
+DROP INDEX hydra_oauth2_pkce_expires_at_v2_idx;
+DROP INDEX hydra_oauth2_flow_multi_query_idx;
+DROP INDEX hydra_oauth2_access_client_id_subject_idx;
+DROP INDEX hydra_oauth2_code_request_id_idx;
+DROP INDEX hydra_oauth2_oidc_request_id_idx;
+DROP INDEX hydra_oauth2_pkce_request_id_idx;
+DROP INDEX hydra_oauth2_refresh_client_id_subject_idx;
 DROP INDEX hydra_oauth2_flow_login_verifier_idx;
 DROP INDEX hydra_oauth2_flow_consent_verifier_idx;
-DROP INDEX hydra_oauth2_access_client_id_idx;
-DROP INDEX hydra_oauth2_access_client_id_subject_idx;
-DROP INDEX hydra_oauth2_access_request_id_idx;
-DROP INDEX hydra_oauth2_access_requested_at_idx;
 DROP INDEX hydra_oauth2_authentication_session_sub_idx;
-DROP INDEX hydra_oauth2_code_challenge_id_idx;
-DROP INDEX hydra_oauth2_code_client_id_idx;
-DROP INDEX hydra_oauth2_code_request_id_idx;
 DROP INDEX hydra_oauth2_jti_blacklist_expiry;
 DROP INDEX hydra_oauth2_logout_request_client_id_idx;
 DROP INDEX hydra_oauth2_obfuscated_authentication_session_so_idx;
-DROP INDEX hydra_oauth2_oidc_client_id_idx;
-DROP INDEX hydra_oauth2_oidc_request_id_idx;
-DROP INDEX hydra_oauth2_pkce_client_id_idx;
-DROP INDEX hydra_oauth2_pkce_request_id_idx;
-DROP INDEX hydra_oauth2_refresh_client_id_idx;
-DROP INDEX hydra_oauth2_refresh_client_id_subject_idx;
 
 CREATE INDEX hydra_jwk_nid_sid_created_at_idx
     ON hydra_jwk (nid, sid, created_at);
 CREATE INDEX hydra_jwk_nid_sid_kid_created_at_idx
     ON hydra_jwk (nid, sid, kid, created_at);
-CREATE INDEX hydra_oauth2_access_client_id_idx
-    ON hydra_oauth2_access (client_id, nid);
-CREATE INDEX hydra_oauth2_access_request_id_idx
-    ON hydra_oauth2_access (request_id, nid);
-CREATE INDEX hydra_oauth2_access_requested_at_idx
-    ON hydra_oauth2_access (requested_at, nid);
 CREATE INDEX hydra_oauth2_authentication_session_sub_idx
     ON hydra_oauth2_authentication_session (subject, nid);
-CREATE INDEX hydra_oauth2_code_challenge_id_idx
-    ON hydra_oauth2_code (challenge_id, nid);
-CREATE INDEX hydra_oauth2_code_client_id_idx
-    ON hydra_oauth2_code (client_id, nid);
-CREATE INDEX hydra_oauth2_flow_cid_idx
-    ON hydra_oauth2_flow (client_id, nid);
-CREATE INDEX hydra_oauth2_flow_client_id_subject_idx
-    ON hydra_oauth2_flow (client_id, nid, subject);
-CREATE INDEX hydra_oauth2_flow_login_session_id_idx
-    ON hydra_oauth2_flow (login_session_id, nid);
-CREATE INDEX hydra_oauth2_flow_previous_consents_idx
-    ON hydra_oauth2_flow (subject, client_id, nid, consent_skip, consent_error, consent_remember);
-CREATE INDEX hydra_oauth2_flow_sub_idx
-    ON hydra_oauth2_flow (subject, nid);
 CREATE INDEX hydra_oauth2_jti_blacklist_expires_at_idx
     ON hydra_oauth2_jti_blacklist (expires_at, nid);
 CREATE INDEX hydra_oauth2_logout_request_client_id_idx
     ON hydra_oauth2_logout_request (client_id, nid);
 CREATE UNIQUE INDEX hydra_oauth2_obfuscated_authentication_session_so_idx
     ON hydra_oauth2_obfuscated_authentication_session (client_id, subject_obfuscated, nid);
-CREATE INDEX hydra_oauth2_oidc_client_id_idx
-    ON hydra_oauth2_oidc (client_id, nid);
-CREATE INDEX hydra_oauth2_pkce_client_id_idx
-    ON hydra_oauth2_pkce (client_id, nid);
-CREATE INDEX hydra_oauth2_refresh_client_id_idx
-    ON hydra_oauth2_refresh (client_id, nid);
-CREATE INDEX hydra_oauth2_refresh_requested_at_idx
-    ON hydra_oauth2_refresh (nid, requested_at);
 CREATE INDEX hydra_oauth2_trusted_jwt_bearer_issuer_nid_idx
     ON hydra_oauth2_trusted_jwt_bearer_issuer (id, nid);
+CREATE INDEX hydra_oauth2_refresh_requested_at_idx
+    ON hydra_oauth2_refresh (nid, requested_at);
+CREATE INDEX hydra_oauth2_flow_previous_consents_idx
+    ON hydra_oauth2_flow (subject, client_id, nid, consent_skip, consent_error, consent_remember);
+
+ALTER TABLE hydra_oauth2_flow DROP CONSTRAINT hydra_oauth2_flow_login_session_id_fk;
+ALTER TABLE hydra_oauth2_flow ADD CONSTRAINT hydra_oauth2_flow_login_session_id_fk
+    FOREIGN KEY (login_session_id) REFERENCES hydra_oauth2_authentication_session (id) ON DELETE SET NULL;
