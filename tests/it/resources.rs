@@ -54,7 +54,6 @@ fn on_a_small_disk(folder: &Path, small: &Path, size: &str) -> Option<Binaries> 
 
 /// Green's tablespace is a file system of a few megabytes. Freed, the same copy ends.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "not yet seen green"]
 async fn green_runs_out_of_disk() {
     let folder = tempfile::tempdir().unwrap();
     let small = folder.path().join("small");
@@ -98,7 +97,7 @@ async fn green_runs_out_of_disk() {
     };
     let full = copy().exits(11);
     says(&full, &["SQLSTATE 53100", "The server's disk is full. Make room", "next: crossfade run"]);
-    in_the_way.batch_execute("DROP TABLE in_the_way; CHECKPOINT").await.unwrap();
+    in_the_way.batch_execute("DROP TABLE in_the_way").await.unwrap();
     copy().exits(0);
     let rows = in_the_way.query_one("SELECT count(*) FROM t", &[]).await.unwrap().get::<_, i64>(0);
     assert_eq!(rows, 6000);
@@ -112,7 +111,6 @@ async fn green_runs_out_of_disk() {
 
 /// Connections, locks and temporary files of one small server.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "not yet seen green"]
 async fn a_server_runs_out_of_connections_locks_and_temporary_files() {
     let cluster =
         own(&[("max_connections", "14"), ("max_prepared_transactions", "0"), ("max_wal_senders", "0"), ("wal_level", "replica")])
@@ -139,9 +137,11 @@ async fn a_server_runs_out_of_connections_locks_and_temporary_files() {
     .await;
     let spilled = workspace.run(&["run", "--execute"]).exits(11);
     says(&spilled, &["SQLSTATE 53400", "Raise temp_file_limit", "next: crossfade run"]);
+    let unusable = "SELECT count(*) FROM pg_index WHERE NOT indisvalid";
+    assert_eq!(db.value(unusable).await, "0", "the failed build left an index that every write keeps up");
     db.sql(&format!("ALTER DATABASE {} RESET ALL", db.name())).await;
     workspace.run(&["run", "--execute"]).exits(0);
-    assert_eq!(db.value("SELECT count(*) FROM pg_index WHERE NOT indisvalid").await, "0");
+    assert_eq!(db.value(unusable).await, "0");
     told(
         "too many connections (53300)",
         "max_connections = 14, 12 of them taken",
@@ -152,7 +152,7 @@ async fn a_server_runs_out_of_connections_locks_and_temporary_files() {
         "temp_file_limit (53400)",
         "temp_file_limit = 100kB, CREATE INDEX spills",
         1,
-        "stopped with what to raise; the same command ended, and dropped the invalid index of the failed build",
+        "stopped with what to raise, no invalid index left; the same command ended",
     );
 
     for part in 0..12 {
@@ -168,7 +168,7 @@ async fn a_server_runs_out_of_connections_locks_and_temporary_files() {
     cluster.start_again().await.unwrap();
     let full = workspace.run(&["run", "--execute"]).exits(11);
     says(&full, &["SQLSTATE 53200", "Raise max_locks_per_transaction", "next: crossfade run"]);
-    db.sql("ALTER SYSTEM RESET max_locks_per_transaction").await;
+    db.sql("ALTER SYSTEM SET max_locks_per_transaction = 512").await;
     cluster.stop_at_once().await.unwrap();
     cluster.start_again().await.unwrap();
     workspace.run(&["run", "--execute"]).exits(0);
@@ -364,7 +364,6 @@ async fn a_session_idle_in_transaction_is_named() {
 
 /// An autovacuum gives way to DDL within lock_timeout; one to prevent wraparound does not, and is named.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "not yet seen green"]
 async fn autovacuums_in_the_way_of_ddl() {
     let cluster = own(&[
         ("autovacuum_freeze_max_age", "100000"),
@@ -378,7 +377,7 @@ async fn autovacuums_in_the_way_of_ddl() {
     let db = TestDb::empty_on(&cluster).await;
     let working = |words: &str| {
         format!(
-            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'autovacuum worker' AND query LIKE 'autovacuum: VACUUM public.t%' AND query {words} '%wraparound%'"
+            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'autovacuum worker' AND query LIKE 'autovacuum: VACUUM %public.t%' AND query {words} '%wraparound%'"
         )
     };
     let limits = "lock_timeout = \"200ms\"\nlock_retry_for = \"2s\"";

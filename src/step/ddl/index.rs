@@ -169,9 +169,27 @@ impl IndexSpec {
             None => {}
         }
         cx.crash_point("build");
-        patiently(cx, self.side, &self.statement(true, &table.name)).await?;
+        if let Err(failed) = patiently(cx, self.side, &self.statement(true, &table.name)).await {
+            self.clear(cx, &session, &name).await;
+            return Err(failed);
+        }
         cx.crash_point("built");
         Ok(())
+    }
+
+    /// Drops what a failed build left: it serves nobody, and every write keeps it up. A server tells of the error before it has let go of
+    /// the build; where it is out of reach the index stays for the same command.
+    async fn clear(&self, cx: &Cx, session: &Session, name: &QualifiedName) {
+        for _ in 0..LET_GO {
+            match self.state(session).await {
+                Ok(Some(IndexState { valid: false, builder: Some(_), .. })) => tokio::time::sleep(TICK).await,
+                Ok(Some(IndexState { valid: false, builder: None, .. })) => {
+                    let _ = drop_index(cx, self.side, name).await;
+                    return;
+                }
+                _ => return,
+            }
+        }
     }
 
     /// Takes away the index, whatever state it is in.
@@ -237,6 +255,11 @@ impl IndexSpec {
         count(cx, session, &query).await
     }
 }
+
+/// How often a failed build is looked at until its session has let go of it.
+const LET_GO: u32 = 40;
+/// Between two looks.
+const TICK: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// The finding about a table that is not there.
 pub(in crate::step) fn missing_table(table: &QualifiedName, side: Side) -> Vec<Finding> {
