@@ -13,7 +13,7 @@ use crate::journal::{Journal, State, StepStatus};
 use crate::plan;
 use crate::report::Screen;
 use crate::step::{Interrupt, Reversal};
-use crate::terms::{Exit, RunId};
+use crate::terms::{Exit, RunId, Side};
 
 #[derive(Debug, Args)]
 pub(super) struct RollbackArgs {
@@ -56,7 +56,7 @@ pub(super) async fn rollback(args: &RollbackArgs, format: Format, quiet: bool) -
     let (listeners, notices) = Listeners::start(&plan, &args.notify, args.allow_hooks, screen, notices)?;
     let options = Options {
         state_dir: args.plan.state.clone(),
-        choice: RunChoice::Latest,
+        choice: RunChoice::Back,
         approve: BTreeSet::new(),
         allow_hooks: args.allow_hooks,
         databases,
@@ -82,7 +82,8 @@ fn announce(plan: &plan::Plan, run: &RunId, state: &State) -> String {
                 out += &format!("  {}: begun; CANNOT be undone ({why}) unless nothing of it is there\n", step.id);
             }
             (_, Reversal::Irreversible(why)) => {
-                out += &format!("  {}: CANNOT be undone ({why}); it and everything before it stay\n", step.id);
+                let unless = if step.step.sides() == [Side::Green] { ", unless green is made anew, empty" } else { "" };
+                out += &format!("  {}: CANNOT be undone ({why}); it and everything before it stay{unless}\n", step.id);
                 break;
             }
         }

@@ -1,7 +1,7 @@
 //! Drives a run: the thin loop around [`super::next`].
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tokio_postgres::Row;
@@ -12,6 +12,9 @@ use crate::pg::{Counters, end_orphans, explain};
 use crate::report::Sampler;
 use crate::step::{Cx, Notice, guarded};
 use crate::terms::{Before, Exit, Extent, Finding, Severity, Side};
+
+/// How long a server may take to answer when the command is to end now.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// How a run ended.
 #[derive(Debug)]
@@ -54,6 +57,7 @@ pub async fn drive(driver: &mut Driver) -> Result<Outcome> {
                 write(driver, Event::RolledBack)?;
                 return Ok(Outcome::RolledBack);
             }
+            Next::Undo(index) | Next::CannotUndo(index, _) if is_given_up(driver, index) => write_off(driver, index),
             Next::CannotUndo(index, why) => match never_happened(driver, index).await {
                 Ok(false) => {
                     let step = &driver.plan.steps()[index].id;
@@ -64,11 +68,11 @@ pub async fn drive(driver: &mut Driver) -> Result<Outcome> {
                 other => other.map(drop),
             },
             Next::Apply(index) if driver.last.is_some_and(|last| index > last) => return Ok(Outcome::FarEnough),
-            Next::Apply(index) => match keep_locks(driver).await {
+            Next::Apply(index) => match unless(&driver.interrupt.hard.clone(), keep_locks(driver)).await {
                 Ok(()) => apply(driver, index).await,
                 lost => lost,
             },
-            Next::Undo(index) => match keep_locks(driver).await {
+            Next::Undo(index) => match unless(&driver.interrupt.hard.clone(), keep_locks(driver)).await {
                 Ok(()) => undo(driver, index).await,
                 lost => lost,
             },
@@ -76,7 +80,8 @@ pub async fn drive(driver: &mut Driver) -> Result<Outcome> {
         if let Err(error) = result {
             let hard = driver.interrupt.hard.is_cancelled();
             if hard {
-                cancel_queries(driver).await;
+                // A server that does not answer ends the queries when it finds the connections gone.
+                soon(&driver.interrupt.hard, cancel_queries(driver)).await;
             }
             let stop = error.downcast_ref::<Stop>();
             let exit = match stop {
@@ -107,11 +112,12 @@ async fn apply(driver: &mut Driver, index: usize) -> Result<()> {
     let attempt = known.attempts + 1;
     let cx = driver.cx(&id, attempt);
     let began = Instant::now();
-    let counters_before = counters(&cx, driver).await?;
-    let watch = Sampler::start(&cx, counters_before.keys().copied()).await?;
+    let hard = driver.interrupt.hard.clone();
+    let counters_before = unless(&hard, counters(&cx, driver)).await?;
+    let watch = unless(&hard, Sampler::start(&cx, counters_before.keys().copied())).await?;
     let outcome = attempt_step(driver, index, &cx, known.status, known.before).await;
     let longest_wait = watch.finish().await;
-    keep_set_aside(driver, index, &cx).await;
+    soon(&hard, keep_set_aside(driver, index, &cx)).await;
     cx.keep_statements();
     let accounts = cx.accounts();
     if !accounts.is_empty() {
@@ -119,7 +125,7 @@ async fn apply(driver: &mut Driver, index: usize) -> Result<()> {
     }
     match outcome {
         Ok(Some(findings)) => {
-            let counters_after = counters(&cx, driver).await?;
+            let counters_after = unless(&hard, counters(&cx, driver)).await?;
             let counters = counters_after.iter().map(|(side, now)| (*side, now.since(&counters_before[side]))).collect();
             let seconds = began.elapsed().as_secs_f64();
             let (longest_lock_wait_ms, figures) = (longest_wait.as_secs_f64() * 1e3, cx.figures());
@@ -186,7 +192,7 @@ async fn undo(driver: &mut Driver, index: usize) -> Result<()> {
     let hard = driver.interrupt.hard.clone();
     // A side that is away is for the undo to tell: it may not need it.
     let sides: Vec<Side> = driver.plan.sides().collect();
-    let watch = Sampler::start(&cx, sides).await.ok();
+    let watch = unless(&hard, Sampler::start(&cx, sides)).await.ok();
     let undone = unless(&hard, driver.plan.steps()[index].step.undo(&cx, &known.before)).await;
     if let Some(watch) = watch {
         watch.finish().await;
@@ -236,6 +242,18 @@ async fn keep_locks(driver: &mut Driver) -> Result<()> {
     Ok(())
 }
 
+/// Whether a step did nothing but to a green that is not there any more.
+fn is_given_up(driver: &Driver, index: usize) -> bool {
+    driver.green_anew && driver.plan.steps()[index].step.sides() == [Side::Green]
+}
+
+/// Undone without an undo.
+fn write_off(driver: &mut Driver, index: usize) -> Result<()> {
+    let step = driver.plan.steps()[index].id.clone();
+    write(driver, Event::UndoStarted { step: step.clone() })?;
+    write(driver, Event::UndoDone { step })
+}
+
 /// A step that was begun and has no effect needs no undo, whatever its kind; says whether this one is now undone.
 async fn never_happened(driver: &mut Driver, index: usize) -> Result<bool> {
     let step = &driver.plan.steps()[index];
@@ -258,6 +276,18 @@ pub(super) async fn unless<T>(hard: &tokio_util::sync::CancellationToken, work: 
     tokio::select! {
         result = work => result,
         () = hard.cancelled() => Err(Stop::Interrupted.into()),
+    }
+}
+
+/// Runs `work`, for a few seconds at most from the second signal on.
+async fn soon(hard: &tokio_util::sync::CancellationToken, work: impl Future<Output = ()>) {
+    let too_late = async {
+        hard.cancelled().await;
+        tokio::time::sleep(ANSWER).await;
+    };
+    tokio::select! {
+        () = work => {}
+        () = too_late => {}
     }
 }
 

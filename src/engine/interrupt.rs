@@ -1,8 +1,10 @@
-//! Signals: the first stops after the step, the second cancels the query; SIGUSR1 pauses a copy, SIGUSR2 lets it go on.
+//! Signals: the first stops after the step, the second cancels the query, the third ends the process as it is; SIGUSR1 pauses a copy,
+//! SIGUSR2 lets it go on.
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::step::Interrupt;
+use crate::terms::Exit;
 
 /// Listens for SIGINT, SIGTERM, SIGUSR1 and SIGUSR2 for the rest of the process's life.
 ///
@@ -27,7 +29,10 @@ pub fn listen(interrupt: &Interrupt) -> std::io::Result<()> {
                     continue;
                 }
             }
-            eprintln!("{}", interrupt.ask());
+            match interrupt.ask() {
+                Some(words) => eprintln!("{words}"),
+                None => std::process::exit(Exit::Interrupted as i32),
+            }
         }
     });
     Ok(())

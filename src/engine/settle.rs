@@ -47,8 +47,8 @@ pub fn distinct(databases: &BTreeMap<Side, Identity>) -> Result<(), String> {
 }
 
 /// The sides whose database is not the one the run began with, as text.
-pub(super) fn other_databases(state: &State, now: &BTreeMap<Side, Identity>) -> Vec<String> {
-    now.iter()
+pub(super) fn other_databases<'a>(state: &State, now: impl IntoIterator<Item = (&'a Side, &'a Identity)>) -> Vec<String> {
+    now.into_iter()
         .filter_map(|(side, identity)| match state.databases.get(side) {
             Some(then) if !then.same_database(identity) => Some(format!(
                 "{side} was database {} of cluster {}, and is {} of {}",
@@ -57,4 +57,9 @@ pub(super) fn other_databases(state: &State, now: &BTreeMap<Side, Identity>) -> 
             _ => None,
         })
         .collect()
+}
+
+/// Whether a side's database is not the one the run began with.
+pub(super) fn is_another(state: &State, now: &BTreeMap<Side, Identity>, side: Side) -> bool {
+    !other_databases(state, now.iter().filter(|(one, _)| **one == side)).is_empty()
 }

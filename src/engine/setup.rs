@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 
 use super::Stop;
 use super::drive::unless;
-use super::settle::{distinct, other_databases, plan_changes};
-use crate::journal::{Event, Journal, Recorder, State};
+use super::settle::{distinct, is_another, other_databases, plan_changes};
+use crate::journal::{Event, Journal, Recorder, State, StepStatus};
 use crate::pg::{
     Database, DriverLock, Identity, Session, check_control, check_server, end_orphans, ensure_control, explain, identify, is_loss,
 };
@@ -24,6 +24,8 @@ pub enum RunChoice {
     Latest,
     /// A new one, whatever there is.
     New,
+    /// The latest one, to undo it. Before a switch green may have been made anew since, empty: it is a copy.
+    Back,
 }
 
 /// How to run.
@@ -57,6 +59,8 @@ pub struct Driver {
     pub(super) locks: Vec<DriverLock>,
     pub(super) records: Records,
     pub(super) last: Option<usize>,
+    /// Green is empty and another database than the run's: what only it had is gone.
+    pub(super) green_anew: bool,
 }
 
 impl Driver {
@@ -147,7 +151,7 @@ async fn take_up(plan: Plan, options: Options) -> Result<Driver> {
     let mut sessions = BTreeMap::new();
     let mut identities = BTreeMap::new();
     let existing = match choice {
-        RunChoice::Latest => latest_run(&state_dir, plan.name())?,
+        RunChoice::Latest | RunChoice::Back => latest_run(&state_dir, plan.name())?,
         RunChoice::New => None,
     };
     let mut run = existing.clone().unwrap_or_else(RunId::fresh);
@@ -165,10 +169,19 @@ async fn take_up(plan: Plan, options: Options) -> Result<Driver> {
     distinct(&identities).map_err(usage)?;
     unknown_approvals(&plan, &approve)?;
 
-    let mut journal = None;
+    let (mut journal, mut green_anew) = (None, false);
     if let Some(found) = &existing {
         let opened = open(&state_dir, &plan, found)?;
-        if fits(opened.state(), &plan, &identities, found)? {
+        if let (RunChoice::Back, Some(green)) = (choice, sessions.get(&Side::Green))
+            && is_another(opened.state(), &identities, Side::Green)
+            && !switch_begun(opened.state(), &plan)
+        {
+            green_anew = is_empty(green).await?;
+            if green_anew {
+                tracing::warn!("green is another database than the run's, and empty: what only green had is written off");
+            }
+        }
+        if fits(opened.state(), &plan, &identities, found, green_anew)? {
             journal = Some(opened);
         } else {
             run = RunId::fresh();
@@ -212,7 +225,20 @@ async fn take_up(plan: Plan, options: Options) -> Result<Driver> {
     let recorder =
         Recorder::open(folder).with_context(|| format!("cannot write the record of the run in {}", folder.display()))?;
     let records = Arc::new(Mutex::new(recorder));
-    Ok(Driver { plan, run, journal, databases, interrupt, notices, approvals, allow_hooks, locks, records, last: None })
+    Ok(Driver {
+        plan,
+        run,
+        journal,
+        databases,
+        interrupt,
+        notices,
+        approvals,
+        allow_hooks,
+        locks,
+        records,
+        last: None,
+        green_anew,
+    })
 }
 
 fn open(state_dir: &Path, plan: &Plan, run: &RunId) -> Result<Journal> {
@@ -231,11 +257,12 @@ fn begin(mut journal: Journal, plan: &Plan, databases: BTreeMap<Side, Identity>)
 }
 
 /// Whether the run `found` is to be taken up; false when it is over and belongs to other databases.
-fn fits(state: &State, plan: &Plan, databases: &BTreeMap<Side, Identity>, found: &RunId) -> Result<bool> {
+fn fits(state: &State, plan: &Plan, databases: &BTreeMap<Side, Identity>, found: &RunId, green_anew: bool) -> Result<bool> {
     if state.fingerprint.is_none() {
         return Ok(false);
     }
-    let elsewhere = other_databases(state, databases);
+    let asked = databases.iter().filter(|(side, _)| !(green_anew && **side == Side::Green));
+    let elsewhere = other_databases(state, asked);
     if !elsewhere.is_empty() {
         if state.finished {
             return Ok(false);
@@ -253,6 +280,19 @@ fn fits(state: &State, plan: &Plan, databases: &BTreeMap<Side, Identity>, found:
         )));
     }
     Ok(true)
+}
+
+/// Whether green may serve, so that it is no copy any more.
+fn switch_begun(state: &State, plan: &Plan) -> bool {
+    let begun = |step: &StepId| !matches!(state.step(step).status, StepStatus::Pending | StepStatus::Undone);
+    plan.steps().iter().any(|step| step.kind == "switch" && begun(&step.id))
+}
+
+/// Whether a database has no relation but those of crossfade's schema.
+async fn is_empty(session: &Session) -> Result<bool> {
+    let sql = "SELECT NOT EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace \
+               WHERE n.nspname NOT IN ('crossfade', 'information_schema') AND n.nspname !~ '^pg_')";
+    Ok(session.query_one(sql, &[]).await?.get(0))
 }
 
 fn unknown_approvals(plan: &Plan, approve: &BTreeSet<String>) -> Result<()> {

@@ -51,7 +51,7 @@ impl Sampler {
     pub async fn start(cx: &Cx, sides: impl IntoIterator<Item = Side>) -> Result<Self> {
         let (longest, stop) = (Arc::<Mutex<Duration>>::default(), CancellationToken::new());
         let readings = Arc::<Mutex<BTreeMap<Side, Reading>>>::default();
-        let mut tasks = Vec::new();
+        let mut all = Vec::new();
         for side in sides {
             let session = cx.database(side)?.connect(&cx.watcher()).await?;
             let version: i32 = session.query_one("SELECT current_setting('server_version_num')::int", &[]).await?.get(0);
@@ -64,8 +64,12 @@ impl Sampler {
                 readings: Arc::clone(&readings),
             };
             watched.read().await?;
-            let (stop, mut watched, cx) = (stop.clone(), watched, cx.clone());
-            tasks.push(tokio::spawn(async move {
+            all.push(watched);
+        }
+        // Not before every side has answered: a task that nobody ends would keep the notices open for ever.
+        let watch = |mut watched: Watched| {
+            let (stop, cx) = (stop.clone(), cx.clone());
+            tokio::spawn(async move {
                 let mut read = Instant::now();
                 while !stop.is_cancelled() {
                     // When the server goes away the step itself will say so.
@@ -76,8 +80,9 @@ impl Sampler {
                     }
                 }
                 let _ = watched.read().await;
-            }));
-        }
+            })
+        };
+        let sides = all.into_iter().map(watch).collect();
         let (over, cx) = (CancellationToken::new(), cx.clone());
         let ended = over.clone();
         let samples = tokio::spawn(async move {
@@ -97,14 +102,17 @@ impl Sampler {
                 }
             }
         });
-        Ok(Self { longest, stop, sides: tasks, over, samples })
+        Ok(Self { longest, stop, sides, over, samples })
     }
 
     /// Stops watching; the longest wait seen.
     pub async fn finish(self) -> Duration {
         self.stop.cancel();
-        for side in self.sides {
-            let _ = tokio::time::timeout(ANSWER, side).await; // a server that is away keeps nobody
+        for mut side in self.sides {
+            // A server that is away keeps nobody, and what waits for it no notices open.
+            if tokio::time::timeout(ANSWER, &mut side).await.is_err() {
+                side.abort();
+            }
         }
         self.over.cancel(); // the last sample has the last readings
         let _ = self.samples.await;

@@ -15,6 +15,7 @@ use super::tui::{Key, Tui};
 use super::{thousands, time};
 use crate::journal::{Event, Line};
 use crate::step::{Interrupt, Notice};
+use crate::terms::Exit;
 
 /// How a run is shown.
 #[derive(Default)]
@@ -88,7 +89,13 @@ async fn attend(mut notices: UnboundedReceiver<Notice>, show: Show) {
                 None => break,
             },
             key = key => match key {
-                Key::Interrupt => view.say(interrupt.ask()),
+                Key::Interrupt => match interrupt.ask() {
+                    Some(words) => view.say(words),
+                    None => {
+                        view.close(); // the terminal is as it was
+                        std::process::exit(Exit::Interrupted as i32);
+                    }
+                },
                 Key::Quit => view.close(),
             },
             _ = tick.tick() => view.picture(),

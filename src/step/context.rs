@@ -61,7 +61,7 @@ pub enum Notice {
 /// Where notices go.
 pub type Outbound = UnboundedSender<Notice>;
 
-/// The two requests to stop: the first ends the run after the step, the second cancels the query.
+/// The requests to stop: the first ends the run after the step, the second cancels the query, and the third waits for nobody.
 #[derive(Debug, Clone, Default)]
 pub struct Interrupt {
     /// Stop after this step (long steps: after this batch, keeping what is done).
@@ -73,14 +73,17 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Somebody asks to stop: the first time softly, then at once. Says what comes of it.
-    pub fn ask(&self) -> &'static str {
-        if self.soft.is_cancelled() {
+    /// Somebody asks to stop: the first time softly, then at once. Says what comes of it; `None` the third time, when the process is
+    /// to end whoever does not answer: what was done is in the journal.
+    pub fn ask(&self) -> Option<&'static str> {
+        if self.hard.is_cancelled() {
+            None
+        } else if self.soft.is_cancelled() {
             self.hard.cancel();
-            "stopping now: the running query is cancelled"
+            Some("stopping now: the running query is cancelled")
         } else {
             self.soft.cancel();
-            "stopping after this step; once more to cancel it now. Either way the same command resumes"
+            Some("stopping after this step; once more to cancel it now. Either way the same command resumes")
         }
     }
 }

@@ -168,7 +168,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
                 return;
             };
             let _ = client.set_nodelay(true);
-            let mut wire = Wire { client, server, up: Frames::of_client(), down: Frames::default(), owed: 0, shared };
+            let mut wire =
+                Wire { client, server, up: Frames::of_client(), down: Frames::default(), owed: 0, extended: false, shared };
             wire.carry().await;
         });
     }
@@ -182,6 +183,9 @@ struct Wire {
     down: Frames,
     /// Requests without an answer yet.
     owed: u64,
+    /// Whether the last request was an extended one, whose Sync the server passes over when it goes on with COPY FROM STDIN
+    /// (PostgreSQL manual 55.2.6).
+    extended: bool,
     shared: Arc<Shared>,
 }
 
@@ -220,6 +224,7 @@ impl Wire {
             let moment = match (frame.kind, &frame.text) {
                 (b'Q', Some(text)) => {
                     self.owed += 1;
+                    self.extended = false;
                     let text = String::from_utf8_lossy(text);
                     let request = At::Request(1 + counts.requests.fetch_add(1, Ordering::SeqCst));
                     let commits = text.split(';').any(|part| part.trim_matches(['\0', ' ', '\n']).eq_ignore_ascii_case("COMMIT"));
@@ -229,6 +234,7 @@ impl Wire {
                 }
                 (b'S', Some(_)) => {
                     self.owed += 1;
+                    self.extended = true;
                     let request = At::Request(1 + counts.requests.fetch_add(1, Ordering::SeqCst));
                     self.shared.take(|at| at == request)
                 }
@@ -280,6 +286,7 @@ impl Wire {
         for frame in self.down.read(bytes) {
             match frame.kind {
                 b'Z' if frame.text.is_some() => self.owed = self.owed.saturating_sub(1),
+                b'G' if frame.text.is_some() && self.extended => self.owed = self.owed.saturating_sub(1),
                 b'd' => {
                     let so_far = frame.size + self.shared.counts.copy_out.fetch_add(frame.size, Ordering::SeqCst);
                     if let Some(blow) = self.shared.take(|at| matches!(at, At::CopyOut(bytes) if bytes <= so_far)) {

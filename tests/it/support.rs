@@ -97,6 +97,13 @@ impl TestDb {
         Self { cluster: Arc::clone(cluster), name }
     }
 
+    /// Drops it and makes it again, empty.
+    pub async fn make_anew(&self) {
+        let admin = admin(&self.cluster).await;
+        admin.batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name)).await.unwrap();
+        admin.batch_execute(&format!("CREATE DATABASE {} TEMPLATE template0", self.name)).await.unwrap();
+    }
+
     /// The server it is on.
     pub fn cluster(&self) -> &Cluster {
         &self.cluster

@@ -120,4 +120,17 @@ async fn projections_take_a_migrated_green_over_under_writers() {
     let alive = "SELECT count(*) FROM hydra_oauth2_refresh WHERE active AND request_id = ANY (ARRAY(SELECT 'c-old-' || n FROM generate_series(0, OLD) n))"
         .replace("OLD", &old.min(OLD - 1).to_string());
     assert_eq!(green.value(&alive).await, "0");
+
+    // The migrations cannot be undone. Green is a copy: made anew, it keeps nobody from taking capture off blue.
+    let kept = workspace.run(&["rollback", "--execute"]).exits(13);
+    assert!(kept.stderr.contains("step migrate-green cannot be undone"), "{}", kept.stderr);
+    let captured = "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'crossfade%'";
+    assert_ne!(blue.value(captured).await, "0");
+    green.make_anew().await;
+    green.sql("CREATE TABLE of_others ()").await;
+    let other = workspace.run(&["rollback", "--execute"]).exits(2);
+    assert!(other.stderr.contains("belongs to other databases: green was database"), "{}", other.stderr);
+    green.sql("DROP TABLE of_others").await;
+    workspace.run(&["rollback", "--execute"]).exits(0);
+    assert_eq!(blue.value(captured).await, "0");
 }

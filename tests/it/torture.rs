@@ -22,7 +22,7 @@ use nix::unistd::Pid;
 use crate::fingerprint::{assert_same, fingerprint};
 use crate::hydra::{self, make_1_0_0, make_1_11_10, make_1_11_10_of};
 use crate::revocations::GRANT;
-use crate::support::{Ran, TestDb, Workspace, entries, eventually, start};
+use crate::support::{Ran, TestDb, Workspace, entries, eventually, nothing_left, start};
 use crate::takeover::{equal, patient_plan, write};
 
 /// Longer than any disturbed command may take; more is stuck.
@@ -47,13 +47,17 @@ enum Journey {
 
 impl Journey {
     /// Long ones seldom.
-    const DRAWN: [Journey; 8] = [
+    const DRAWN: [Journey; 12] = [
         Journey::InPlace,
+        Journey::Clone,
         Journey::Cutover,
+        Journey::InPlace,
         Journey::Clone,
         Journey::BlueGreen,
         Journey::InPlace,
+        Journey::Clone,
         Journey::Cutover,
+        Journey::InPlace,
         Journey::Clone,
         Journey::RestoreMigrate,
     ];
@@ -62,14 +66,13 @@ impl Journey {
         matches!(self, Journey::BlueGreen | Journey::RestoreMigrate | Journey::Cutover)
     }
 
-    /// About how long it takes undisturbed: faults fall into this time.
-    fn usual(self) -> Duration {
+    /// How much longer than [`Journey::InPlace`] it takes, about.
+    fn length(self) -> f64 {
         match self {
-            Journey::InPlace => Duration::from_millis(1500),
-            Journey::BlueGreen => Duration::from_millis(4000),
-            Journey::Cutover => Duration::from_millis(7000),
-            Journey::RestoreMigrate => Duration::from_millis(12_000),
-            Journey::Clone => Duration::from_millis(1500),
+            Journey::InPlace | Journey::Clone => 1.0,
+            Journey::BlueGreen => 2.7,
+            Journey::Cutover => 4.7,
+            Journey::RestoreMigrate => 8.0,
         }
     }
 }
@@ -101,6 +104,8 @@ struct Place {
     before: BTreeMap<Journey, TestDb>,
     /// What runs that nobody disturbed end with: blue, green.
     after: BTreeMap<Journey, Vec<Vec<String>>>,
+    /// How long [`Journey::InPlace`] took undisturbed: faults fall into a journey's time.
+    usual: Duration,
 }
 
 /// One run's databases and files.
@@ -220,15 +225,24 @@ impl Scene {
         }
     }
 
-    /// Runs the command undisturbed until it is done.
+    /// Runs the command undisturbed until it is done. Green's migrations cannot be undone: then green is made anew.
     async fn finish(&self, back: bool) {
-        let mut said = String::new();
+        let (mut said, mut anew) = (String::new(), false);
         for _ in 0..PATIENCE {
             let mut command = self.command(back);
             let ran = tokio::task::spawn_blocking(move || Ran::of(command.output().unwrap()));
             let ran = tokio::time::timeout(STUCK, ran).await.expect("stuck: it does not end").unwrap();
             if ran.code == Some(0) {
                 return;
+            }
+            if back
+                && self.journey == Journey::RestoreMigrate
+                && !anew
+                && ran.stderr.contains("step migrate-green cannot be undone")
+            {
+                self.green.make_anew().await;
+                anew = true;
+                continue;
             }
             said = format!("exit {:?}\n{}\n{}", ran.code, ran.stdout, ran.stderr);
         }
@@ -285,10 +299,14 @@ impl Place {
             (Journey::Clone, cloned),
             (Journey::Cutover, switched),
         ]);
-        let mut place = Self { green, before, after: BTreeMap::new() };
+        let mut place = Self { green, before, after: BTreeMap::new(), usual: Duration::ZERO };
         for journey in [Journey::InPlace, Journey::Clone] {
             let scene = Scene::set(&place, journey).await;
+            let began = Instant::now();
             scene.finish(false).await;
+            if journey == Journey::InPlace {
+                place.usual = began.elapsed();
+            }
             place.after.insert(journey, vec![fingerprint(&scene.blue).await, fingerprint(&scene.green).await]);
         }
         place
@@ -301,17 +319,18 @@ impl Place {
         let stop = Arc::new(AtomicBool::new(false));
         let writer = journey.is_written_to().then(|| tokio::spawn(write_on(scene.blue.database(), Arc::clone(&stop))));
         let mut faults = Vec::new();
+        let usual = self.usual.mul_f64(journey.length());
         for _ in 0..random.u32(1..=4) {
             let fault = Fault::drawn(random);
             faults.push(fault);
-            scene.disturb(false, fault, journey.usual().mul_f64(random.f64())).await;
+            scene.disturb(false, fault, usual.mul_f64(random.f64())).await;
         }
         let back = random.u32(0..3) == 0 && scene.has_begun();
         if back {
             for _ in 0..random.u32(0..=2) {
                 let fault = Fault::drawn(random);
                 faults.push(fault);
-                scene.disturb(true, fault, journey.usual().mul_f64(random.f64() / 2.0)).await;
+                scene.disturb(true, fault, usual.mul_f64(random.f64() / 2.0)).await;
             }
         }
         scene.finish(back).await;
@@ -354,7 +373,7 @@ impl Place {
                 .await;
         }
         let temporary = scene.workspace.folder.path().join("tmp");
-        eventually("no temporary file is left", async || entries(&temporary).is_empty()).await;
+        nothing_left(&temporary, "the run").await;
         (faults, back)
     }
 }
