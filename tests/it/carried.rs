@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use crossfade::lint::rewrite::{Form, Part, Rewritten, Version, emit, rewrite};
 use crossfade::lint::{Config, Input, Known, Report, Script, Within, lint, render};
 
-/// Words that a form says in another way: `serial` as a type with a sequence, UPDATE and DELETE as steps, the names of constraints' kinds.
+/// Words that a form says in another way: `serial` as a type with a sequence, UPDATE and DELETE as steps, the names of constraints' kinds,
+/// SET SESSION as SET LOCAL.
 const RESTATED: &[&str] = &[
     "update",
     "set",
@@ -21,6 +22,7 @@ const RESTATED: &[&str] = &[
     "serial8",
     "restrict",
     "only",
+    "session",
 ];
 
 fn input(text: &str, wrapped: bool) -> Input {

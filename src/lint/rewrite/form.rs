@@ -8,7 +8,7 @@ use super::name;
 use super::retype;
 use crate::lint::act::{Act, Volatility, What};
 use crate::lint::read::{text as text_of, volatility};
-use crate::lint::rules::form::{proven, put_behind};
+use crate::lint::rules::form::{proven, put_behind, words};
 use crate::lint::script::{Piece, Script, Within};
 use crate::lint::state::State;
 use crate::sql::{Block, Ident, LockMode, QualifiedName};
@@ -299,7 +299,19 @@ fn setting(place: &Place<'_>, name: &str, local: bool) -> Vec<Form> {
             vec![Form::Left(format!("{}: [limits] of the plan say how long is waited", one_line(place.text())))]
         }
         _ if local => place.as_written(),
-        _ => vec![Form::Sql(place.with("LOCAL", &["SET"]).replace("LOCAL SESSION", "LOCAL"))],
+        _ => vec![Form::Sql(for_the_transaction(place.text()))],
+    }
+}
+
+/// `SET` or `SET SESSION` as `SET LOCAL`. A parameter may be called `session.x`.
+fn for_the_transaction(text: &str) -> String {
+    let words = words(text);
+    let word = |at: usize| words.get(at).map_or("", |at| &text[at.clone()]);
+    match words.get(1) {
+        Some(scope) if word(1).eq_ignore_ascii_case("SESSION") && word(2) != "." => {
+            format!("{}LOCAL{}", &text[..scope.start], &text[scope.end..])
+        }
+        _ => put_behind(text, "LOCAL", &["SET"]),
     }
 }
 
@@ -474,4 +486,21 @@ pub(super) fn mentions(text: &str, name: &str) -> bool {
         let after = text[at + name.len()..].chars().next().is_some_and(is_word);
         !before && !after
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::for_the_transaction;
+
+    #[test]
+    fn a_setting_ends_with_its_transaction() {
+        for (text, with) in [
+            ("SET x TO 1", "SET LOCAL x TO 1"),
+            ("set  session\n/* why */ x = 1", "set  LOCAL\n/* why */ x = 1"),
+            ("SET sessionx TO 1", "SET LOCAL sessionx TO 1"),
+            ("SET session.x TO session", "SET LOCAL session.x TO session"),
+        ] {
+            assert_eq!(for_the_transaction(text), with);
+        }
+    }
 }
