@@ -11,7 +11,8 @@ use super::drive::unless;
 use super::settle::{distinct, is_another, other_databases, plan_changes};
 use crate::journal::{Event, Journal, Recorder, State, StepStatus};
 use crate::pg::{
-    Database, DriverLock, Identity, Session, check_control, check_server, end_orphans, ensure_control, explain, identify, is_loss,
+    Database, DriverLock, Identity, Relay, Session, check_control, check_server, end_orphans, ensure_control, explain, identify,
+    is_loss,
 };
 use crate::plan::Plan;
 use crate::step::{Cx, Interrupt, Notice, Outbound, Records};
@@ -190,6 +191,7 @@ async fn take_up(plan: Plan, options: Options) -> Result<Driver> {
 
     // Orphans of a killed driver may still hold its advisory lock for a moment: end them first. The file lock
     // says that no living driver of this run is at work.
+    Relay::sweep();
     let mut orphans = 0;
     let mut locks = Vec::new();
     for (_, session) in sessions {

@@ -4,6 +4,7 @@
 //! only this user can reach; what it says goes on to the server as the session's own words do: same address, same TLS, same
 //! checks of the certificate.
 
+use std::fs::File;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,9 @@ use super::endpoint::Place;
 
 /// The port that the socket's name ends in; see [`Relay::folder`].
 const PORT: u16 = 5432;
+
+/// What the name of its folder begins with.
+const NAME: &str = "crossfade-relay-";
 
 /// How long the socket waits for somebody.
 const FIRST: Duration = Duration::from_secs(30);
@@ -55,9 +59,9 @@ impl Session {
         let late = || anyhow::Error::from(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time"));
         let far = within(target.connect_timeout, open(way, target)).await.unwrap_or_else(|| Err(late()));
         let far = far.with_context(|| format!("a replication connection to {name}"))?;
-        let folder = Folder::make()?;
-        let listener = UnixListener::bind(folder.0.join(format!(".s.PGSQL.{PORT}"))).context("a socket for replication")?;
-        let path = folder.0.clone();
+        let folder = Folder::make(&std::env::temp_dir())?;
+        let listener = UnixListener::bind(folder.socket()).context("a socket for replication")?;
+        let path = folder.path.clone();
         tokio::spawn(async move {
             let near = tokio::time::timeout(FIRST, listener.accept()).await;
             drop((listener, folder));
@@ -80,6 +84,11 @@ impl Session {
 }
 
 impl Relay {
+    /// Removes what relays of killed processes left in the folder for temporary files. What cannot be removed stays.
+    pub fn sweep() {
+        sweep(&std::env::temp_dir());
+    }
+
     /// The folder of the socket; it goes when somebody has connected.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -91,20 +100,45 @@ impl Relay {
     }
 }
 
-/// A folder for one socket, that only this user may enter.
-struct Folder(PathBuf);
+/// A folder for one socket, that only this user may enter. Locked as long as its process lives, by which [`Relay::sweep`] knows it.
+struct Folder {
+    path: PathBuf,
+    alone: File,
+}
 
 impl Folder {
-    fn make() -> anyhow::Result<Self> {
-        let path = std::env::temp_dir().join(format!("crossfade-relay-{:016x}", fastrand::u64(..)));
-        std::fs::DirBuilder::new().mode(0o700).create(&path).context("a folder for the socket of a replication connection")?;
-        Ok(Self(path))
+    fn make(within: &Path) -> anyhow::Result<Self> {
+        let path = within.join(format!("{NAME}{:016x}", fastrand::u64(..)));
+        let made = std::fs::DirBuilder::new().mode(0o700).create(&path).and_then(|()| File::open(&path));
+        let alone = made.context("a folder for the socket of a replication connection")?;
+        let folder = Self { path, alone: alone };
+        folder.alone.try_lock().context("the folder of a socket is somebody else's")?;
+        Ok(folder)
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.path.join(format!(".s.PGSQL.{PORT}"))
     }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0); // the system clears its folder for temporary files
+        let _ = std::fs::remove_dir_all(&self.path); // the system clears its folder for temporary files
+    }
+}
+
+/// Removes the folders that killed processes of this user left. One without a socket may be about to be locked, unless it is old.
+fn sweep(within: &Path) {
+    for path in std::fs::read_dir(within).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        if !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(NAME)) {
+            continue;
+        }
+        let Ok(folder) = File::open(&path) else { continue };
+        let socket = path.join(format!(".s.PGSQL.{PORT}")).exists();
+        let old = || folder.metadata().and_then(|it| it.modified()).is_ok_and(|at| at.elapsed().is_ok_and(|age| age > 2 * FIRST));
+        if folder.try_lock().is_ok() && (socket || old()) {
+            let _ = std::fs::remove_dir_all(&path);
+        }
     }
 }
 
@@ -148,4 +182,22 @@ async fn socket(folder: &Path, port: u16) -> anyhow::Result<UnixStream> {
     let stream = std::os::unix::net::UnixStream::connect_addr(&address)?;
     stream.set_nonblocking(true)?;
     Ok(UnixStream::from_std(stream)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_process_left_is_swept_and_what_one_uses_is_not() {
+        let within = tempfile::tempdir().unwrap();
+        let [used, begun, left] = [(); 3].map(|()| Folder::make(within.path()).unwrap());
+        for folder in [&used, &left] {
+            std::fs::write(folder.socket(), "").unwrap();
+        }
+        left.alone.unlock().unwrap();
+        begun.alone.unlock().unwrap();
+        sweep(within.path());
+        assert_eq!([&used, &begun, &left].map(|folder| folder.path.exists()), [true, true, false]);
+    }
 }
