@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use tokio_postgres::Statement;
 use tokio_util::sync::CancellationToken;
 
 use crate::journal::{Entry, Record};
@@ -55,8 +56,10 @@ impl Sampler {
         for side in sides {
             let session = cx.database(side)?.connect(&cx.watcher()).await?;
             let version: i32 = session.query_one("SELECT current_setting('server_version_num')::int", &[]).await?.get(0);
+            let question = if version >= 140_000 { WAITS } else { WAITS_13 };
             let watched = Watched {
-                waits: if version >= 140_000 { WAITS } else { WAITS_13 },
+                waits: session.prepare(question).await?,
+                question,
                 ours: cx.ours(),
                 session,
                 side,
@@ -137,7 +140,9 @@ fn pace(elapsed: Duration) -> Duration {
 struct Watched {
     session: Session,
     side: Side,
-    waits: &'static str,
+    question: &'static str,
+    /// The question, read and planned by the server once: it is asked fifty times a second.
+    waits: Statement,
     ours: String,
     longest: Arc<Mutex<Duration>>,
     readings: Arc<Mutex<BTreeMap<Side, Reading>>>,
@@ -145,7 +150,7 @@ struct Watched {
 
 impl Watched {
     async fn look(&self, read: &mut Instant) -> Result<()> {
-        let row = self.session.query_one(self.waits, &[&self.ours]).await?;
+        let row = self.session.query_one(&self.waits, &[&self.ours]).await?;
         let seen = Duration::from_secs_f64(row.get::<_, f64>(0).max(0.0));
         if let Ok(mut longest) = self.longest.lock() {
             *longest = (*longest).max(seen);
@@ -164,8 +169,9 @@ impl Watched {
         }
         if let Ok(database) = cx.database(self.side)
             && let Ok(session) = database.connect(&cx.watcher()).await
+            && let Ok(waits) = session.prepare(self.question).await
         {
-            self.session = session;
+            (self.session, self.waits) = (session, waits);
         }
         SAMPLE_EVERY
     }
