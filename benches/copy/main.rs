@@ -81,7 +81,9 @@ async fn run(asked: Asked) -> Result<()> {
             // In turns, and each round begins with another one: none always meets the warmest cache.
             for turn in 0..ways.len() {
                 let way = ways[(round + turn) % ways.len()];
-                costs.entry(way).or_default().push(one(&place, set, way, round == 0).await?);
+                let cost = one(&place, set, way, round == 0).await?;
+                eprintln!("  round {}: {} in {:.1} s", round + 1, way.name(), cost.seconds);
+                costs.entry(way).or_default().push(cost);
             }
         }
         report(&ways, &costs);
