@@ -111,7 +111,7 @@ impl Folder {
         let path = within.join(format!("{NAME}{:016x}", fastrand::u64(..)));
         let made = std::fs::DirBuilder::new().mode(0o700).create(&path).and_then(|()| File::open(&path));
         let alone = made.context("a folder for the socket of a replication connection")?;
-        let folder = Self { path, alone: alone };
+        let folder = Self { path, alone };
         folder.alone.try_lock().context("the folder of a socket is somebody else's")?;
         Ok(folder)
     }
