@@ -112,7 +112,7 @@ impl Folder {
         let made = std::fs::DirBuilder::new().mode(0o700).create(&path).and_then(|()| File::open(&path));
         let alone = made.context("a folder for the socket of a replication connection")?;
         let folder = Self { path, alone };
-        folder.alone.try_lock().context("the folder of a socket is somebody else's")?;
+        folder.alone.lock().context("a lock on the folder of a socket")?; // who sweeps may be looking at it
         Ok(folder)
     }
 
@@ -127,7 +127,7 @@ impl Drop for Folder {
     }
 }
 
-/// Removes the folders that killed processes of this user left. One without a socket may be about to be locked, unless it is old.
+/// Removes the folders that killed processes left, as far as this user may. One without a socket may be about to be locked, unless it is old.
 fn sweep(within: &Path) {
     for path in std::fs::read_dir(within).into_iter().flatten().flatten().map(|entry| entry.path()) {
         if !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(NAME)) {
