@@ -96,8 +96,7 @@ fn main() -> Result<()> {
             println!("\n{}: {count}", load.name());
             println!("  {:<40} {:>9} {:>9} {:>9}", "medians of the rounds", "s", "CPU s", "RSS MB");
             match load {
-                Load::Tables => clones(&place, load, count, rounds).await?,
-                Load::Parts => clones(&place, load, count, rounds).await?,
+                Load::Tables | Load::Parts => clones(&place, load, count, rounds).await?,
                 Load::Steps => steps(&place, count).await?,
                 Load::Value => value(&place, count, rounds).await?,
             }

@@ -141,7 +141,7 @@ struct Watched {
     session: Session,
     side: Side,
     question: &'static str,
-    /// The question, read and planned by the server once: it is asked fifty times a second.
+    /// The question, which the server reads once: it is asked fifty times a second.
     waits: Statement,
     ours: String,
     longest: Arc<Mutex<Duration>>,

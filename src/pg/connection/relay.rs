@@ -117,7 +117,7 @@ impl Folder {
     }
 
     fn socket(&self) -> PathBuf {
-        self.path.join(format!(".s.PGSQL.{PORT}"))
+        socket_in(&self.path, PORT)
     }
 }
 
@@ -127,6 +127,11 @@ impl Drop for Folder {
     }
 }
 
+/// Where a server, or who stands for it, listens in a folder (PostgreSQL manual 20.3.1).
+fn socket_in(folder: &Path, port: u16) -> PathBuf {
+    folder.join(format!(".s.PGSQL.{port}"))
+}
+
 /// Removes the folders that killed processes left, as far as this user may. One without a socket may be about to be locked, unless it is old.
 fn sweep(within: &Path) {
     for path in std::fs::read_dir(within).into_iter().flatten().flatten().map(|entry| entry.path()) {
@@ -134,7 +139,7 @@ fn sweep(within: &Path) {
             continue;
         }
         let Ok(folder) = File::open(&path) else { continue };
-        let socket = path.join(format!(".s.PGSQL.{PORT}")).exists();
+        let socket = socket_in(&path, PORT).exists();
         let old = || folder.metadata().and_then(|it| it.modified()).is_ok_and(|at| at.elapsed().is_ok_and(|age| age > 2 * FIRST));
         if folder.try_lock().is_ok() && (socket || old()) {
             let _ = std::fs::remove_dir_all(&path);
