@@ -16,6 +16,8 @@ pub struct Piece {
     pub there: String,
     /// The statements that bring it; they are one transaction.
     pub statements: Vec<String>,
+    /// A statement in the same transaction that says so, where `there` asks for that.
+    pub done: Option<String>,
 }
 
 /// What comes after the rows of a table.
@@ -31,6 +33,8 @@ pub struct Rest {
     pub last: Vec<Piece>,
     /// Whether the table gets statistics of its own.
     pub analyze: bool,
+    /// One statement that says of all pieces what theirs say of each.
+    pub done: Option<String>,
 }
 
 /// What comes next when the loaded rows are in the way: they stay loaded as long as the step is not undone.
@@ -49,7 +53,8 @@ impl Piece {
 
     /// Brings it, which is not there.
     pub(super) async fn build(&self, session: &Session) -> anyhow::Result<()> {
-        let text = format!("BEGIN;\n{}\n;COMMIT", self.statements.join("\n;"));
+        let statements: Vec<&str> = self.statements.iter().chain(&self.done).map(String::as_str).collect();
+        let text = format!("BEGIN;\n{}\n;COMMIT", statements.join("\n;"));
         let began = Instant::now();
         let built = session.batch_execute(&text).await;
         if built.is_err() && !session.is_closed() {
@@ -71,6 +76,6 @@ impl Rest {
     /// All statements, as one transaction may run them.
     pub(super) fn statements(&self) -> Vec<String> {
         let pieces = self.chains.iter().flatten().chain(&self.last).flat_map(|piece| piece.statements.iter().cloned());
-        pieces.chain(self.statistics()).collect()
+        pieces.chain(self.done.clone()).chain(self.statistics()).collect()
     }
 }

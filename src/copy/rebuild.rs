@@ -31,8 +31,14 @@ impl Rebuild {
     /// the other in the order they were made in: a foreign key leans on the oldest that fits (`transformFkeyCheckAttrs`), and
     /// must lean on the same one as before. Then their constraints under the old names.
     pub fn rests(&self) -> Vec<Rest> {
-        let of =
-            |table: &QualifiedName| Rest { table: table.clone(), bytes: 0, chains: Vec::new(), last: Vec::new(), analyze: true };
+        let of = |table: &QualifiedName| Rest {
+            table: table.clone(),
+            bytes: 0,
+            chains: Vec::new(),
+            last: Vec::new(),
+            analyze: true,
+            done: None,
+        };
         let mut rests: Vec<Rest> = self.fittings.tables.iter().map(of).collect();
         let mut tables: BTreeMap<QualifiedName, &mut Rest> = rests.iter_mut().map(|rest| (rest.table.clone(), rest)).collect();
         for chain in in_turn(&self.fittings.indexes) {
@@ -211,6 +217,7 @@ impl Index {
                 .chain(tablespace)
                 .chain([self.definition.clone()])
                 .collect(),
+            done: None,
         }
     }
 
@@ -220,6 +227,7 @@ impl Index {
             object: format!("constraint {} of table {}", self.name.name().as_str(), self.table.plain()),
             there: is_constraint(&self.table, self.name.name()),
             statements,
+            done: None,
         })
     }
 }
@@ -230,6 +238,7 @@ impl Constraint {
             object: format!("constraint {} of table {}", self.name.as_str(), self.table.plain()),
             there: is_constraint(&self.table, &self.name),
             statements: vec![self.add()],
+            done: None,
         }
     }
 }

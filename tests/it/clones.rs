@@ -273,12 +273,18 @@ async fn a_part_of_a_database_can_be_chosen() {
     pair.run(&["copy", "--schema", "s", "--exclude", "s.c", "--execute"]).exits(0);
     assert_eq!(pair.green.value("SELECT string_agg(oid::regclass::text, ' ') FROM pg_class WHERE relkind = 'r' AND relnamespace = 's'::regnamespace").await, "s.a");
     assert_eq!(pair.green.value("SELECT to_regclass('b') IS NULL AND to_regclass('a') IS NULL").await, "true");
-    // Another choice is another plan; the first is over.
-    pair.run(&["copy", "--tables", "a,public.b", "--execute"]).exits(0);
+    // Another choice is another plan; the first is over. Owners and privileges stay on blue when that is asked for.
+    let role = format!("Rolle {}", pair.blue.name());
+    pair.blue.sql(&format!("CREATE ROLE \"{role}\"; ALTER TABLE a OWNER TO \"{role}\"; GRANT SELECT ON b TO \"{role}\"")).await;
+    pair.run(&["copy", "--tables", "a,public.b", "--no-owner", "--no-privileges", "--execute"]).exits(0);
+    let own = "SELECT bool_and(relowner::regrole::text = current_user AND relacl IS NULL) FROM pg_class WHERE oid IN ('a'::regclass, 'b'::regclass)";
+    assert_eq!(pair.green.value(own).await, "true");
     assert_eq!(pair.green.value("SELECT count(*) || ' ' || (SELECT last_value FROM a_id_seq) FROM a").await, "9 9");
     pair.run(&["copy", "--tables", "a", "--execute", "--new"]).exits(10);
     let refused = pair.run(&["copy", "--tables", "b", "--execute"]).exits(2);
     assert!(refused.stderr.contains("a copy with other options is not finished"), "{}", refused.stderr);
+    drop(pair.green);
+    pair.blue.sql(&format!("REASSIGN OWNED BY \"{role}\" TO current_user; DROP OWNED BY \"{role}\"; DROP ROLE \"{role}\"")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -46,13 +46,12 @@ impl Choice {
         self.tables.is_empty() && self.schemas.is_empty()
     }
 
-    /// The options of `pg_dump`. In a quoted name of its patterns no character is special.
+    /// The options of `pg_dump`, which writes owners into every archive. In a quoted name of its patterns no character is special.
     fn options(&self) -> Vec<String> {
         let mut options = vec!["--exclude-schema=crossfade".to_owned(), "--no-subscriptions".to_owned()];
         options.extend(self.tables.iter().map(|table| format!("--table={table}")));
         options.extend(self.exclude.iter().map(|table| format!("--exclude-table={table}")));
         options.extend(self.schemas.iter().map(|schema| format!("--schema={schema}")));
-        options.extend(self.no_owner.then(|| "--no-owner".to_owned()));
         options.extend(self.no_privileges.then(|| "--no-privileges".to_owned()));
         options
     }
@@ -101,6 +100,7 @@ impl Programs {
 pub struct Archive {
     programs: Programs,
     bytes: Vec<u8>,
+    no_owner: bool,
 }
 
 impl Archive {
@@ -133,7 +133,7 @@ impl Archive {
         if !output.status.success() {
             bail!("pg_dump cannot read the definitions of {}: {}", session.database().name(), said(&output.stderr));
         }
-        Ok(Self { programs, bytes: output.stdout })
+        Ok(Self { programs, bytes: output.stdout, no_owner: choice.no_owner })
     }
 
     /// The text of a section: `pre-data` or `post-data`.
@@ -157,7 +157,7 @@ impl Archive {
 
     async fn text(&self, options: &[&str]) -> Result<String> {
         let mut command = Command::new(&self.programs.restore);
-        command.args(options).args(["--file=-"]);
+        command.args(options).args(self.no_owner.then_some("--no-owner")).arg("--file=-");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().context("pg_restore does not start")?;
         let mut input = child.stdin.take().context("pg_restore has no input")?;
@@ -197,10 +197,10 @@ mod tests {
         let choice = Choice {
             tables: vec![QualifiedName::new("Odd.Schema", "T*")],
             schemas: vec![Ident::new("a")],
-            no_owner: true,
+            no_privileges: true,
             ..Choice::default()
         };
         assert!(!choice.is_everything());
-        assert_eq!(choice.options()[2..], ["--table=\"Odd.Schema\".\"T*\"", "--schema=\"a\"", "--no-owner"]);
+        assert_eq!(choice.options()[2..], ["--table=\"Odd.Schema\".\"T*\"", "--schema=\"a\"", "--no-privileges"]);
     }
 }

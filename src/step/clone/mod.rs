@@ -273,7 +273,8 @@ impl Clone {
         let blue = held.join().await?;
         let known = Relation::all(&blue).await?;
         drop(blue);
-        let known: Vec<&Relation> = known.iter().filter(|table| rests.iter().any(|rest| rest.table == table.table)).collect();
+        let here: BTreeSet<&QualifiedName> = rests.iter().map(|rest| &rest.table).collect();
+        let known: Vec<&Relation> = known.iter().filter(|table| here.contains(&table.table)).collect();
         let total: u64 = known.iter().map(|table| u64::try_from(table.rows).unwrap_or(0)).sum();
         let texts = known.iter().filter(|table| !table.binary).count();
         let watermark = format!(

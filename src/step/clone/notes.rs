@@ -78,25 +78,38 @@ impl Clone {
         let mut rests: Vec<Rest> = Vec::new();
         let mut places: BTreeMap<QualifiedName, usize> = BTreeMap::new();
         let with_rows = stages.contains(&Stage::Chain);
+        let wanted: Vec<&str> = stages.iter().map(|stage| stage.name()).chain(with_rows.then_some("table")).collect();
         let rows = green
             .query(
-                "SELECT number, stage, table_schema, table_name, object, statement, pg_table_size(to_regclass(format('%I.%I', table_schema, table_name))) \
-                 FROM crossfade.clone_entry \
-                 WHERE run = $1 AND step = $2 AND table_name IS NOT NULL AND stage <> 'sequence' AND NOT done ORDER BY number",
-                &[&cx.run.as_str(), &cx.step.as_str()],
+                "WITH missing AS MATERIALIZED (SELECT number, stage, table_schema, table_name, object, statement FROM crossfade.clone_entry \
+                     WHERE run = $1 AND step = $2 AND stage = ANY ($3) AND table_name IS NOT NULL AND NOT done), \
+                 sizes AS (SELECT table_schema, table_name, pg_table_size(to_regclass(format('%I.%I', table_schema, table_name))) AS bytes \
+                     FROM missing GROUP BY table_schema, table_name) \
+                 SELECT number, stage, table_schema, table_name, object, statement, bytes \
+                 FROM missing JOIN sizes USING (table_schema, table_name) ORDER BY number",
+                &[&cx.run.as_str(), &cx.step.as_str(), &wanted],
             )
             .await?;
+        let mut numbers: Vec<Vec<String>> = Vec::new();
         for row in rows {
             let (number, stage): (i32, String) = (row.get(0), row.get(1));
             let table = QualifiedName::new(row.get::<_, String>(2), row.get::<_, String>(3));
             let bytes = row.get::<_, Option<i64>>(6).map_or(0, i64::unsigned_abs);
-            let (is_table, stage) = (stage == "table", stages.iter().find(|known| known.name() == stage));
-            if stage.is_none() && !(is_table && with_rows) {
-                continue;
-            }
+            let stage = stages.iter().find(|known| known.name() == stage);
             let at = *places.entry(table.clone()).or_insert(rests.len());
             if at == rests.len() {
-                rests.push(Rest { table: table.clone(), bytes, chains: Vec::new(), last: Vec::new(), analyze: false });
+                rests.push(Rest {
+                    table: table.clone(),
+                    bytes,
+                    chains: Vec::new(),
+                    last: Vec::new(),
+                    analyze: false,
+                    done: None,
+                });
+                numbers.push(Vec::new());
+            }
+            if stage.is_some() {
+                numbers[at].push(number.to_string());
             }
             let text: String = row.get(5);
             let object = format!("{} of table {}", row.get::<_, String>(4), table.plain());
@@ -105,6 +118,9 @@ impl Clone {
                 Some(Stage::Chain) => rests[at].chains.push(vec![piece(cx, number, object, text)]),
                 Some(_) => rests[at].last.push(piece(cx, number, object, text)),
             }
+        }
+        for (rest, numbers) in rests.iter_mut().zip(numbers) {
+            rest.done = (!numbers.is_empty()).then(|| done(cx, &numbers.join(", ")));
         }
         Ok(rests)
     }
@@ -140,7 +156,8 @@ fn piece(cx: &Cx, number: i32, object: String, text: String) -> Piece {
     Piece {
         object,
         there: format!("(SELECT done FROM crossfade.clone_entry WHERE run = {run} AND step = {step} AND number = {number})"),
-        statements: vec![text, done(cx, &number.to_string())],
+        statements: vec![text],
+        done: Some(done(cx, &number.to_string())),
     }
 }
 
