@@ -4,11 +4,13 @@
 //! before the rows, what after each table's, what in the end → [`Relation`]s: where the rows are.
 
 mod archive;
+mod beside;
 mod entry;
 mod plan;
 mod relation;
 
 pub use archive::{Archive, Choice, Programs};
+pub use beside::{Stretch, bound, stretches, together};
 pub use entry::{Entry, entries};
 pub use plan::{Planned, Stage, plan};
 pub use relation::{LargeObject, Owner, Relation, block_size, left_behind, owners, positions};

@@ -19,10 +19,11 @@ use super::copy::{BEGINS_AGAIN, ended, hold, load_missing, loader, stop_here, un
 use super::registry::{Fault, Kind, KindResult, Surroundings, keys_of};
 use super::{Cx, Forecast, Reversal, Step, Summary, from_table};
 use crate::copy::clone::{
-    Archive, Choice, Entry, LargeObject, Programs, Relation, Stage, block_size, entries, left_behind, owners, plan, positions,
+    Archive, Choice, Entry, LargeObject, Programs, Relation, Stage, Stretch, block_size, bound, entries, left_behind, owners,
+    plan, positions, stretches, together,
 };
 use crate::copy::{Filling, Held, missing};
-use crate::pg::{Session, control_present, mark, marked, reads_block_ranges};
+use crate::pg::{Session, control_present, mark, marked, on_threads, reads_block_ranges};
 use crate::sql::{Ident, Literal, QualifiedName};
 use crate::terms::{Before, Extent, Finding, Severity, Side};
 
@@ -237,15 +238,13 @@ impl Clone {
         self.note(cx, green, &archive.drops().await?, &there, &planned, &tables, &last, &of_sort("SEQUENCE"), &settings).await?;
         cx.crash_point("noted");
 
-        let definitions = cx.connect(Side::Green).await?;
-        definitions.batch_execute(&settings).await?;
-        for some in made.chunks(TOGETHER) {
-            let texts: Vec<&str> = some.iter().map(|entry| entry.text.as_str()).collect();
-            let text = format!("BEGIN;\n{}\n;COMMIT", texts.join("\n"));
-            definitions.batch_execute(&text).await.context("definitions on green")?;
-            cx.crash_point("defined");
+        for stretch in stretches(&made, &bound(blue).await?) {
+            let (entries, sessions) = match stretch {
+                Stretch::InOrder(entries) => (entries, 1),
+                Stretch::Beside(entries) => (entries, cx.limits.jobs),
+            };
+            bring_definitions(cx, &entries, sessions, &settings).await?;
         }
-        drop(definitions);
         if self.choice.is_everything() {
             for object in LargeObject::all(blue).await? {
                 object.carry(blue, green).await?;
@@ -264,7 +263,7 @@ impl Clone {
 
     /// Loads what is missing of every table, and brings its indexes.
     async fn load(&self, cx: &Cx, green: &Session, held: &Held, resumed: bool, settings: String) -> anyhow::Result<()> {
-        let mut rests = self.rests(cx, green, &[Stage::Chain, Stage::Last]).await?;
+        let mut rests = self.rests(cx, green, &[Stage::Chain, Stage::Last], resumed).await?;
         let parts = missing::read(green, &cx.run, &cx.step).await?;
         let bytes: BTreeMap<&QualifiedName, u64> = parts.iter().map(|part| (&part.table, part.bytes)).collect();
         for rest in &mut rests {
@@ -322,6 +321,29 @@ impl Clone {
 async fn things_there(green: &Session) -> anyhow::Result<BTreeSet<(String, String)>> {
     let sql = "SELECT 'SCHEMA', nspname::text FROM pg_namespace UNION ALL SELECT 'EXTENSION', extname::text FROM pg_extension";
     Ok(green.query(sql, &[]).await?.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// Brings definitions in as many sessions; with one, in their order.
+async fn bring_definitions(cx: &Cx, entries: &[&Entry], sessions: usize, settings: &str) -> anyhow::Result<()> {
+    let text = |some: &[&Entry]| {
+        let texts: Vec<&str> = some.iter().map(|entry| entry.text.as_str()).collect();
+        format!("BEGIN;\n{}\n;COMMIT", together(&texts))
+    };
+    let (green, settings, cx) = (cx.opener(Side::Green)?, settings.to_owned(), cx.clone());
+    let texts = entries.chunks(entries.len().div_ceil(sessions).clamp(1, TOGETHER)).map(text).collect();
+    on_threads(sessions, texts, move |texts| {
+        let (green, settings, cx) = (green.clone(), settings.clone(), cx.clone());
+        async move {
+            let session = green.open().await?;
+            session.batch_execute(&settings).await?;
+            while let Some(text) = texts.take() {
+                session.batch_execute(&text).await.context("definitions on green")?;
+                cx.crash_point("defined");
+            }
+            Ok(())
+        }
+    })
+    .await
 }
 
 async fn major(session: &Session) -> anyhow::Result<u32> {

@@ -6,7 +6,7 @@ use anyhow::Context;
 
 use super::away::dropping;
 use super::{BEGUN, Clone, TOGETHER};
-use crate::copy::clone::{Planned, Relation, Stage};
+use crate::copy::clone::{Planned, Relation, Stage, together};
 use crate::copy::{Piece, Rest};
 use crate::pg::{Session, mark};
 use crate::sql::{Literal, QualifiedName};
@@ -73,8 +73,8 @@ impl Clone {
         Ok(green.query_one(sql, &[&cx.run.as_str(), &cx.step.as_str()]).await?.get(0))
     }
 
-    /// What is to come of the tables in these stages.
-    pub(super) async fn rests(&self, cx: &Cx, green: &Session, stages: &[Stage]) -> anyhow::Result<Vec<Rest>> {
+    /// What is to come of the tables in these stages; with `filled`, tables hold rows, and their sizes are asked.
+    pub(super) async fn rests(&self, cx: &Cx, green: &Session, stages: &[Stage], filled: bool) -> anyhow::Result<Vec<Rest>> {
         let mut rests: Vec<Rest> = Vec::new();
         let mut places: BTreeMap<QualifiedName, usize> = BTreeMap::new();
         let with_rows = stages.contains(&Stage::Chain);
@@ -83,11 +83,12 @@ impl Clone {
             .query(
                 "WITH missing AS MATERIALIZED (SELECT number, stage, table_schema, table_name, object, statement FROM crossfade.clone_entry \
                      WHERE run = $1 AND step = $2 AND stage = ANY ($3) AND table_name IS NOT NULL AND NOT done), \
-                 sizes AS (SELECT table_schema, table_name, pg_table_size(to_regclass(format('%I.%I', table_schema, table_name))) AS bytes \
+                 sizes AS (SELECT table_schema, table_name, \
+                     CASE WHEN $4 THEN pg_table_size(to_regclass(format('%I.%I', table_schema, table_name))) END AS bytes \
                      FROM missing GROUP BY table_schema, table_name) \
                  SELECT number, stage, table_schema, table_name, object, statement, bytes \
                  FROM missing JOIN sizes USING (table_schema, table_name) ORDER BY number",
-                &[&cx.run.as_str(), &cx.step.as_str(), &wanted],
+                &[&cx.run.as_str(), &cx.step.as_str(), &wanted, &filled],
             )
             .await?;
         let mut numbers: Vec<Vec<String>> = Vec::new();
@@ -127,7 +128,7 @@ impl Clone {
 
     /// Brings what is missing of these stages, several tables at a time.
     pub(super) async fn rest(&self, cx: &Cx, green: &Session, stages: &[Stage], settings: String) -> anyhow::Result<()> {
-        let rests = self.rests(cx, green, stages).await?;
+        let rests = self.rests(cx, green, stages, true).await?;
         loader(cx, rests, Vec::new(), Vec::new(), true, settings)?.rest(listener(cx, 0)).await
     }
 
@@ -138,8 +139,8 @@ impl Clone {
         let rows = green.query(sql, &[&cx.run.as_str(), &cx.step.as_str(), &stage.name()]).await?;
         for some in rows.chunks(TOGETHER) {
             let numbers: Vec<String> = some.iter().map(|row| row.get::<_, i32>(0).to_string()).collect();
-            let texts: Vec<String> = some.iter().map(|row| row.get(2)).collect();
-            let text = format!("BEGIN;\n{}\n;{};\nCOMMIT", texts.join("\n;"), done(cx, &numbers.join(", ")));
+            let texts: Vec<&str> = some.iter().map(|row| row.get(2)).collect();
+            let text = format!("BEGIN;\n{}\n;{};\nCOMMIT", together(&texts), done(cx, &numbers.join(", ")));
             if let Err(error) = green.batch_execute(&text).await {
                 let first: String = some.first().map(|row| row.get(1)).unwrap_or_default();
                 let last: String = some.last().map(|row| row.get(1)).unwrap_or_default();
