@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::act::{Act, Demands, Volatility, What};
+use super::act::{Demands, Volatility, What};
 use super::finding::Lock;
 use super::rules::form::{Change, bounded, nullable_keys, proven, widening};
 use super::script::Piece;
@@ -32,8 +32,9 @@ pub struct Described {
 
 /// The statement with the locks that follow from what is known: of an index its table, of a foreign key the table it points
 /// to (each was observed on a server: DROP CONSTRAINT and DROP TABLE lock the other end of a foreign key too).
-pub(super) fn resolved<'a>(piece: &'a Piece, state: &State) -> Cow<'a, Piece> {
+pub(super) fn resolved<'a>(piece: &'a Piece, state: &State, pg: u32) -> Cow<'a, Piece> {
     let mut more: Vec<Touch> = Vec::new();
+    let mut less: Vec<&QualifiedName> = Vec::new();
     let touch = |relation: QualifiedName, lock, scans| Touch { relation, lock, scans };
     let ends = |table: &QualifiedName, name: Option<&str>| -> Vec<QualifiedName> {
         let known = state.table(table).into_iter().flat_map(|known| &known.constraints);
@@ -50,6 +51,8 @@ pub(super) fn resolved<'a>(piece: &'a Piece, state: &State) -> Cow<'a, Piece> {
                 let mode = if *concurrently { LockMode::ShareUpdateExclusive } else { LockMode::AccessExclusive };
                 more.extend(state.indexes.get(&key(index)).map(|known| touch(known.table.clone(), mode, false)));
             }
+            // Seen on a server of 13: the partition itself was locked less than it is since 14.
+            What::DetachPartition { partition, .. } if pg < 14 => less.push(partition),
             What::DropConstraint { table, name } => {
                 more.extend(ends(table, Some(name)).into_iter().map(|other| touch(other, LockMode::AccessExclusive, false)));
             }
@@ -76,11 +79,14 @@ pub(super) fn resolved<'a>(piece: &'a Piece, state: &State) -> Cow<'a, Piece> {
             _ => {}
         }
     }
-    if more.is_empty() || piece.touches.is_none() {
+    if (more.is_empty() && less.is_empty()) || piece.touches.is_none() {
         return Cow::Borrowed(piece);
     }
-    let mut piece = piece.clone();
-    let touches = piece.touches.get_or_insert_default();
+    let mut known = piece.clone();
+    let touches = known.touches.get_or_insert_default();
+    for touch in touches.iter_mut().filter(|touch| less.contains(&&touch.relation)) {
+        touch.lock = LockMode::ShareUpdateExclusive;
+    }
     for Touch { relation, lock, scans } in more {
         match touches.iter_mut().find(|touch| key(&touch.relation) == key(&relation)) {
             Some(touch) => {
@@ -90,7 +96,7 @@ pub(super) fn resolved<'a>(piece: &'a Piece, state: &State) -> Cow<'a, Piece> {
             None => touches.push(Touch { relation, lock, scans }),
         }
     }
-    Cow::Owned(piece)
+    Cow::Owned(known)
 }
 
 /// Whether the statement reads every row of a relation that it touches: the text says that it may, and what is known of the table does
@@ -169,17 +175,9 @@ pub(super) fn rewrites(piece: &Piece, state: &State, pg: u32) -> Vec<QualifiedNa
 pub(super) fn describe(file: usize, piece: &Piece, state: &State, pg: u32) -> Described {
     let hot = |touch: &&Touch| state.hot(&touch.relation);
     let touches = piece.touches.as_deref();
-    // Seen on a server of 13: DETACH PARTITION locked the partition itself less than it does since 14.
-    let less = |relation: &QualifiedName| {
-        let of = |act: &Act| matches!(&act.what, What::DetachPartition { partition, .. } if partition == relation);
-        pg < 14 && piece.acts.iter().any(of)
-    };
     let taken = |touches: &[Touch]| {
         let mut locks = Vec::with_capacity(touches.len());
-        locks.extend(touches.iter().filter(hot).map(|touch| {
-            let mode = if less(&touch.relation) { LockMode::ShareUpdateExclusive } else { touch.lock };
-            Lock { relation: touch.relation.clone(), mode }
-        }));
+        locks.extend(touches.iter().filter(hot).map(|touch| Lock { relation: touch.relation.clone(), mode: touch.lock }));
         locks
     };
     Described {

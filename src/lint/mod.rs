@@ -320,7 +320,7 @@ impl<'a> Walk<'a> {
 
     /// Looks at a statement, and at the bodies of functions of this set that it calls.
     fn piece(&mut self, index: usize, script: &Script, piece: &Piece) {
-        let resolved = effect::resolved(piece, &self.state);
+        let resolved = effect::resolved(piece, &self.state, self.config.pg_version);
         let piece = resolved.as_ref();
         if !script.applied {
             self.described.push(effect::describe(index, piece, &self.state, self.config.pg_version));
@@ -351,11 +351,13 @@ impl<'a> Walk<'a> {
             inner.acts.iter_mut().for_each(|act| act.at = piece.at.clone());
             inner.acts.retain(|act| !matches!(act.what, What::Calls(_)));
             inner.at = piece.at.clone();
+            let inner = effect::resolved(&inner, &self.state, self.config.pg_version);
+            let inner = inner.as_ref();
             if !script.applied {
-                self.described.push(effect::describe(index, &inner, &self.state, self.config.pg_version));
+                self.described.push(effect::describe(index, inner, &self.state, self.config.pg_version));
             }
-            self.look(index, script, &inner, false);
-            self.state.apply(&inner, line, &format!("{}:{line}", script.name));
+            self.look(index, script, inner, false);
+            self.state.apply(inner, line, &format!("{}:{line}", script.name));
         }
         if begun {
             self.state.transaction = None;

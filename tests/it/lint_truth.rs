@@ -1,7 +1,7 @@
 //! What the linter says about locks, held to what servers do.
 
 use crossfade::lint::rules::{self, Example, Rule};
-use crossfade::lint::{Config, Known, Report, lint};
+use crossfade::lint::{Config, DEFAULT_VERSION, Known, Report, lint};
 use crossfade::shadow::Binaries;
 use crossfade::trace::trace;
 
@@ -45,7 +45,10 @@ async fn claims_are_those_of_a_server() {
     let db = TestDb::empty().await;
     for (rule, which, example) in examples() {
         let refused = which == "bad" && REFUSED.iter().any(|(id, _)| *id == rule.id);
-        if refused || ALSO_REFUSED.iter().any(|(id, of, _)| (*id, *of) == (rule.id, which)) || example.pg > major.max(14) {
+        if refused
+            || ALSO_REFUSED.iter().any(|(id, of, _)| (*id, *of) == (rule.id, which))
+            || example.pg > major.max(DEFAULT_VERSION)
+        {
             continue;
         }
         db.sweep().await;
