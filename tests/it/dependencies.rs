@@ -1,4 +1,5 @@
-//! What is built into crossfade keeps to deny.toml: licences, sources, what is banned. `cargo deny` looks at advisories too.
+//! What is built into crossfade keeps to deny.toml: licences, sources, what is banned; and has no known faults, as far as
+//! tests/fixtures/advisories.toml knows. `cargo deny` asks the advisory database of the day.
 
 use std::path::Path;
 use std::process::Command;
@@ -39,4 +40,45 @@ fn every_crate_has_a_licence_and_a_source_that_deny_toml_allows() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Those of `packages` (name, version) that an advisory is about.
+fn affected(packages: &[(String, semver::Version)], advisories: &toml::Table, ignored: &[String]) -> Vec<String> {
+    let text = |one: &toml::Value, key: &str| one[key].as_str().unwrap().to_owned();
+    let mut found = Vec::new();
+    for advisory in advisories["advisory"].as_array().unwrap() {
+        let (id, package) = (text(advisory, "id"), text(advisory, "package"));
+        let fine = |version: &semver::Version| {
+            let ranges = ["patched", "unaffected"].into_iter().flat_map(|key| advisory[key].as_array().unwrap());
+            ranges.into_iter().any(|range| semver::VersionReq::parse(range.as_str().unwrap()).unwrap().matches(version))
+        };
+        let these = packages.iter().filter(|(name, version)| *name == package && !fine(version));
+        found.extend(these.filter(|_| !ignored.contains(&id)).map(|(name, version)| format!("{name} {version}: {id}")));
+    }
+    found
+}
+
+#[test]
+fn no_crate_has_a_known_fault() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| -> toml::Table { std::fs::read_to_string(root.join(path)).unwrap().parse().unwrap() };
+    let (lock, advisories, rules) = (read("Cargo.lock"), read("tests/fixtures/advisories.toml"), read("deny.toml"));
+    let text = |one: &toml::Value, key: &str| one[key].as_str().unwrap().to_owned();
+    let packages: Vec<(String, semver::Version)> = lock["package"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (text(one, "name"), text(one, "version").parse().unwrap()))
+        .collect();
+    let ignored: Vec<String> = rules["advisories"]["ignore"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one.as_str().map_or_else(|| text(one, "id"), str::to_owned))
+        .collect();
+    let found = affected(&packages, &advisories, &ignored);
+    assert!(found.is_empty(), "raise them, or write into deny.toml why they do no harm here:\n{}", found.join("\n"));
+    let old = [("tokio".to_owned(), "1.43.0".parse().unwrap()), ("tokio".to_owned(), "1.44.2".parse().unwrap())];
+    assert_eq!(affected(&old, &advisories, &[]), ["tokio 1.43.0: RUSTSEC-2025-0023"]);
+    assert!(affected(&old, &advisories, &["RUSTSEC-2025-0023".to_owned()]).is_empty());
 }
