@@ -1,9 +1,6 @@
 //! A statement without its values: what may be shown of other people's queries, and kept of our own.
 
-use squawk_syntax::SyntaxKind;
-use squawk_syntax::ast::AstNode;
-
-use super::parser::parsed;
+use squawk_lexer::TokenKind;
 
 /// The longest shape, in characters.
 const LONGEST: usize = 240;
@@ -11,31 +8,20 @@ const LONGEST: usize = 240;
 /// `text` with every constant as `?`, without comments and line ends, cut at 240 characters. Also of text that was cut itself
 /// (`pg_stat_activity.query`): a string that does not end is a constant up to its end.
 pub fn shape(text: &str) -> String {
-    let read = parsed(text, |parse| {
-        let mut out = String::new();
-        for token in parse.tree().syntax().descendants_with_tokens().filter_map(|element| element.into_token()) {
-            match token.kind() {
-                SyntaxKind::WHITESPACE | SyntaxKind::COMMENT => {
-                    if !out.is_empty() && !out.ends_with(' ') {
-                        out.push(' ');
-                    }
+    let (mut whole, mut at) = (String::new(), 0);
+    for token in squawk_lexer::tokenize(text) {
+        let end = at + token.len as usize;
+        match token.kind {
+            TokenKind::Whitespace | TokenKind::LineComment | TokenKind::BlockComment { .. } => {
+                if !whole.is_empty() && !whole.ends_with(' ') {
+                    whole.push(' ');
                 }
-                SyntaxKind::STRING
-                | SyntaxKind::ESC_STRING
-                | SyntaxKind::UNICODE_ESC_STRING
-                | SyntaxKind::NATIONAL_STRING
-                | SyntaxKind::DOLLAR_QUOTED_STRING
-                | SyntaxKind::BIT_STRING
-                | SyntaxKind::BYTE_STRING
-                | SyntaxKind::INT_NUMBER
-                | SyntaxKind::NUMERIC_NUMBER
-                | SyntaxKind::ERROR => out.push('?'),
-                _ => out.push_str(token.text()),
             }
+            TokenKind::Literal { .. } | TokenKind::Unknown | TokenKind::QuotedIdent { terminated: false, .. } => whole.push('?'),
+            _ => whole.push_str(&text[at..end]),
         }
-        out
-    });
-    let whole = read.unwrap_or_default();
+        at = end;
+    }
     let whole = whole.trim_end_matches([' ', ';']);
     match whole.char_indices().nth(LONGEST) {
         Some((at, _)) => format!("{}…", &whole[..at]),

@@ -108,12 +108,18 @@ impl Statements {
         }
         let (mut statement, mut lock) = match self.known.get(heard.statement) {
             Some(known) => known.clone(),
-            None => {
+            None if self.ran.len() < MOST => {
                 let known = read(heard.statement);
                 if self.known.len() < MOST {
                     self.known.insert(heard.statement.to_owned(), known.clone());
                 }
                 known
+            }
+            // Only those that are told apart already are of interest, each with the lock that it had then.
+            None => {
+                let shape = shape(heard.statement);
+                let lock = self.ran.get(&(side, shape.clone())).and_then(|(ran, _)| ran.lock.clone());
+                (shape, lock)
             }
         };
         if self.ran.len() >= MOST && !self.ran.contains_key(&(side, statement.clone())) {
