@@ -13,17 +13,20 @@ use tokio_util::sync::CancellationToken;
 
 use super::gate::{Gate, Interrupted, Pace};
 use super::hold::Held;
-use super::missing::{Form, Missing, take};
+use super::missing::{Form, Missing, done_together, take, take_together};
 use super::monitor::{Control, Monitor};
 use super::piece::{Piece, Rest};
 use super::queue::Queue;
-use super::transfer::Transfer;
+use super::transfer::{Amount, Transfer};
 use crate::pg::{Opener, Session, on_threads};
 use crate::sql::QualifiedName;
 use crate::terms::{RunId, StepId};
 
 /// From this size on an index build may use workers of the server that have nothing else to do.
 const LARGE: u64 = 32 << 20;
+
+/// So many small tables are one transaction at most.
+const TOGETHER: usize = 16;
 
 /// What the load is doing; for progress and for the tests' crash points.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +87,8 @@ pub struct Load {
 enum Task {
     /// Its place in [`Load::missing`].
     Part(usize),
+    /// Small tables, by the places of their parts: all of each comes in one transaction.
+    Together(Vec<usize>),
     Chain(usize, usize),
     Last(usize),
 }
@@ -179,8 +184,13 @@ impl Load {
             notice,
         });
         let began = std::time::Instant::now();
-        for part in 0..count {
+        let small = |part: &usize| work.load.missing[*part].form == Form::Small && !work.load.ask;
+        let (small, others): (Vec<usize>, Vec<usize>) = (0..count).partition(small);
+        for part in others {
             work.queue.add(work.cost(work.places[part], 3), Task::Part(part));
+        }
+        for some in small.chunks((small.len() / (jobs * 4)).clamp(1, TOGETHER)) {
+            work.queue.add(work.cost(work.places[some[0]], 3), Task::Together(some.to_vec()));
         }
         for (table, _) in counts.iter().enumerate().filter(|(_, count)| **count == 0) {
             work.table_in(table);
@@ -287,19 +297,15 @@ impl<N: Fn(Moment)> Work<N> {
                     self.untaken.fetch_sub(1, Ordering::Relaxed);
                     self.elsewhere.fetch_add(1, Ordering::Relaxed);
                     self.committed(rows);
-                    self.part_in(table, false);
+                    self.part_in(table);
                 } else {
                     self.untaken.fetch_sub(1, Ordering::Relaxed);
-                    let whole = self
-                        .part(hands, part, table, held)
-                        .await
-                        .with_context(|| format!("table {}, source {}, part {}", part.table.plain(), part.source, part.number))?;
-                    self.part_in(table, whole);
+                    self.part(hands, part, held).await.with_context(|| what(part))?;
+                    self.part_in(table);
                 }
-                if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-                    self.all_in(&hands.green).await?;
-                }
+                self.fewer(1, &hands.green).await?;
             }
+            Task::Together(parts) => self.together(hands, &parts, held).await?,
             Task::Chain(table, chain) => {
                 self.no_more_reading(hands);
                 self.helpers(hands, table).await?;
@@ -323,23 +329,58 @@ impl<N: Fn(Moment)> Work<N> {
         Ok(true)
     }
 
-    /// One part, which is taken; true when the rest of its table came with it.
-    async fn part(&self, hands: &mut Hands, part: &Missing, table: usize, held: Option<&Held>) -> anyhow::Result<bool> {
-        let blue = match (hands.blue.take(), held) {
-            (Some(blue), _) => blue,
-            (None, Some(held)) => held.join().await?,
-            (None, None) => bail!("a part without a snapshot"),
-        };
-        let whole = part.form == Form::Small && !self.load.ask;
-        let rest = if whole { self.rest(table).statements() } else { Vec::new() };
-        let Load { run, step, .. } = &self.load;
-        let transfer = Transfer { run, step, blue: &blue, green: &hands.green, gate: &self.gate };
-        let (rows, bytes) = transfer.bring(part, rest, || (self.notice)(Moment::Sent)).await?;
-        self.rows.fetch_add(rows, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    /// One part, which is taken.
+    async fn part(&self, hands: &mut Hands, part: &Missing, held: Option<&Held>) -> anyhow::Result<()> {
+        let blue = reader(hands, held).await?;
+        let brought = self.transfer(&blue, &hands.green).bring(part, || (self.notice)(Moment::Sent)).await?;
         hands.blue = Some(blue);
-        self.committed(rows);
-        Ok(whole)
+        self.brought(brought);
+        Ok(())
+    }
+
+    /// Small tables with all that hangs on them, one transaction.
+    async fn together(&self, hands: &mut Hands, places: &[usize], held: Option<&Held>) -> anyhow::Result<()> {
+        let Load { run, step, missing, .. } = &self.load;
+        let parts: Vec<&Missing> = places.iter().map(|at| &missing[*at]).collect();
+        let taken = take_together(&hands.green, run, step, &parts).await?;
+        for at in (0..places.len()).filter(|at| !taken.contains(at)) {
+            self.queue.add(self.cost(self.places[places[at]], 3), Task::Part(places[at]));
+        }
+        if taken.is_empty() {
+            return Ok(());
+        }
+        self.untaken.fetch_sub(taken.len(), Ordering::Relaxed);
+        let blue = reader(hands, held).await?;
+        let transfer = self.transfer(&blue, &hands.green);
+        let mut done = Vec::with_capacity(taken.len());
+        for part in taken.iter().map(|at| parts[*at]) {
+            done.push((part, transfer.rows(part).await.with_context(|| what(part))?));
+        }
+        (self.notice)(Moment::Sent);
+        let rest: Vec<String> = taken.iter().flat_map(|at| self.rest(self.places[places[*at]]).statements()).collect();
+        let names = || done.iter().map(|(part, _)| part.table.plain()).collect::<Vec<_>>().join(", ");
+        transfer.commit(&done_together(run, step, &done), &rest).await.with_context(|| format!("tables {}", names()))?;
+        done.iter().for_each(|(_, brought)| self.brought(*brought));
+        hands.blue = Some(blue);
+        self.fewer(taken.len(), &hands.green).await
+    }
+
+    fn transfer<'a>(&'a self, blue: &'a Session, green: &'a Session) -> Transfer<'a> {
+        Transfer { run: &self.load.run, step: &self.load.step, blue, green, gate: &self.gate }
+    }
+
+    fn brought(&self, brought: Amount) {
+        self.rows.fetch_add(brought.rows, Ordering::Relaxed);
+        self.bytes.fetch_add(brought.bytes, Ordering::Relaxed);
+        self.committed(brought.rows);
+    }
+
+    /// So many parts more are in.
+    async fn fewer(&self, parts: usize, green: &Session) -> anyhow::Result<()> {
+        match self.left.fetch_sub(parts, Ordering::AcqRel) == parts {
+            true => self.all_in(green).await,
+            false => Ok(()),
+        }
     }
 
     fn committed(&self, rows: u64) {
@@ -347,8 +388,8 @@ impl<N: Fn(Moment)> Work<N> {
         (self.notice)(Moment::Committed(all));
     }
 
-    fn part_in(&self, table: usize, whole: bool) {
-        if self.parts[table].fetch_sub(1, Ordering::AcqRel) == 1 && !whole {
+    fn part_in(&self, table: usize) {
+        if self.parts[table].fetch_sub(1, Ordering::AcqRel) == 1 {
             self.table_in(table);
         }
     }
@@ -402,6 +443,20 @@ impl<N: Fn(Moment)> Work<N> {
         }
         Ok(())
     }
+}
+
+/// The session that reads the snapshot.
+async fn reader(hands: &mut Hands, held: Option<&Held>) -> anyhow::Result<Session> {
+    match (hands.blue.take(), held) {
+        (Some(blue), _) => Ok(blue),
+        (None, Some(held)) => held.join().await,
+        (None, None) => bail!("a part without a snapshot"),
+    }
+}
+
+/// What messages call a part.
+fn what(part: &Missing) -> String {
+    format!("table {}, source {}, part {}", part.table.plain(), part.source, part.number)
 }
 
 /// What a crash loses is loaded again: the statements that end the load are committed in the ordinary way, after all of it.

@@ -3,9 +3,12 @@
 //! Who takes a part locks its row; the transaction that brings the part's rows takes the row away and adds that of
 //! `crossfade.copy_part`. So a part is in or missing, never half, whoever dies, and its lock ends with who held it.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, anyhow};
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
+use super::transfer::Amount;
 use crate::pg::Session;
 use crate::projection::{Bound, cut};
 use crate::sql::{Literal, QualifiedName};
@@ -130,6 +133,8 @@ pub async fn plan(green: &Session, run: &RunId, step: &StepId, settings: &str, p
     }
     statements.push(format!("UPDATE crossfade.copy_snapshot SET planned = true, settings = {} WHERE {of}", literal(settings)));
     statements.push("COMMIT".to_owned());
+    // Each is found by its key: without statistics a search passes over all.
+    statements.push("ANALYZE crossfade.copy_missing".to_owned());
     green.batch_execute(&statements.join(";\n")).await.context("planning the parts on green")
 }
 
@@ -164,6 +169,27 @@ pub(super) async fn take(green: &Session, where_: &str) -> anyhow::Result<Option
     Ok(taken)
 }
 
+/// Begins a transaction and takes those of these small tables that nobody has in hand; gives their places. Without one there is no
+/// transaction.
+///
+/// # Errors
+/// When the session is gone.
+pub(super) async fn take_together(
+    green: &Session,
+    run: &RunId,
+    step: &StepId,
+    tables: &[&Missing],
+) -> anyhow::Result<Vec<usize>> {
+    let these = together(run, step, tables.iter().copied());
+    let sql = format!("BEGIN; SELECT projection FROM crossfade.copy_missing WHERE {these} FOR UPDATE SKIP LOCKED");
+    let found = rows(green.simple_query(&sql).await?);
+    let found: BTreeSet<&str> = found.iter().filter_map(|row| row.get(0)).collect();
+    if found.is_empty() {
+        green.batch_execute("ROLLBACK").await?;
+    }
+    Ok((0..tables.len()).filter(|at| found.contains(tables[*at].table.plain().as_str())).collect())
+}
+
 const COLUMNS: &str = "run, step, projection, source, part, bytes, form, read, write";
 
 const ORDER: &str = "bytes DESC, projection, source, part";
@@ -190,8 +216,8 @@ impl Missing {
     }
 
     /// The statements that say of the part that it is in.
-    pub(super) fn done(&self, run: &RunId, step: &StepId, rows: u64, bytes: u64) -> [String; 2] {
-        let is = self.is(run, step);
+    pub(super) fn done(&self, run: &RunId, step: &StepId, brought: Amount) -> [String; 2] {
+        let (is, Amount { rows, bytes }) = (self.is(run, step), brought);
         [
             format!(
                 "INSERT INTO crossfade.copy_part (run, step, projection, source, part, rows, bytes) \
@@ -200,6 +226,29 @@ impl Missing {
             format!("DELETE FROM crossfade.copy_missing WHERE {is}"),
         ]
     }
+}
+
+/// The statements that say of small tables that they are in.
+pub(super) fn done_together(run: &RunId, step: &StepId, tables: &[(&Missing, Amount)]) -> [String; 2] {
+    let values = tables.iter().map(|(table, Amount { rows, bytes })| {
+        format!("({}, {rows}::bigint, {bytes}::bigint)", Literal::new(table.table.plain()))
+    });
+    let values = values.collect::<Vec<_>>().join(", ");
+    let these = together(run, step, tables.iter().map(|(table, _)| *table));
+    [
+        format!(
+            "INSERT INTO crossfade.copy_part (run, step, projection, source, part, rows, bytes) \
+             SELECT run, step, projection, source, part, v.rows, v.bytes FROM crossfade.copy_missing \
+             JOIN (VALUES {values}) AS v (projection, rows, bytes) USING (projection) WHERE {these}"
+        ),
+        format!("DELETE FROM crossfade.copy_missing WHERE {these}"),
+    ]
+}
+
+/// The condition that names small tables, each of which is one part.
+fn together<'a>(run: &RunId, step: &StepId, tables: impl Iterator<Item = &'a Missing>) -> String {
+    let names: Vec<String> = tables.map(|table| Literal::new(table.table.plain()).to_string()).collect();
+    format!("{} AND projection IN ({})", of(run, step), names.join(", "))
 }
 
 /// The condition that names a copy.

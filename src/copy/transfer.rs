@@ -26,46 +26,68 @@ pub(super) struct Transfer<'a> {
     pub gate: &'a Gate,
 }
 
+/// What of a part was brought.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Amount {
+    pub rows: u64,
+    pub bytes: u64,
+}
+
 impl Transfer<'_> {
-    /// Brings the rows and commits them, together with the statements that `also` belong to them. Gives rows and bytes. After an error
-    /// the transaction is still open: the session is good for nothing else.
+    /// Brings the rows and commits them. Otherwise as [`Transfer::rows`].
+    ///
+    /// # Errors
+    /// Likewise.
+    pub async fn bring(&self, part: &Missing, sent: impl FnOnce()) -> anyhow::Result<Amount> {
+        let brought = self.rows(part).await?;
+        sent();
+        self.commit(&part.done(self.run, self.step, brought), &[]).await?;
+        Ok(brought)
+    }
+
+    /// Brings the rows; they are not committed. After an error the transaction is still open: the session is good for nothing else.
     ///
     /// # Errors
     /// When a side refuses; names no row.
-    pub async fn bring(&self, part: &Missing, also: Vec<String>, sent: impl FnOnce()) -> anyhow::Result<(u64, u64)> {
+    pub async fn rows(&self, part: &Missing) -> anyhow::Result<Amount> {
         if part.form == Form::Frozen {
             self.empty(part).await?;
         }
         let (mut bytes, began) = (0, Instant::now());
-        let rows = {
-            let mut out = Box::pin(self.blue.copy_out(part.read.as_str()).await.context("read on blue")?);
-            let mut sink = Box::pin(self.green.copy_in::<_, Bytes>(part.write.as_str()).await.context("write on green")?);
-            let mut piece = BytesMut::with_capacity(PIECE * 2);
-            while let Some(row) = out.try_next().await.context("read on blue")? {
-                piece.extend_from_slice(&row);
-                if piece.len() >= PIECE {
-                    bytes += piece.len() as u64;
-                    self.gate.pass(piece.len()).await?;
-                    sink.send(piece.split().freeze()).await.context("write on green")?;
-                }
+        let mut out = Box::pin(self.blue.copy_out(part.read.as_str()).await.context("read on blue")?);
+        let mut sink = Box::pin(self.green.copy_in::<_, Bytes>(part.write.as_str()).await.context("write on green")?);
+        let mut piece = BytesMut::with_capacity(PIECE * 2);
+        while let Some(row) = out.try_next().await.context("read on blue")? {
+            piece.extend_from_slice(&row);
+            if piece.len() >= PIECE {
+                bytes += piece.len() as u64;
+                self.gate.pass(piece.len()).await?;
+                sink.send(piece.split().freeze()).await.context("write on green")?;
             }
-            bytes += piece.len() as u64;
-            self.gate.pass(piece.len()).await?;
-            sink.send(piece.freeze()).await.context("write on green")?;
-            sink.as_mut().finish().await.context("green refuses a row; correct the rows or the projection, then run again")?
-        };
-        let copied = began.elapsed();
-        sent();
-        let mut statements = part.done(self.run, self.step, rows, bytes).to_vec();
-        statements.extend_from_slice(&also);
-        statements.push("COMMIT".to_owned());
-        self.green.batch_execute(&statements.join("\n;")).await.context("after the rows")?;
-        self.green.ran(Heard { statement: &part.write, took: copied, times: 1, longest: copied, rows });
+        }
+        bytes += piece.len() as u64;
+        self.gate.pass(piece.len()).await?;
+        sink.send(piece.freeze()).await.context("write on green")?;
+        let rows =
+            sink.as_mut().finish().await.context("green refuses a row; correct the rows or the projection, then run again")?;
+        let took = began.elapsed();
+        self.green.ran(Heard { statement: &part.write, took, times: 1, longest: took, rows });
+        Ok(Amount { rows, bytes })
+    }
+
+    /// Commits what was brought, with the statements that say of it that it is in, and those that `also` belong to it.
+    ///
+    /// # Errors
+    /// When green refuses.
+    pub async fn commit(&self, done: &[String], also: &[String]) -> anyhow::Result<()> {
+        let began = Instant::now();
+        let statements: Vec<&str> = done.iter().chain(also).map(String::as_str).collect();
+        self.green.batch_execute(&format!("{}\n;COMMIT", statements.join("\n;"))).await.context("after the rows")?;
         if !also.is_empty() {
-            let took = began.elapsed() - copied;
+            let took = began.elapsed();
             self.green.ran(Heard { statement: &also.join("; "), took, times: 1, longest: took, rows: 0 });
         }
-        Ok((rows, bytes))
+        Ok(())
     }
 
     /// In the transaction that makes the table's file rows may be frozen at once: no later pass over them.

@@ -13,7 +13,7 @@ use super::hold::Held;
 use super::load::open;
 use super::missing::{of, take};
 use super::monitor::Wish;
-use super::transfer::Transfer;
+use super::transfer::{Amount, Transfer};
 use crate::pg::{Database, Opener, Session, on_threads};
 use crate::terms::{RunId, StepId};
 
@@ -115,9 +115,9 @@ impl Worker {
                 continue;
             };
             let transfer = Transfer { run, step, blue: &blue, green: &green, gate };
-            let brought = transfer.bring(&part, Vec::new(), || crate::crash::point("copy-worker/part-sent")).await;
+            let brought = transfer.bring(&part, || crate::crash::point("copy-worker/part-sent")).await;
             let what = || format!("table {}, source {}, part {}", part.table.plain(), part.source, part.number);
-            let (rows, bytes) = match brought {
+            let Amount { rows, bytes } = match brought {
                 Err(error) if error.is::<super::Interrupted>() => return Ok(()),
                 brought => brought.with_context(what)?,
             };

@@ -210,12 +210,17 @@ impl Clone {
         let reader = held.join().await?;
         let blue = &reader;
         let programs = Programs::find(major(blue).await?)?;
-        let archive = Archive::dump(programs, &cx.connect(Side::Blue).await?, held.name(), &self.choice).await?;
+        blue.batch_execute("SET LOCAL search_path = pg_catalog").await?; // the server qualifies every name then
+        let session = cx.connect(Side::Blue).await?;
+        let dump = Archive::dump(programs, &session, held.name(), &self.choice);
+        let facts = async { Ok((owners(blue).await?, bound(blue).await?, Relation::all(blue).await?)) };
+        let (archive, (owners, bound, relations)) = tokio::try_join!(dump, facts)?;
         let (settings, before) = entries(&archive.section("pre-data").await?);
         let (_, after) = entries(&archive.section("post-data").await?);
+        let drops = archive.drops().await?;
+        drop(archive);
         let settings = self.known_settings(green, settings).await?;
-        blue.batch_execute("SET LOCAL search_path = pg_catalog").await?; // the server qualifies every name then
-        let planned = plan(&after, &owners(blue).await?);
+        let planned = plan(&after, &owners);
         let there = things_there(green).await?;
         let made: Vec<&Entry> =
             before.iter().filter(|entry| !there.contains(&(entry.sort.clone(), entry.name.clone()))).collect();
@@ -225,8 +230,7 @@ impl Clone {
         };
         let dumped = of_sort("TABLE");
         let flat = |ident: &Ident| ident.as_str().replace(['\n', '\r'], " ");
-        let tables: Vec<Relation> = Relation::all(blue)
-            .await?
+        let tables: Vec<Relation> = relations
             .into_iter()
             .filter(|one| match (&one.extension, one.table.schema()) {
                 (Some(_), _) => self.choice.is_everything(),
@@ -235,10 +239,10 @@ impl Clone {
             })
             .collect();
         let last = self.analyzed_last(blue, &dumped, &of_sort("MATERIALIZED VIEW")).await?;
-        self.note(cx, green, &archive.drops().await?, &there, &planned, &tables, &last, &of_sort("SEQUENCE"), &settings).await?;
+        self.note(cx, green, &drops, &there, &planned, &tables, &last, &of_sort("SEQUENCE"), &settings).await?;
         cx.crash_point("noted");
 
-        for stretch in stretches(&made, &bound(blue).await?) {
+        for stretch in stretches(&made, &bound) {
             let (entries, sessions) = match stretch {
                 Stretch::InOrder(entries) => (entries, 1),
                 Stretch::Beside(entries) => (entries, cx.limits.jobs),

@@ -61,7 +61,8 @@ impl Clone {
             format!("({run}, {step}, {number}, '{stage}', {}, {}, {object}, {text})", value(schema), value(name))
         });
         let text = format!(
-            "BEGIN;\nINSERT INTO crossfade.clone_entry (run, step, number, stage, table_schema, table_name, object, statement) VALUES\n{};\n{};\nCOMMIT",
+            "BEGIN;\nINSERT INTO crossfade.clone_entry (run, step, number, stage, table_schema, table_name, object, statement) VALUES\n{};\n\
+             {};\nCOMMIT;\n-- They are found by number many times: without statistics each search passes over all.\nANALYZE crossfade.clone_entry",
             values.collect::<Vec<_>>().join(",\n"),
             mark(&cx.run, &cx.step, BEGUN)
         );
@@ -81,27 +82,21 @@ impl Clone {
         let wanted: Vec<&str> = stages.iter().map(|stage| stage.name()).chain(with_rows.then_some("table")).collect();
         let rows = green
             .query(
-                "WITH missing AS MATERIALIZED (SELECT number, stage, table_schema, table_name, object, statement FROM crossfade.clone_entry \
-                     WHERE run = $1 AND step = $2 AND stage = ANY ($3) AND table_name IS NOT NULL AND NOT done), \
-                 sizes AS (SELECT table_schema, table_name, \
-                     CASE WHEN $4 THEN pg_table_size(to_regclass(format('%I.%I', table_schema, table_name))) END AS bytes \
-                     FROM missing GROUP BY table_schema, table_name) \
-                 SELECT number, stage, table_schema, table_name, object, statement, bytes \
-                 FROM missing JOIN sizes USING (table_schema, table_name) ORDER BY number",
-                &[&cx.run.as_str(), &cx.step.as_str(), &wanted, &filled],
+                "SELECT number, stage, table_schema, table_name, object, statement FROM crossfade.clone_entry \
+                 WHERE run = $1 AND step = $2 AND stage = ANY ($3) AND table_name IS NOT NULL AND NOT done ORDER BY number",
+                &[&cx.run.as_str(), &cx.step.as_str(), &wanted],
             )
             .await?;
         let mut numbers: Vec<Vec<String>> = Vec::new();
         for row in rows {
             let (number, stage): (i32, String) = (row.get(0), row.get(1));
             let table = QualifiedName::new(row.get::<_, String>(2), row.get::<_, String>(3));
-            let bytes = row.get::<_, Option<i64>>(6).map_or(0, i64::unsigned_abs);
             let stage = stages.iter().find(|known| known.name() == stage);
             let at = *places.entry(table.clone()).or_insert(rests.len());
             if at == rests.len() {
                 rests.push(Rest {
                     table: table.clone(),
-                    bytes,
+                    bytes: 0,
                     chains: Vec::new(),
                     last: Vec::new(),
                     analyze: false,
@@ -122,6 +117,14 @@ impl Clone {
         }
         for (rest, numbers) in rests.iter_mut().zip(numbers) {
             rest.done = (!numbers.is_empty()).then(|| done(cx, &numbers.join(", ")));
+        }
+        if filled {
+            let names: Vec<String> = rests.iter().map(|rest| rest.table.to_string()).collect();
+            let sizes =
+                "SELECT pg_table_size(to_regclass(name)) FROM unnest($1::text[]) WITH ORDINALITY AS t (name, n) ORDER BY n";
+            for (rest, row) in rests.iter_mut().zip(green.query(sizes, &[&names]).await?) {
+                rest.bytes = row.get::<_, Option<i64>>(0).map_or(0, i64::unsigned_abs);
+            }
         }
         Ok(rests)
     }
