@@ -358,8 +358,17 @@ impl<N: Fn(Moment)> Work<N> {
         }
         (self.notice)(Moment::Sent);
         let rest: Vec<String> = taken.iter().flat_map(|at| self.rest(self.places[places[*at]]).statements()).collect();
-        let names = || done.iter().map(|(part, _)| part.table.plain()).collect::<Vec<_>>().join(", ");
-        transfer.commit(&done_together(run, step, &done), &rest).await.with_context(|| format!("tables {}", names()))?;
+        if let Err(error) = transfer.commit(&done_together(run, step, &done), &rest).await {
+            if hands.green.is_closed() {
+                return Err(error);
+            }
+            // One by one: that says which table it is, and they stand in nobody's way together.
+            hands.green.batch_execute("ROLLBACK").await?;
+            self.untaken.fetch_add(taken.len(), Ordering::Relaxed);
+            taken.iter().for_each(|at| self.queue.add(self.cost(self.places[places[*at]], 3), Task::Part(places[*at])));
+            hands.blue = Some(blue);
+            return Ok(());
+        }
         done.iter().for_each(|(_, brought)| self.brought(*brought));
         hands.blue = Some(blue);
         self.fewer(taken.len(), &hands.green).await

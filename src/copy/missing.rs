@@ -65,6 +65,8 @@ pub struct Filling {
     pub bound: Bound,
     /// Per source the size of its driving table in blocks.
     pub blocks: Vec<u32>,
+    /// Bytes of the large values of these, which are stored apart (TOAST): they make a table big, not its parts more.
+    pub toast: u64,
     /// Whether nobody else's rows are in it: those of an extension may be.
     pub empty: bool,
 }
@@ -84,8 +86,8 @@ pub fn parts(fillings: &[Filling], block_size: u32, jobs: usize, ranges: bool) -
     parts.iter().for_each(|part| counts[places[part.of].0] += 1);
     let missing = parts.iter().map(|part| {
         let (table, source) = places[part.of];
-        let Filling { bound, blocks, empty } = &fillings[table];
-        let bytes = blocks.iter().map(|count| u64::from(*count) * u64::from(block_size)).sum();
+        let Filling { bound, blocks, toast, empty } = &fillings[table];
+        let bytes = toast + blocks.iter().map(|count| u64::from(*count) * u64::from(block_size)).sum::<u64>();
         let form = match counts[table] == 1 && *empty {
             true if bytes <= SMALL => Form::Small,
             true => Form::Frozen,
@@ -306,20 +308,28 @@ mod tests {
             binary: true,
             identity: false,
         };
-        Filling { bound, blocks: blocks.to_vec(), empty: true }
+        Filling { bound, blocks: blocks.to_vec(), toast: 0, empty: true }
     }
 
     #[test]
     fn a_table_of_one_part_is_frozen_unless_it_is_small_or_holds_others_rows() {
         let extension = Filling { empty: false, ..filling("extension", &[3]) };
-        let all = [filling("small", &[3]), filling("whole", &[400]), filling("two", &[1, 1]), filling("big", &[5000]), extension];
+        let documents = Filling { toast: SMALL, ..filling("documents", &[3]) };
+        let all = [
+            filling("small", &[3]),
+            filling("whole", &[400]),
+            filling("two", &[1, 1]),
+            filling("big", &[5000]),
+            extension,
+            documents,
+        ];
         let found = parts(&all, 8192, 2, true);
         let of = |name: &str| -> Vec<Form> {
             found.iter().filter(|part| part.table.name().as_str() == name).map(|part| part.form).collect()
         };
         assert_eq!((of("small"), of("whole"), of("two")), (vec![Form::Small], vec![Form::Frozen], vec![Form::Plain; 2]));
         assert!(of("big").len() > 4 && of("big").iter().all(|form| *form == Form::Plain));
-        assert_eq!(of("extension"), [Form::Plain]);
+        assert_eq!((of("extension"), of("documents")), (vec![Form::Plain], vec![Form::Frozen]));
         assert_eq!(found[0].table.name().as_str(), "big");
         assert!(found.iter().all(|part| part.write.contains("FREEZE") == (part.form == Form::Frozen)));
     }

@@ -207,16 +207,15 @@ const MORE_MEMORY: &str = "SET max_parallel_maintenance_workers = 0; SELECT set_
 impl Index {
     fn piece(&self) -> Piece {
         let name = Literal::new(self.name.to_string());
-        let tablespace = self.tablespace.as_ref().map(|space| format!("SET LOCAL default_tablespace = {space}"));
         Piece {
             object: format!("index {} of table {}", self.name.plain(), self.table.plain()),
             there: format!("(SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass({name}))"),
             // An INVALID one is built again.
-            statements: [format!("DROP INDEX IF EXISTS {}", self.name)]
-                .into_iter()
-                .chain(tablespace)
-                .chain([self.definition.clone()])
-                .collect(),
+            statements: vec![
+                format!("DROP INDEX IF EXISTS {}", self.name),
+                self.set_tablespace(), // others may have come before it in the transaction
+                self.definition.clone(),
+            ],
             done: None,
         }
     }
@@ -237,7 +236,7 @@ impl Constraint {
         Piece {
             object: format!("constraint {} of table {}", self.name.as_str(), self.table.plain()),
             there: is_constraint(&self.table, &self.name),
-            statements: vec![self.add()],
+            statements: vec!["SET LOCAL default_tablespace = ''".to_owned(), self.add()],
             done: None,
         }
     }

@@ -300,7 +300,8 @@ async fn fillings(blue: &Session, bound: Vec<Bound>) -> anyhow::Result<(Vec<Fill
     let sizes = blocks(blue, drives.cloned().collect()).await?;
     let filling = |bound: Bound| {
         let blocks = bound.sources.iter().filter_map(|source| sizes.of.get(&source.drives).copied()).collect();
-        Filling { bound, blocks, empty: true }
+        let toast = bound.sources.iter().filter_map(|source| sizes.toast.get(&source.drives)).sum();
+        Filling { bound, blocks, toast, empty: true }
     };
     Ok((bound.into_iter().map(filling).collect(), sizes.block_size))
 }
@@ -381,6 +382,8 @@ pub(super) async fn end_workers(cx: &Cx, green: &Session) -> anyhow::Result<()> 
 struct Sizes {
     /// In blocks.
     of: BTreeMap<QualifiedName, u32>,
+    /// Bytes of their large values, which are stored apart.
+    toast: BTreeMap<QualifiedName, u64>,
     /// Bytes of a block.
     block_size: u32,
 }
@@ -388,17 +391,19 @@ struct Sizes {
 /// Asks for the sizes of tables, all at once; one that is not there is left out.
 async fn blocks(session: &Session, tables: Vec<QualifiedName>) -> anyhow::Result<Sizes> {
     let names: Vec<String> = tables.iter().map(QualifiedName::to_string).collect();
-    let sql = "SELECT pg_relation_size(to_regclass(name)), current_setting('block_size')::int8 \
+    let sql = "SELECT pg_relation_size(to_regclass(name)), current_setting('block_size')::int8, \
+                   (SELECT pg_relation_size(nullif(reltoastrelid, 0)::regclass) FROM pg_class WHERE oid = to_regclass(name)) \
                FROM unnest($1::text[]) WITH ORDINALITY AS t (name, place) ORDER BY place";
-    let (mut of, mut block_size) = (BTreeMap::new(), 8192);
+    let (mut of, mut toast, mut block_size) = (BTreeMap::new(), BTreeMap::new(), 8192);
     for (table, row) in tables.into_iter().zip(session.query(sql, &[&names]).await?) {
         let (bytes, block): (Option<i64>, i64) = (row.get(0), row.get(1));
         block_size = u32::try_from(block).unwrap_or(8192).max(1);
+        toast.extend(row.get::<_, Option<i64>>(2).map(|bytes| (table.clone(), bytes.unsigned_abs())));
         if let Some(bytes) = bytes {
             of.insert(table, u32::try_from(bytes / i64::from(block_size)).unwrap_or(u32::MAX - 1));
         }
     }
-    Ok(Sizes { of, block_size })
+    Ok(Sizes { of, toast, block_size })
 }
 
 /// Tells progress to whoever watches, and the places to the tests.

@@ -16,8 +16,22 @@ pub enum Stretch<'a> {
     Beside(Vec<&'a Entry>),
 }
 
-/// Definitions that need tables and sequences, or that are such, but nothing that comes later than the first of them.
-const TABLES: [&str; 6] = ["TABLE", "SEQUENCE", "SEQUENCE OWNED BY", "DEFAULT", "COMMENT", "ACL"];
+/// What no table needs but one that is bound: such tables may come before it.
+const TABLES: [&str; 10] = [
+    "TABLE",
+    "SEQUENCE",
+    "SEQUENCE OWNED BY",
+    "DEFAULT",
+    "VIEW",
+    "MATERIALIZED VIEW",
+    "FOREIGN TABLE",
+    "COMMENT",
+    "SECURITY LABEL",
+    "ACL",
+];
+
+/// Fewer are not worth sessions of their own.
+const FEW: usize = 8;
 
 /// Puts tables that stand alone in front of what else is defined among tables. `bound`: those that do not, as [`bound`] finds them.
 pub fn stretches<'a>(entries: &[&'a Entry], bound: &BTreeSet<(String, String)>) -> Vec<Stretch<'a>> {
@@ -25,12 +39,14 @@ pub fn stretches<'a>(entries: &[&'a Entry], bound: &BTreeSet<(String, String)>) 
     let alone = |entry: &Entry| {
         // The type of a table's arrays has a name made of the table's, which another table's must not take at the same moment.
         let name = !entry.name.starts_with('_') && entry.name.len() < 62;
-        entry.sort == "TABLE" && name && !bound.contains(&(entry.schema.clone(), entry.name.clone()))
+        // A constant list of tables in a default is no dependency for the server, and must find them all the same.
+        let names_none = !entry.text.contains("::reg");
+        entry.sort == "TABLE" && name && names_none && !bound.contains(&(entry.schema.clone(), entry.name.clone()))
     };
     let mut found: Vec<Stretch> = Vec::new();
     for run in entries.chunk_by(|a, b| among(a) == among(b)) {
         let (beside, mut in_order): (Vec<&Entry>, Vec<&Entry>) = run.iter().partition(|entry| alone(entry));
-        if beside.len() < 2 {
+        if beside.len() < FEW {
             in_order = run.to_vec();
         } else {
             found.push(Stretch::Beside(beside));
@@ -99,19 +115,15 @@ mod tests {
 
     #[test]
     fn tables_that_stand_alone_come_beside_each_other() {
-        let all = [
-            entry("TYPE", "mood"),
-            entry("TABLE", "b"),
-            entry("SEQUENCE", "b_id_seq"),
-            entry("TABLE", "a"),
-            entry("COMMENT", "TABLE a"),
-            entry("TABLE", "child"),
-            entry("TABLE", "_b"),
-            entry("TABLE", &"x".repeat(62)),
-            entry("FUNCTION", "f(a)"),
-            entry("TABLE", "c"),
-            entry("TABLE ATTACH", "c"),
-        ];
+        let long = "x".repeat(62);
+        let mut all = vec![entry("TYPE", "mood"), entry("TABLE", "b"), entry("SEQUENCE", "b_id_seq"), entry("VIEW", "v")];
+        all.extend((0..FEW).map(|number| entry("TABLE", &format!("t{number}"))));
+        all.extend([entry("COMMENT", "TABLE t1"), entry("TABLE", "child"), entry("TABLE", "_b"), entry("TABLE", &long)]);
+        all.push(Entry {
+            text: "CREATE TABLE named (a regclass[] DEFAULT '{b}'::regclass[])".to_owned(),
+            ..entry("TABLE", "named")
+        });
+        all.extend([entry("FUNCTION", "f(b)"), entry("TABLE", "c"), entry("TABLE", "d"), entry("TABLE ATTACH", "c")]);
         let bound = BTreeSet::from([("s".to_owned(), "child".to_owned())]);
         let list: Vec<&Entry> = all.iter().collect();
         let said: Vec<String> = stretches(&list, &bound)
@@ -121,8 +133,8 @@ mod tests {
                 Stretch::Beside(some) => some.iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>().join(" | "),
             })
             .collect();
-        let long = "x".repeat(62);
-        assert_eq!(said, ["mood", "b | a", &format!("b_id_seq TABLE a child _b {long} f(a) c c")]);
+        let rest = format!("b_id_seq v TABLE t1 child _b {long} named f(b) c d c");
+        assert_eq!(said, ["mood", "b | t0 | t1 | t2 | t3 | t4 | t5 | t6 | t7", &rest]);
         assert!(stretches(&[], &bound).is_empty());
     }
 

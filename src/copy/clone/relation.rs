@@ -15,6 +15,8 @@ pub struct Relation {
     pub table: QualifiedName,
     /// Size of its main fork in blocks.
     pub blocks: u32,
+    /// Bytes of its large values, which are stored apart (TOAST).
+    pub toast: u64,
     /// Estimated rows; negative when never analyzed.
     pub rows: i64,
     /// The columns a COPY fills.
@@ -47,6 +49,7 @@ impl Relation {
                 extension: row.get(6),
                 partition: row.get(7),
                 parent: row.get(8),
+                toast: row.get::<_, Option<i64>>(9).map_or(0, i64::unsigned_abs),
             })
             .collect())
     }
@@ -214,7 +217,8 @@ const TABLES: &str = "\
                         SELECT d.typbasetype, chain.depth + 1 FROM chain JOIN pg_type d ON d.oid = chain.oid WHERE d.typtype = 'd') \
                     SELECT chain.oid FROM chain ORDER BY depth DESC LIMIT 1) AS base \
                  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' AND base.oid >= 16384), \
-           config.condition, c.relispartition, EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid) \
+           config.condition, c.relispartition, EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid), \
+           pg_relation_size(nullif(c.reltoastrelid, 0)::regclass) \
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
     LEFT JOIN (SELECT listed.oid, coalesce(e.extcondition[listed.place], '') AS condition FROM pg_extension e, \
                       unnest(e.extconfig) WITH ORDINALITY AS listed (oid, place)) AS config ON config.oid = c.oid \

@@ -257,7 +257,12 @@ impl Clone {
         let size = block_size(blue).await?;
         let fillings: Vec<Filling> = tables
             .iter()
-            .map(|table| Filling { bound: table.bound(), blocks: vec![table.blocks], empty: table.extension.is_none() })
+            .map(|table| Filling {
+                bound: table.bound(),
+                blocks: vec![table.blocks],
+                toast: table.toast,
+                empty: table.extension.is_none(),
+            })
             .collect();
         let parts = missing::parts(&fillings, size, cx.limits.jobs, reads_block_ranges(blue).await?);
         missing::plan(green, &cx.run, &cx.step, &settings, &parts).await?;
@@ -334,7 +339,9 @@ async fn bring_definitions(cx: &Cx, entries: &[&Entry], sessions: usize, setting
         format!("BEGIN;\n{}\n;COMMIT", together(&texts))
     };
     let (green, settings, cx) = (cx.opener(Side::Green)?, settings.to_owned(), cx.clone());
-    let texts = entries.chunks(entries.len().div_ceil(sessions).clamp(1, TOGETHER)).map(text).collect();
+    // All that are under way at once take as many locks as one after the other did.
+    let some = entries.len().div_ceil(sessions).clamp(1, (TOGETHER / sessions).max(1));
+    let texts = entries.chunks(some).map(text).collect();
     on_threads(sessions, texts, move |texts| {
         let (green, settings, cx) = (green.clone(), settings.clone(), cx.clone());
         async move {
