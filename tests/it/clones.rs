@@ -287,6 +287,32 @@ async fn a_part_of_a_database_can_be_chosen() {
     pair.blue.sql(&format!("REASSIGN OWNED BY \"{role}\" TO current_user; DROP OWNED BY \"{role}\"; DROP ROLE \"{role}\"")).await;
 }
 
+/// Small tables come several to a transaction, and tables of no other's need are defined beside each other. A row that an index of one of them
+/// refuses is a fault of that table alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_small_tables_the_one_that_is_refused_is_named() {
+    let pair = Pair::of(
+        "CREATE FUNCTION picky(n int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN \
+             RETURN CASE WHEN current_setting('application_name') LIKE 'crossfade/%' THEN 1 / (n - 7) ELSE n END; END $$; \
+         CREATE TABLE base (id int PRIMARY KEY, base_id int REFERENCES base); INSERT INTO base VALUES (1, 1); \
+         DO $$ BEGIN FOR t IN 1..60 LOOP \
+             EXECUTE format('CREATE TABLE t_%s (id serial PRIMARY KEY, n int, long text DEFAULT repeat(''x'', 9000))', t); \
+             EXECUTE format('INSERT INTO t_%s (n) SELECT x FROM generate_series(8, %s) AS x; CREATE INDEX ON t_%s (n)', t, t + 8, t); \
+         END LOOP; END $$; \
+         CREATE TABLE heir (more base, kind text) INHERITS (t_9); INSERT INTO heir (n) VALUES (3); \
+         INSERT INTO t_23 (n) VALUES (7); CREATE INDEX t_23_picky ON t_23 (picky(n))",
+    )
+    .await;
+    let refused = Ran::of(pair.command(&["copy", "--execute", "--jobs", "2"]).output().unwrap());
+    assert_ne!(refused.code, Some(0));
+    assert!(refused.stderr.contains("t_23_picky of table public.t_23 on green"), "{}", refused.stderr);
+    for side in [&pair.blue, &pair.green] {
+        side.sql("CREATE OR REPLACE FUNCTION picky(n int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT n'").await;
+    }
+    pair.run(&["copy", "--execute", "--jobs", "2"]).exits(0);
+    pair.assert_clone().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_in_the_way_is_said_before_anything_is_made() {
     let pair = Pair::of("CREATE TABLE a (id int PRIMARY KEY)").await;
