@@ -62,6 +62,9 @@ pub struct Held {
     pub seen: String,
 }
 
+/// How often a driver says that it is there: several times in the shortest time that a holder waits.
+const BEAT: Duration = Duration::from_millis(300);
+
 impl Held {
     /// The snapshot of this copy, if somebody holds it: then its holder goes on as long as a driver is there.
     ///
@@ -84,6 +87,32 @@ impl Held {
     /// The name under which it is exported.
     pub fn name(&self) -> &str {
         self.ticket.name()
+    }
+
+    /// Does the driver's `work`, and says all the while on `green` that the driver is there: its holder waits for nobody longer than it was
+    /// told to, however long the work takes.
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub async fn driven<T>(
+        &self,
+        green: &Session,
+        run: &RunId,
+        step: &StepId,
+        work: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
+        let sql = "UPDATE crossfade.copy_snapshot SET driven_at = clock_timestamp() WHERE run = $1 AND step = $2 AND name = $3";
+        let beats = async {
+            loop {
+                tokio::time::sleep(BEAT).await;
+                // Where green is away the work will say so.
+                let _ = green.execute(sql, &[&run.as_str(), &step.as_str(), &self.name()]).await;
+            }
+        };
+        tokio::select! {
+            done = work => done,
+            never = beats => never,
+        }
     }
 
     /// Opens a session that sees it.

@@ -161,9 +161,12 @@ impl Step for Clone {
                 cx.crash_point("emptied");
             }
             let held = hold(cx).await?;
-            let settings = self.define(cx, &green, &held).await?;
-            self.load(cx, &green, &held, false, settings.clone()).await?;
-            settings
+            let work = async {
+                let settings = self.define(cx, &green, &held).await?;
+                self.load(cx, &green, &held, false, settings.clone()).await?;
+                Ok(settings)
+            };
+            held.driven(&green, &cx.run, &cx.step, work).await?
         };
         drop(green);
         cx.crash_point("indexed");
