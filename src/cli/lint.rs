@@ -87,7 +87,7 @@ pub(super) async fn lint(args: &LintArgs, format: Format) -> anyhow::Result<Exit
 
 fn print(report: &Report, format: Format, fail_on: Level) -> anyhow::Result<()> {
     match format {
-        Format::Json => print_json(&render::json(report)),
+        Format::Json => text::stream(|out| render::json(report, out)),
         Format::Sarif => print_json(&render::sarif(report)),
         Format::Junit => print_junit("crossfade lint", &render::junit(report, fail_on)),
         Format::Github => text::print(&render::github(report)),

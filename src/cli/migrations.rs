@@ -1,6 +1,7 @@
 //! Migration files as they lie on disk, in the order of their tool: what `lint`, `rewrite`, `prove` and `trace` look at.
 
 use std::collections::{BTreeSet, HashSet};
+use std::fs::DirEntry;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -154,7 +155,8 @@ impl Wanted<'_> {
             .map(|path| Placed { path: path.clone(), version: String::new(), wrapped: true })
             .collect();
         let placed: Vec<Placed> = ordered.into_iter().chain(beside).collect();
-        let texts = read_all(&placed, self.transaction == Wrapping::Auto);
+        let there = (self.transaction == Wrapping::Auto).then(|| all.iter().map(PathBuf::as_path).collect());
+        let texts = read_all(&placed, there.as_ref());
         for (Placed { path, version, wrapped }, (text, alone)) in placed.into_iter().zip(texts) {
             let wrapped = match self.transaction {
                 Wrapping::Auto => wrapped && !alone,
@@ -175,19 +177,21 @@ fn usage(what: String) -> anyhow::Error {
     Stop::Usage(what).into()
 }
 
-/// diesel's `metadata.toml`, Flyway's `<file>.conf`.
-fn runs_without_transaction(path: &Path) -> bool {
+/// diesel's `metadata.toml`, Flyway's `<file>.conf`, where they are among the files `beside` it.
+fn runs_without_transaction(path: &Path, beside: &HashSet<&Path>) -> bool {
     let says = |path: PathBuf, key: &str| {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let text = beside.get(path.as_path()).and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
         text.lines().any(|line| line.split_once('=').is_some_and(|(name, value)| name.trim() == key && value.trim() == "false"))
     };
     says(path.with_file_name("metadata.toml"), "run_in_transaction")
         || says(PathBuf::from(format!("{}.conf", path.display())), "executeInTransaction")
 }
 
-/// The text of each file, and whether it runs without a transaction where that is `asked`; on as many threads as there are processors.
-fn read_all(placed: &[Placed], asked: bool) -> Vec<(std::io::Result<String>, bool)> {
-    let one = |file: &Placed| (read(&file.path), asked && file.wrapped && runs_without_transaction(&file.path));
+/// The text of each file, and whether what lies `beside` it makes it run without a transaction; on as many threads as there are
+/// processors.
+fn read_all(placed: &[Placed], beside: Option<&HashSet<&Path>>) -> Vec<(std::io::Result<String>, bool)> {
+    let alone = |file: &Placed| file.wrapped && beside.is_some_and(|beside| runs_without_transaction(&file.path, beside));
+    let one = |file: &Placed| (read(&file.path), alone(file));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let part = placed.len().div_ceil(threads).max(64);
     std::thread::scope(|scope| {
@@ -216,12 +220,13 @@ pub(super) fn walk(folder: &Path, found: &mut Vec<PathBuf>, wrong: &mut Vec<Stri
         Ok(entries) => entries,
         Err(e) => return wrong.push(format!("{}: {e}", folder.display())),
     };
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    let visible = entries.flatten().filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
+    // Only a link has to be followed to know.
+    let plain = |entry: &DirEntry| entry.file_type().is_ok_and(|kind| kind.is_file());
+    let mut paths: Vec<(PathBuf, bool)> = visible.map(|entry| (entry.path(), plain(&entry))).collect();
     paths.sort();
-    for path in paths {
-        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        match path.is_dir() {
-            _ if hidden => {}
+    for (path, plain) in paths {
+        match !plain && path.is_dir() {
             true => walk(&path, found, wrong),
             false => found.push(path),
         }

@@ -1,7 +1,7 @@
 //! From paths to migrations in the order in which their tool runs them. Pure: names in, names out.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which direction of a migration is looked at.
@@ -45,13 +45,14 @@ const DIALECTS: &[&str] =
 /// systems, those for PostgreSQL take the place of the general one, and others are left out. `all` has every file of the
 /// folders, from which the tool is known.
 pub fn order(paths: &[PathBuf], all: &[PathBuf], direction: Direction) -> Vec<Placed> {
-    let mut folders: BTreeMap<PathBuf, Vec<&PathBuf>> = BTreeMap::new();
+    let mut folders: BTreeMap<&Path, Vec<&PathBuf>> = BTreeMap::new();
     for path in paths.iter().filter(|path| is_sql(path)) {
         folders.entry(root(path)).or_default().push(path);
     }
+    let of_pop: BTreeSet<&Path> = all.iter().filter(|path| is_pop(path)).map(|path| root(path)).collect();
     let mut placed = Vec::new();
     for (folder, files) in folders {
-        let pop = all.iter().filter(|path| root(path) == folder).any(|path| is_pop(path));
+        let pop = of_pop.contains(folder);
         let mut chosen: BTreeMap<(bool, Key, String), (bool, &PathBuf, Named)> = BTreeMap::new();
         for path in files {
             let named = name(path);
@@ -118,9 +119,12 @@ fn file_name(path: &Path) -> String {
 }
 
 /// The folder whose files are one sequence: for `x/2020_name/up.sql` that is `x`.
-fn root(path: &Path) -> PathBuf {
-    let parent = path.parent().map(Path::to_path_buf).unwrap_or_default();
-    if in_own_folder(path) { parent.parent().map(Path::to_path_buf).unwrap_or_default() } else { parent }
+fn root(path: &Path) -> &Path {
+    fn above(path: &Path) -> &Path {
+        path.parent().unwrap_or(Path::new(""))
+    }
+    let parent = above(path);
+    if in_own_folder(path) { above(parent) } else { parent }
 }
 
 /// diesel's `up.sql` and `down.sql`, Prisma's `migration.sql`: the version is the folder's name.

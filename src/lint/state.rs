@@ -1,5 +1,6 @@
 //! What is known at a point of the script: tables that nobody else uses yet, locks that are held, time limits that are set.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::Known;
@@ -166,9 +167,14 @@ pub struct State {
 
 /// The name under which a relation is known: `public.t` and `t` are the same.
 pub fn key(name: &QualifiedName) -> QualifiedName {
+    known_as(name).into_owned()
+}
+
+/// The same to look something up.
+fn known_as(name: &QualifiedName) -> Cow<'_, QualifiedName> {
     match name.schema().map(crate::sql::Ident::as_str) {
-        Some("public") => QualifiedName::bare(name.name().as_str()),
-        _ => name.clone(),
+        Some("public") => Cow::Owned(QualifiedName::bare(name.name().as_str())),
+        _ => Cow::Borrowed(name),
     }
 }
 
@@ -186,15 +192,16 @@ impl State {
 
     /// A table, when anything is known about it.
     pub fn table(&self, name: &QualifiedName) -> Option<&KnownTable> {
-        self.tables.get(&key(name))
+        self.tables.get(known_as(name).as_ref())
     }
 
     /// Whether others may use the relation: it exists already, as far as is known.
     pub fn hot(&self, name: &QualifiedName) -> bool {
-        if let Some(table) = self.table(name) {
+        let name = known_as(name);
+        if let Some(table) = self.tables.get(name.as_ref()) {
             return !table.new;
         }
-        match self.indexes.get(&key(name)) {
+        match self.indexes.get(name.as_ref()) {
             Some(index) => !index.new || self.hot(&index.table),
             None => true,
         }

@@ -70,9 +70,40 @@ pub(crate) fn each(node: &SyntaxNode, mut seen: impl FnMut(SyntaxKind, Option<Ra
     }
 }
 
+/// The text of `node` from its first to its last token that is no space, comment or `;`.
+pub(crate) fn text(node: &SyntaxNode) -> String {
+    let green = node.green();
+    let (mut text, mut begun, mut end) = (String::with_capacity(node.text_range().len().into()), false, 0);
+    let mut open = vec![green.children()];
+    while let Some(children) = open.last_mut() {
+        let Some(child) = children.next() else {
+            open.pop();
+            continue;
+        };
+        if let Some(token) = child.into_token() {
+            let counts = counts(SyntaxKind::from(token.kind().0));
+            begun |= counts;
+            if begun {
+                text.push_str(token.text());
+            }
+            if counts {
+                end = text.len();
+            }
+        } else if let Some(inner) = child.into_node() {
+            open.push(inner.children());
+        }
+    }
+    text.truncate(end);
+    text
+}
+
+/// Whether a token is more than the space around a statement.
+fn counts(kind: SyntaxKind) -> bool {
+    !kind.is_trivia() && kind != SyntaxKind::SEMICOLON
+}
+
 /// From the first to the last token of `node` that is no space, comment or `;`; its empty beginning where there is none.
 pub(crate) fn extent(node: &SyntaxNode) -> Range<usize> {
-    let counts = |kind: SyntaxKind| !kind.is_trivia() && kind != SyntaxKind::SEMICOLON;
     let (green, range) = (node.green(), node.text_range());
     let mut start = usize::from(range.start());
     let mut open = vec![green.children()];
@@ -136,6 +167,8 @@ mod tests {
             let end = counted().filter(|token| token.kind() != SyntaxKind::SEMICOLON).last();
             let end = end.map(|token| usize::from(token.text_range().end()));
             assert_eq!(contents.extent, start.zip(end).map(|(start, end)| start..end), "{:?}", node.kind());
+            let own = extent(&node);
+            assert_eq!(super::text(&node), text[own], "{:?}", node.kind());
             let there: Vec<SyntaxKind> = node.descendants_with_tokens().map(|element| element.kind()).collect();
             for kind in (0..SyntaxKind::__LAST as u16).map(SyntaxKind::from) {
                 assert_eq!(contents.has(kind), there.contains(&kind), "{kind:?} in {:?}", node.kind());

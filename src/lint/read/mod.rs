@@ -19,7 +19,8 @@ use squawk_syntax::{SyntaxKind, SyntaxNode};
 
 use super::act::{Act, What};
 use crate::sql::contents::Contents;
-pub(super) use crate::sql::contents::extent;
+use crate::sql::contents::each;
+pub(super) use crate::sql::contents::{extent, text};
 use crate::sql::parser::ident_in;
 
 /// Collects the acts of one statement. Ranges are those of the parsed text.
@@ -75,7 +76,8 @@ impl<'s> Below<'s> {
 /// The acts of a statement with these contents.
 pub(super) fn acts(stmt: &Stmt, contents: &Contents) -> Vec<Act> {
     let node = stmt.syntax();
-    let mut acts = Acts { found: Vec::new(), whole: (node, extent(node)) };
+    let whole = contents.extent.clone().unwrap_or_else(|| extent(node));
+    let mut acts = Acts { found: Vec::new(), whole: (node, whole) };
     let below = Below::of(node, contents);
     table::read(stmt, contents, &mut acts);
     rows::read(stmt, &below, &mut acts);
@@ -91,19 +93,14 @@ fn child(node: &SyntaxNode, kind: SyntaxKind) -> Option<SyntaxNode> {
 
 /// Whether a node of this kind is below.
 fn holds(node: &SyntaxNode, kind: SyntaxKind) -> bool {
-    node.descendants().any(|below| below.kind() == kind)
+    let mut held = false;
+    each(node, |below, token| held |= below == kind && token.is_none());
+    held
 }
 
 /// Whether a token of this kind is a direct part.
 fn token(node: &SyntaxNode, kind: SyntaxKind) -> bool {
     node.children_with_tokens().any(|element| element.kind() == kind)
-}
-
-/// The text without spaces and comments around it.
-pub(in crate::lint) fn text(node: &SyntaxNode) -> String {
-    let text = node.green().to_string();
-    let (start, own) = (usize::from(node.text_range().start()), extent(node));
-    text.get(own.start - start..own.end - start).unwrap_or(&text).to_owned()
 }
 
 /// The plain names in a node, as PostgreSQL stores them: columns of a list.

@@ -52,17 +52,17 @@ pub(super) fn read(stmt: &Stmt, all: &Below<'_>, acts: &mut Acts<'_>) {
         Stmt::Cluster(_) | Stmt::Repack(_) => acts.add(node, What::Cluster { table: name_in(node) }),
         _ => {}
     }
-    let calls: Vec<QualifiedName> =
-        expression::calls_of(all.of_kind(SyntaxKind::CALL_EXPR)).into_iter().map(|(name, _)| QualifiedName::bare(name)).collect();
-    if !calls.is_empty() && !matches!(stmt, Stmt::CreateFunction(_) | Stmt::CreateProcedure(_) | Stmt::CreateTrigger(_)) {
-        acts.add(node, What::Calls(calls));
+    if !matches!(stmt, Stmt::CreateFunction(_) | Stmt::CreateProcedure(_) | Stmt::CreateTrigger(_)) {
+        let calls = expression::calls_of(all.of_kind(SyntaxKind::CALL_EXPR)).into_iter();
+        let calls: Vec<QualifiedName> = calls.map(|(name, _)| QualifiedName::bare(name)).collect();
+        acts.some(node, (!calls.is_empty()).then_some(What::Calls(calls)));
     }
     if let Stmt::Call(call) = stmt {
         acts.some(node, named(call.procedure_name_ref()).map(|name| What::Calls(vec![name])));
     }
-    let constants: Vec<String> = all.of_kind(SyntaxKind::LITERAL).filter_map(expression::constant).collect();
-    if !constants.is_empty() && !matches!(stmt, Stmt::AlterType(_) | Stmt::Do(_) | Stmt::CommentOn(_)) {
-        acts.add(node, What::Constants(constants));
+    if !matches!(stmt, Stmt::AlterType(_) | Stmt::Do(_) | Stmt::CommentOn(_)) {
+        let constants: Vec<String> = all.of_kind(SyntaxKind::LITERAL).filter_map(expression::constant).collect();
+        acts.some(node, (!constants.is_empty()).then_some(What::Constants(constants)));
     }
 }
 

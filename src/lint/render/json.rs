@@ -1,27 +1,57 @@
 //! One JSON document.
 
 use std::borrow::Cow;
+use std::io::{self, Write};
 
 use serde::{Serialize, Serializer};
+use serde_json::to_vec;
 
 use super::message;
+use crate::lint::parallel::in_order;
 use crate::lint::{Described, Finding, Level, Lock, Report, Script, rules};
 use crate::sql::{Block, QualifiedName};
 
-/// The report as JSON: `findings`, `statements` and `summary`.
-pub fn json<'r>(report: &'r Report) -> impl Serialize + use<'r> {
-    Document {
-        findings: Each(&report.findings, |finding: &'r Finding| found(finding, &report.scripts[finding.file])),
-        statements: Each(&report.described, |described: &'r Described| looked_at(described, &report.scripts[described.file])),
-        summary: Summary {
-            files: report.scripts.iter().filter(|script| !script.applied).count(),
-            statements: report.statements(),
-            errors: report.count(Level::Error),
-            warnings: report.count(Level::Warning),
-            notes: report.count(Level::Note),
-            ignored: report.ignored,
-        },
-    }
+/// Writes the report as JSON on one line: `findings`, `statements` and `summary`. Its parts get their form on all processors.
+///
+/// # Errors
+/// When `out` cannot be written, or the machine refuses a thread.
+pub fn json(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    let scripts = &report.scripts;
+    out.write_all(b"{\"findings\":[")?;
+    list(out, &report.findings, |finding: &Finding| to_vec(&found(finding, &scripts[finding.file])))?;
+    out.write_all(b"],\"statements\":[")?;
+    list(out, &report.described, |described: &Described| to_vec(&looked_at(described, &scripts[described.file])))?;
+    out.write_all(b"],\"summary\":")?;
+    let summary = Summary {
+        files: report.scripts.iter().filter(|script| !script.applied).count(),
+        statements: report.statements(),
+        errors: report.count(Level::Error),
+        warnings: report.count(Level::Warning),
+        notes: report.count(Level::Note),
+        ignored: report.ignored,
+    };
+    out.write_all(&to_vec(&summary)?)?;
+    out.write_all(b"}\n")
+}
+
+/// Writes the items of a list, as `form` gives each.
+fn list<T: Sync>(out: &mut dyn Write, items: &[T], form: impl Fn(&T) -> serde_json::Result<Vec<u8>> + Sync) -> io::Result<()> {
+    const TOGETHER: usize = 256;
+    let joined = |part: &[T]| part.iter().map(&form).collect::<Result<Vec<_>, _>>().map(|items| items.join(&b','));
+    let (mut written, mut first) = (Ok(()), true);
+    let mut write = |part: serde_json::Result<Vec<u8>>| {
+        if !std::mem::take(&mut first) {
+            out.write_all(b",")?;
+        }
+        out.write_all(&part?)
+    };
+    let each = |part| {
+        if written.is_ok() {
+            written = write(part);
+        }
+    };
+    in_order(items.chunks(TOGETHER).collect(), joined, each).map_err(io::Error::other)?;
+    written
 }
 
 /// A list whose items get their form only when they are written, so that no two of them have to be held at once.
@@ -31,13 +61,6 @@ impl<'r, T, S: Serialize, F: Fn(&'r T) -> S> Serialize for Each<'r, T, F> {
     fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
         serializer.collect_seq(self.0.iter().map(&self.1))
     }
-}
-
-#[derive(Serialize)]
-struct Document<F, S> {
-    findings: F,
-    statements: S,
-    summary: Summary,
 }
 
 #[derive(Serialize)]
