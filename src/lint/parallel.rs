@@ -26,7 +26,8 @@ pub(super) fn in_order<T: Send, R: Send>(
         }
     };
     std::thread::scope(|scope| {
-        let (done, results) = mpsc::sync_channel(2 * threads);
+        // Room enough that nobody waits for the caller while it waits for a processor.
+        let (done, results) = mpsc::sync_channel(16 * threads);
         let (run, mut running) = (&run, Vec::new());
         for done in std::iter::repeat_n(done, threads) {
             running.push(scope.spawn(move || with_room(|| run(done))));

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use squawk_syntax::ast::{AstNode, Stmt};
-use squawk_syntax::{SourceFile, SyntaxKind, SyntaxNode};
+use squawk_syntax::{SyntaxKind, SyntaxNode};
 
 use super::act::{Act, What};
 use super::finding::Lines;
@@ -11,6 +11,7 @@ use super::source::{self, Fault};
 use super::{Input, read};
 use crate::sql::contents::{self, Contents};
 use crate::sql::parser::readable;
+use crate::sql::sound::checked;
 use crate::sql::statement;
 use crate::sql::{Block, Effect, Statement, Touch};
 
@@ -88,14 +89,13 @@ impl Script {
             script.fault(0..source.sql.len(), 0, why.to_owned());
             return script;
         }
-        let parse = SourceFile::parse(&source.sql);
-        let tree = parse.tree();
+        let (tree, errors) = checked(&source.sql);
         script.comments = comments(tree.syntax());
         if let Some(at) = source.sql.find('\0') {
             script.fault(0..source.sql.len(), at, "a NUL character".to_owned());
             return script;
         }
-        if parse.errors().is_empty() {
+        if errors.is_empty() {
             tree.stmts().for_each(|stmt| script.statement(&source.sql, 0, &stmt));
             return script;
         }
@@ -112,9 +112,9 @@ impl Script {
     /// Reads a part of the file on its own, because another part has faults.
     fn cut(&mut self, sql: &str, cut: Range<usize>) {
         let part = &sql[cut.clone()];
-        let parse = SourceFile::parse(part);
-        match parse.errors().first() {
-            None => parse.tree().stmts().for_each(|stmt| self.statement(part, cut.start, &stmt)),
+        let (tree, errors) = checked(part);
+        match errors.first() {
+            None => tree.stmts().for_each(|stmt| self.statement(part, cut.start, &stmt)),
             Some(error) => {
                 let point = cut.start + usize::from(error.range().start()).min(part.len());
                 let start = cut.start + (part.len() - part.trim_start().len());

@@ -7,6 +7,7 @@ mod lock;
 pub(crate) mod parser;
 pub(crate) mod program;
 mod shape;
+pub(crate) mod sound;
 mod split;
 pub(crate) mod star;
 pub(crate) mod statement;

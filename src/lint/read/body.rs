@@ -3,12 +3,13 @@
 use std::ops::Range;
 
 use squawk_syntax::ast::{AstNode, Stmt};
-use squawk_syntax::{SourceFile, SyntaxKind, SyntaxNode};
+use squawk_syntax::{SyntaxKind, SyntaxNode};
 use text_size::{TextRange, TextSize};
 
 use super::{child, expression, extent};
 use crate::lint::act::What;
 use crate::sql::contents::Contents;
+use crate::sql::sound::checked;
 use crate::sql::{Statement, statement};
 
 /// A statement inside a body.
@@ -115,12 +116,12 @@ fn constant_sql(execute: &SyntaxNode) -> Option<String> {
 
 /// The statements of SQL that is executed at `at`; when it cannot be read, it counts as put together.
 fn executed(sql: &str, at: &Range<usize>) -> Vec<Inner> {
-    let parse = SourceFile::parse(sql);
-    if !parse.errors().is_empty() {
+    let (tree, errors) = checked(sql);
+    if !errors.is_empty() {
         let acts = vec![super::Act { what: What::Dynamic, at: at.clone() }];
         return vec![Inner { statement: None, acts, at: at.clone() }];
     }
-    let stmts = parse.tree().stmts().filter(|stmt| !matches!(stmt, Stmt::EmptyStmt(_)));
+    let stmts = tree.stmts().filter(|stmt| !matches!(stmt, Stmt::EmptyStmt(_)));
     stmts
         .map(|stmt| {
             let contents = Contents::of(stmt.syntax());

@@ -1,0 +1,289 @@
+//! Whether the parser's second look can be spared. After parsing, squawk-syntax goes over the whole tree again for what the grammar lets
+//! through and the server refuses; that costs more than parsing. Here one pass over the shared tree tells whether anything is there
+//! that it could refuse. When in doubt, there is: then the library decides.
+//!
+//! Made from `validation.rs` of the version in Cargo.toml; a test holds both to each other over every statement of the corpus and over
+//! changed ones.
+
+use rowan::{GreenNodeData, GreenTokenData, NodeOrToken};
+use squawk_parser::{is_col_name_keyword, is_reserved_keyword, is_type_func_name_keyword};
+use squawk_syntax::SyntaxKind::{self, *};
+use squawk_syntax::SyntaxNode;
+use squawk_syntax::ast::{self, AstNode, SourceFile};
+use squawk_syntax::body::BodyLanguage;
+use squawk_syntax::syntax_error::SyntaxError;
+
+/// The tree of a text and everything that is wrong with it, as [`SourceFile::parse`] and its `errors` tell. Must run where there is
+/// room for deep trees.
+pub(crate) fn checked(text: &str) -> (SourceFile, Vec<SyntaxError>) {
+    let (green, errors) = SourceFile::parse_text(text);
+    let root = SyntaxNode::new_root(green);
+    match SourceFile::cast(root).filter(|file| errors.is_empty() && sound(file.syntax())) {
+        Some(file) => (file, errors),
+        None => {
+            let parse = SourceFile::parse(text);
+            (parse.tree(), parse.errors())
+        }
+    }
+}
+
+/// Nodes and tokens that the second look has questions about which are not asked here.
+const SELDOM: [SyntaxKind; 34] = [
+    AGGREGATE,
+    ALL_FN,
+    ANY_FN,
+    ARRAY_EXPR,
+    ATOMIC_BODY,
+    CREATE_AGGREGATE,
+    CREATE_FUNCTION,
+    CREATE_PROCEDURE,
+    DISTINCT_CLAUSE,
+    DISTINCT_ON,
+    ERROR,
+    EXCEPT_TABLE_CLAUSE,
+    FUNCTION_FROM_ITEM,
+    FUNCTION_SIG,
+    FUNC_OPTION_LIST,
+    IN_KW,
+    JOIN_EXPR,
+    JSON_ARRAY_FN,
+    JSON_OBJECT_FN,
+    LANGUAGE_KW,
+    LATERAL_KW,
+    NON_STANDARD_PARAM,
+    OVERLAPS_KW,
+    PAREN_FROM_ITEM,
+    PARTITION_FOR_VALUES_WITH,
+    PERCENT_TYPE,
+    PROCEDURE_SIG,
+    ROUTINE_SIG,
+    RULE_STMT_LIST,
+    SELECT_INTO,
+    SOME_FN,
+    STORAGE_MODE,
+    UESCAPE_KW,
+    UNICODE_ESC_STRING,
+];
+
+/// The same by number.
+static IS_SELDOM: [bool; SyntaxKind::__LAST as usize + 1] = {
+    let mut found = [false; SyntaxKind::__LAST as usize + 1];
+    let mut at = 0;
+    while at < SELDOM.len() {
+        found[SELDOM[at] as usize] = true;
+        at += 1;
+    }
+    found
+};
+
+/// The longest operator (`NAMEDATALEN` - 1, PostgreSQL manual 4.1.3).
+const LONGEST_OPERATOR: u32 = 63;
+
+type Element<'t> = NodeOrToken<&'t GreenNodeData, &'t GreenTokenData>;
+
+fn kind(element: Element<'_>) -> SyntaxKind {
+    SyntaxKind::from(element.kind().0)
+}
+
+/// Whether nothing in this tree, which was parsed without an error, could be refused.
+fn sound(tree: &SyntaxNode) -> bool {
+    let green = tree.green();
+    let mut open = vec![(SOURCE_FILE, green.children())];
+    if !separated(&green) {
+        return false;
+    }
+    while let Some((parent, children)) = open.last_mut() {
+        let Some(child) = children.next() else {
+            open.pop();
+            continue;
+        };
+        let (kind, parent) = (kind(child), *parent);
+        let fine = match child {
+            _ if IS_SELDOM[kind as usize] => false,
+            NodeOrToken::Node(node) => stands(kind, parent, node),
+            NodeOrToken::Token(token) => kind != IDENT || !matches!(token.text().as_bytes(), [b'u' | b'U', b'&', ..]),
+        };
+        if !fine {
+            return false;
+        }
+        if let NodeOrToken::Node(node) = child {
+            open.push((kind, node.children()));
+        }
+    }
+    true
+}
+
+/// Whether every statement but the last ends with a semicolon.
+fn separated(file: &GreenNodeData) -> bool {
+    let mut ended = true;
+    file.children().filter_map(NodeOrToken::into_node).all(|node| {
+        let kind = SyntaxKind::from(node.kind().0);
+        let before =
+            std::mem::replace(&mut ended, kind == EMPTY_STMT || node.children().last().map(self::kind) == Some(SEMICOLON));
+        ast::Stmt::can_cast(kind) && (before || kind == EMPTY_STMT)
+    })
+}
+
+/// The direct parts of this kind.
+fn parts(node: &GreenNodeData, wanted: SyntaxKind) -> impl Iterator<Item = Element<'_>> {
+    node.children().filter(move |part| kind(*part) == wanted)
+}
+
+fn has(node: &GreenNodeData, wanted: SyntaxKind) -> bool {
+    parts(node, wanted).next().is_some()
+}
+
+/// The kind of the first token of a node.
+fn begins_with(mut node: &GreenNodeData) -> Option<SyntaxKind> {
+    loop {
+        match node.children().next()? {
+            NodeOrToken::Node(inner) => node = inner,
+            token => return Some(kind(token)),
+        }
+    }
+}
+
+/// Whether a node stands as it may, below a node of the kind `parent`.
+fn stands(kind_of_it: SyntaxKind, parent: SyntaxKind, node: &GreenNodeData) -> bool {
+    match kind_of_it {
+        NAME_REF | TABLE_NAME => begins_with(node).is_some_and(|first| !is_type_func_name_keyword(first)),
+        // One token, which is all that most are.
+        LITERAL => node.children().len() == 1 && !has(node, DEFAULT_KW),
+        CALL_EXPR => called(node),
+        ARG_LIST => parent == CALL_EXPR || parts(node, ARG).all(modifies),
+        CUSTOM_OP => parent == BIN_EXPR && u32::from(node.text_len()) <= LONGEST_OPERATOR,
+        DO => parts(node, LITERAL).count() == 1,
+        SELECT => {
+            let mut clauses = node.children().map(kind).filter(|kind| matches!(kind, SELECT_CLAUSE | FROM_CLAUSE));
+            !matches!(parent, PAREN_EXPR | TUPLE_EXPR) && clauses.next() == Some(SELECT_CLAUSE)
+        }
+        SET_COLUMN_LIST => node.children().any(|child| ast::SetColumn::can_cast(kind(child))),
+        SET_SINGLE_COLUMN => !node.children().filter_map(NodeOrToken::into_node).any(|part| has(part, DEFAULT_KW)),
+        TABLE_ARG_LIST => parts(node, COLUMN).all(typed),
+        TO_CONFIG_VALUE => has(node, DEFAULT_KW) || node.children().any(|child| ast::ConfigValue::can_cast(kind(child))),
+        _ => true,
+    }
+}
+
+/// Whether what is called may be: by the name of a function, or by the word of one with an argument.
+fn called(call: &GreenNodeData) -> bool {
+    let mut parts = call.children().filter_map(NodeOrToken::into_node);
+    let Some(name) = parts.next() else { return false };
+    let Some(first) = begins_with(name) else { return false };
+    match SyntaxKind::from(name.kind().0) {
+        FIELD_EXPR => true,
+        NAME_REF if matches!(first, COALESCE_KW | GREATEST_KW | LEAST_KW) => parts.next().is_some_and(|args| has(args, ARG)),
+        NAME_REF => !is_col_name_keyword(first) && !is_reserved_keyword(first),
+        _ => false,
+    }
+}
+
+/// Whether the argument of a type is a number or a string.
+fn modifies(arg: Element<'_>) -> bool {
+    let Some(arg) = arg.into_node() else { return false };
+    arg.children().len() == 1
+        && arg
+            .children()
+            .filter_map(NodeOrToken::into_node)
+            .filter(|value| kind(NodeOrToken::Node(value)) == LITERAL)
+            .any(|value| value.children().all(|token| matches!(kind(token), INT_NUMBER | STRING)))
+}
+
+/// Whether a column has a type.
+fn typed(column: Element<'_>) -> bool {
+    column.into_node().is_some_and(|column| column.children().any(|part| ast::Type::can_cast(kind(part))))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// Whether the library was not asked; then it must have nothing to say.
+    fn spared(text: &str) -> bool {
+        let (green, errors) = SourceFile::parse_text(text);
+        let spared = errors.is_empty() && sound(&SyntaxNode::new_root(green));
+        let said = SourceFile::parse(text).errors();
+        assert!(!spared || said.is_empty(), "{text}: {said:?}");
+        assert_eq!(checked(text).1, said, "{text}");
+        spared
+    }
+
+    fn sql_below(folder: &Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sql_below(&path, found);
+            } else if path.extension().is_some_and(|ending| ending == "sql") {
+                found.extend(std::fs::read_to_string(path).ok());
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_second_look_refuses_is_never_spared_it() {
+        for refused in [
+            "SELECT 1 SELECT 2",
+            "SELECT coalesce()",
+            "SELECT interval(1)",
+            "SELECT select(1)",
+            "SELECT left",
+            "CREATE TABLE left (a int)",
+            "CREATE TABLE t (a)",
+            "CREATE TABLE t (a numeric(1 + 1))",
+            "CREATE TABLE t (a numeric(a => 1))",
+            "CREATE TABLE t (a varchar(VARIADIC 1))",
+            "SELECT 'a' 'b'",
+            "SELECT 'a' /* x */ 'b'",
+            "SELECT U&'\\zz'",
+            "SELECT U&\"\\zz\"",
+            "SELECT DEFAULT",
+            "SELECT 1 IN ()",
+            "SELECT any(a)",
+            "SELECT DISTINCT FROM t",
+            "SELECT (SELECT)",
+            "FROM t",
+            "FROM t SELECT a",
+            "SELECT [1]",
+            "SELECT * FROM a JOIN b",
+            "SELECT * FROM LATERAL a",
+            "SELECT * FROM (a)",
+            "UPDATE t SET a[1] = DEFAULT",
+            "SET a TO",
+            "DO LANGUAGE sql 'a'",
+            "ALTER TABLE t ALTER a SET STORAGE large",
+            "CREATE FUNCTION f() RETURNS int LANGUAGE sql LANGUAGE sql AS 'SELECT 1'",
+            "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT FROM WHERE'",
+            "CREATE TABLE p PARTITION OF t FOR VALUES WITH (modulus 1)",
+        ] {
+            assert!(!SourceFile::parse(refused).errors().is_empty(), "{refused}: the library has nothing to say");
+            assert!(!spared(refused), "{refused}");
+        }
+    }
+
+    #[test]
+    fn what_is_spared_the_second_look_passes_it() {
+        let mut texts = Vec::new();
+        for folder in ["migrations", "tests/fixtures/lint"] {
+            sql_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut texts);
+        }
+        let (mut statements, mut spared_it) = (0, 0);
+        for text in texts {
+            spared(&text);
+            for statement in text.split_inclusive(';').filter(|statement| statement.len() < 90) {
+                statements += 1;
+                spared_it += usize::from(spared(statement));
+                // Without each of its words, and with each of them in the place of the next.
+                let words: Vec<&str> = statement.split_inclusive(|c: char| !c.is_alphanumeric() && c != '_').collect();
+                for at in 0..words.len() {
+                    spared(&[&words[..at], &words[at + 1..]].concat().concat());
+                    if at + 1 < words.len() {
+                        spared(&[&words[..=at], &words[at..=at], &words[at + 2..]].concat().concat());
+                    }
+                }
+            }
+        }
+        assert!(spared_it * 2 > statements, "{spared_it} of {statements}");
+    }
+}
