@@ -146,7 +146,14 @@ async fn every_batch_is_a_snapshot(source: Source) {
         }
     }
     let ended = writers.ended();
-    let committed = writers.finish().await;
+    // The last blow may have cut a writer off from what it had prepared, and others wait for that.
+    let mut finished = std::pin::pin!(writers.finish());
+    let committed = loop {
+        match tokio::time::timeout(Duration::from_secs(1), finished.as_mut()).await {
+            Ok(committed) => break committed,
+            Err(_) => settle_prepared(&pair.blue).await,
+        }
+    };
     settle_prepared(&pair.blue).await;
     kill(Pid::from_raw(follower.id().cast_signed()), Signal::SIGKILL).unwrap();
     drop(follower);
