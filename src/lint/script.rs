@@ -9,7 +9,7 @@ use super::act::{Act, What};
 use super::finding::Lines;
 use super::source::{self, Fault};
 use super::{Input, read};
-use crate::sql::contents::{self, Contents};
+use crate::sql::contents::Contents;
 use crate::sql::parser::readable;
 use crate::sql::sound::checked;
 use crate::sql::statement;
@@ -79,7 +79,7 @@ impl Script {
             pieces: Vec::new(),
             faults: source.faults,
             data: source.data,
-            comments: Vec::new(),
+            comments: source.comments,
             wrapped: input.wrapped && !source.no_transaction,
             applied: input.applied,
             name: input.name,
@@ -90,7 +90,6 @@ impl Script {
             return script;
         }
         let (tree, errors) = checked(&source.sql);
-        script.comments = comments(tree.syntax());
         if let Some(at) = source.sql.find('\0') {
             script.fault(0..source.sql.len(), at, "a NUL character".to_owned());
             return script;
@@ -165,12 +164,6 @@ fn piece(statement: Option<&Statement>, at: Range<usize>, mut acts: Vec<Act>, wi
         only: statement
             .is_some_and(|statement| statement.text().split_whitespace().take(12).any(|word| word.eq_ignore_ascii_case("only"))),
     }
-}
-
-fn comments(tree: &SyntaxNode) -> Vec<Range<usize>> {
-    let mut found = Vec::new();
-    contents::each(tree, |kind, token| found.extend(token.filter(|_| kind == SyntaxKind::COMMENT)));
-    found
 }
 
 /// The parts of a text between its semicolons, each with its semicolon. A body between `BEGIN ATOMIC` and `END` is not cut,

@@ -26,6 +26,8 @@ pub(super) struct Source {
     pub faults: Vec<Fault>,
     /// What is not SQL and known: `COPY` data, and the section of the other direction.
     pub data: Vec<Range<usize>>,
+    /// Its comments.
+    pub comments: Vec<Range<usize>>,
     /// Whether a directive takes the file out of its transaction.
     pub no_transaction: bool,
 }
@@ -163,6 +165,7 @@ impl Reader<'_> {
     fn comment(&mut self) {
         let end = self.line_end();
         let comment = &self.text[self.at..end];
+        self.source.comments.push(self.at..end);
         let low = comment.to_lowercase();
         let said = low.trim_start_matches('-').trim();
         let marks = [
@@ -204,11 +207,12 @@ impl Reader<'_> {
         // The mark itself is a comment like any other.
         if end < self.text.len() {
             self.at = self.line_end();
+            self.source.comments.push(end..self.at);
         }
     }
 
     fn block_comment(&mut self) {
-        let mut depth = 0usize;
+        let (start, mut depth) = (self.at, 0usize);
         while self.at < self.bytes.len() {
             let rest = &self.bytes[self.at..];
             if rest.starts_with(b"/*") {
@@ -218,12 +222,13 @@ impl Reader<'_> {
                 depth -= 1;
                 self.at += 2;
                 if depth == 0 {
-                    return;
+                    break;
                 }
             } else {
                 self.at += 1;
             }
         }
+        self.source.comments.push(start..self.at);
     }
 
     fn quoted(&mut self, quote: u8, escapes: bool) {

@@ -5,6 +5,9 @@ use std::ops::Range;
 use super::rules;
 use super::script::{Script, Within};
 
+/// What a comment for this linter begins with.
+const MARK: &str = "crossfade-lint:";
+
 /// A comment that asks for silence.
 #[derive(Debug)]
 pub(super) struct Ignore {
@@ -20,7 +23,7 @@ pub(super) struct Ignore {
 
 /// The comments of a file that ask for silence. A comment is for the statement that it stands in or before.
 pub(super) fn ignores(script: &Script) -> Vec<Ignore> {
-    if !script.comments.iter().any(|comment| script.text[comment.clone()].contains("crossfade-lint:")) {
+    if !script.comments.iter().any(|comment| script.text[comment.clone()].contains(MARK)) {
         return Vec::new();
     }
     let statements: Vec<&Range<usize>> =
@@ -28,7 +31,7 @@ pub(super) fn ignores(script: &Script) -> Vec<Ignore> {
     let mut found = Vec::new();
     for comment in &script.comments {
         let text = script.text[comment.clone()].trim_start_matches(['-', '/', '*']).trim_end_matches(['*', '/']).trim();
-        let Some(rest) = text.strip_prefix("crossfade-lint:").map(str::trim).and_then(|rest| rest.strip_prefix("ignore")) else {
+        let Some(rest) = text.strip_prefix(MARK).map(str::trim).and_then(|rest| rest.strip_prefix("ignore")) else {
             continue;
         };
         let names = rest.split(':').next().unwrap_or_default();

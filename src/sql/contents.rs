@@ -24,13 +24,13 @@ impl Contents {
         let (mut first, mut last) = (None, None);
         each(node, |kind, token| {
             contents.kinds[kind as usize / 64] |= 1 << (kind as usize % 64);
-            let Some(at) = token.filter(|_| !kind.is_trivia()) else { return };
+            let Some((at, text)) = token.filter(|_| !kind.is_trivia()) else { return };
             if kind == SyntaxKind::IDENT {
-                contents.longest_name = contents.longest_name.max(at.len());
+                contents.longest_name = contents.longest_name.max(text.len());
             }
-            first = first.or(Some(at.start));
+            first = first.or(Some(at));
             if kind != SyntaxKind::SEMICOLON {
-                last = Some(at.end);
+                last = Some(at + text.len());
             }
         });
         contents.extent = first.zip(last).map(|(start, end)| start..end);
@@ -48,8 +48,8 @@ impl Contents {
     }
 }
 
-/// Every node and token at and below `node`, in the order of the text; tokens with their bytes.
-pub(crate) fn each(node: &SyntaxNode, mut seen: impl FnMut(SyntaxKind, Option<Range<usize>>)) {
+/// Every node and token at and below `node`, in the order of the text; tokens with the byte they begin at and their text.
+pub(crate) fn each(node: &SyntaxNode, mut seen: impl FnMut(SyntaxKind, Option<(usize, &str)>)) {
     let green = node.green();
     let mut at = usize::from(node.text_range().start());
     seen(node.kind(), None);
@@ -60,9 +60,8 @@ pub(crate) fn each(node: &SyntaxNode, mut seen: impl FnMut(SyntaxKind, Option<Ra
             continue;
         };
         if let Some(token) = child.into_token() {
-            let end = at + usize::from(token.text_len());
-            seen(SyntaxKind::from(token.kind().0), Some(at..end));
-            at = end;
+            seen(SyntaxKind::from(token.kind().0), Some((at, token.text())));
+            at += usize::from(token.text_len());
         } else if let Some(inner) = child.into_node() {
             seen(SyntaxKind::from(inner.kind().0), None);
             open.push(inner.children());
@@ -72,27 +71,14 @@ pub(crate) fn each(node: &SyntaxNode, mut seen: impl FnMut(SyntaxKind, Option<Ra
 
 /// The text of `node` from its first to its last token that is no space, comment or `;`.
 pub(crate) fn text(node: &SyntaxNode) -> String {
-    let green = node.green();
-    let (mut text, mut begun, mut end) = (String::with_capacity(node.text_range().len().into()), false, 0);
-    let mut open = vec![green.children()];
-    while let Some(children) = open.last_mut() {
-        let Some(child) = children.next() else {
-            open.pop();
-            continue;
-        };
-        if let Some(token) = child.into_token() {
-            let counts = counts(SyntaxKind::from(token.kind().0));
-            begun |= counts;
-            if begun {
-                text.push_str(token.text());
-            }
-            if counts {
-                end = text.len();
-            }
-        } else if let Some(inner) = child.into_node() {
-            open.push(inner.children());
+    let (mut text, mut end) = (String::with_capacity(node.text_range().len().into()), 0);
+    each(node, |kind, token| {
+        let Some((_, token)) = token.filter(|_| end > 0 || counts(kind)) else { return };
+        text.push_str(token);
+        if counts(kind) {
+            end = text.len();
         }
-    }
+    });
     text.truncate(end);
     text
 }
