@@ -11,15 +11,21 @@ use squawk_syntax::SyntaxKind::{self, *};
 use squawk_syntax::SyntaxNode;
 use squawk_syntax::ast::{self, AstNode, SourceFile};
 use squawk_syntax::body::BodyLanguage;
+use squawk_syntax::decoded_text::DecodedText;
 use squawk_syntax::syntax_error::SyntaxError;
+use text_size::TextRange;
 
 /// The tree of a text and everything that is wrong with it, as [`SourceFile::parse`] and its `errors` tell. Must run where there is
 /// room for deep trees.
 pub(crate) fn checked(text: &str) -> (SourceFile, Vec<SyntaxError>) {
     let (green, errors) = SourceFile::parse_text(text);
     let root = SyntaxNode::new_root(green);
-    match SourceFile::cast(root).filter(|file| errors.is_empty() && sound(file.syntax())) {
-        Some(file) => (file, errors),
+    match SourceFile::cast(root).filter(|file| errors.is_empty() && separated(&file.syntax().green())) {
+        Some(file) => {
+            let doubtful = file.stmts().filter(|stmt| !sound(stmt.syntax()));
+            let errors = doubtful.flat_map(|stmt| said(text, stmt.syntax().text_range())).collect();
+            (file, errors)
+        }
         None => {
             let parse = SourceFile::parse(text);
             (parse.tree(), parse.errors())
@@ -27,33 +33,47 @@ pub(crate) fn checked(text: &str) -> (SourceFile, Vec<SyntaxError>) {
     }
 }
 
+/// What the library has to say about the statement at `at`, read on its own.
+fn said(text: &str, at: TextRange) -> impl Iterator<Item = SyntaxError> {
+    let errors = SourceFile::parse(&text[at]).errors().into_iter();
+    errors.map(move |error| SyntaxError::new(error.message(), error.range() + at.start()))
+}
+
+/// The tree of the body of a `DO` and its text, where it is PL/pgSQL and nothing in it could be refused; else the library has to say.
+pub(crate) fn plpgsql(block: &ast::Do) -> Option<(SyntaxNode, DecodedText)> {
+    let text = block.body().filter(|_| block.do_language().is_none())?.decoded_value()?;
+    let (green, errors) = ast::Plpgsql::parse_text(text.text());
+    let root = SyntaxNode::new_root(green);
+    (errors.is_empty() && sound(&root)).then_some((root, text))
+}
+
 /// Nodes and tokens that the second look has questions about which are not asked here.
 const SELDOM: [SyntaxKind; 28] = [
     AGGREGATE,
-    ALL_FN,
-    ANY_FN,
-    ARRAY_EXPR,
     ATOMIC_BODY,
     CREATE_AGGREGATE,
-    CREATE_FUNCTION,
-    CREATE_PROCEDURE,
     DISTINCT_ON,
     DO_LANGUAGE,
     ERROR,
     EXCEPT_TABLE_CLAUSE,
     FUNCTION_SIG,
-    FUNC_OPTION_LIST,
     JSON_ARRAY_FN,
     JSON_OBJECT_FN,
     NON_STANDARD_PARAM,
     OVERLAPS_KW,
+    PARAM_IN_OUT,
+    PARAM_OUT,
+    PARAM_VARIADIC,
     PARTITION_FOR_VALUES_WITH,
-    PERCENT_TYPE,
+    PLPGSQL_CASE_STMT,
+    PLPGSQL_COMP_OPTION_PRINT_STRICT_PARAMS,
+    PLPGSQL_FETCH_STMT,
+    PLPGSQL_FOR_CURSOR_STMT,
+    PLPGSQL_FOR_I_STMT,
     PROCEDURE_SIG,
     ROUTINE_SIG,
     RULE_STMT_LIST,
     SELECT_INTO,
-    SOME_FN,
     STORAGE_MODE,
     UESCAPE_KW,
     UNICODE_ESC_STRING,
@@ -79,29 +99,32 @@ fn kind(element: Element<'_>) -> SyntaxKind {
     SyntaxKind::from(element.kind().0)
 }
 
-/// Whether nothing in this tree, which was parsed without an error, could be refused.
+/// Whether nothing in this statement or body, which was parsed without an error, could be refused.
 fn sound(tree: &SyntaxNode) -> bool {
-    let green = tree.green();
-    let mut open = vec![(SOURCE_FILE, green.children())];
-    if !separated(&green) {
+    let (green, kind_of_it) = (tree.green(), tree.kind());
+    if IS_SELDOM[kind_of_it as usize] || !stands(kind_of_it, [SOURCE_FILE; 2], &green) {
         return false;
     }
-    while let Some((parent, children)) = open.last_mut() {
+    // A node with the kind of the one above it.
+    let mut open = vec![(kind_of_it, SOURCE_FILE, green.children())];
+    while let Some((parent, above, children)) = open.last_mut() {
         let Some(child) = children.next() else {
             open.pop();
             continue;
         };
-        let (kind, parent) = (kind(child), *parent);
+        let (kind, parent, above) = (kind(child), *parent, *above);
         let fine = match child {
             _ if IS_SELDOM[kind as usize] => false,
-            NodeOrToken::Node(node) => stands(kind, parent, node),
+            // Some expressions of PL/pgSQL have to put it in brackets.
+            NodeOrToken::Node(_) if kind == CASE_EXPR => kind_of_it != PLPGSQL,
+            NodeOrToken::Node(node) => stands(kind, [parent, above], node),
             NodeOrToken::Token(token) => kind != IDENT || !matches!(token.text().as_bytes(), [b'u' | b'U', b'&', ..]),
         };
         if !fine {
             return false;
         }
         if let NodeOrToken::Node(node) = child {
-            open.push((kind, node.children()));
+            open.push((kind, parent, node.children()));
         }
     }
     true
@@ -142,19 +165,25 @@ fn begins_with(mut node: &GreenNodeData) -> Option<SyntaxKind> {
     }
 }
 
-/// Whether a node stands as it may, below a node of the kind `parent`.
-fn stands(kind_of_it: SyntaxKind, parent: SyntaxKind, node: &GreenNodeData) -> bool {
+/// Whether a node stands as it may, below a node of the kind `parent`, which is below one of the kind `above`.
+fn stands(kind_of_it: SyntaxKind, [parent, above]: [SyntaxKind; 2], node: &GreenNodeData) -> bool {
     match kind_of_it {
         NAME_REF if parent == CALL_EXPR => true,
         NAME_REF | TABLE_NAME => begins_with(node).is_some_and(|first| !is_type_func_name_keyword(first)),
         // One token, which is all that most are.
         LITERAL => node.children().len() == 1 && !has(node, DEFAULT_KW),
-        BIN_EXPR => listed(node),
+        ALL_FN | ANY_FN | SOME_FN => parent == CALL_EXPR && above == BIN_EXPR,
+        ARRAY_EXPR => (has(node, ARRAY_KW) || parent == ARRAY_EXPR) && !has(node, L_PAREN),
+        BIN_EXPR => listed(node) && !quantified(node),
         CALL_EXPR => called(node),
         ARG_LIST => parent == CALL_EXPR || parts(node, ARG).all(modifies),
         CUSTOM_OP => parent != PREFIX_EXPR && u32::from(node.text_len()) <= LONGEST_OPERATOR,
+        CREATE_FUNCTION | CREATE_PROCEDURE => !has(node, RETURN_STMT),
+        FUNC_OPTION_LIST => optioned(node),
         DO => parts(node, LITERAL).count() == 1,
         FUNCTION_FROM_ITEM => !has(node, ONLY_KW),
+        PLPGSQL_BLOCK => parent != PLPGSQL_BODY || has(node, SEMICOLON),
+        PLPGSQL_FOR_QUERY_STMT => !has(node, REVERSE_KW),
         RELATION_FROM_ITEM => !has(node, LATERAL_KW),
         PAREN_FROM_ITEM => {
             parent != PAREN_SELECT && !has(node, ONLY_KW) && within(node, PAREN_SELECT).any(|query| has(query, SELECT))
@@ -187,6 +216,36 @@ fn listed(node: &GreenNodeData) -> bool {
         TUPLE_EXPR => !has(list, ROW_KW) && list.children().any(|part| is_expr(&part)),
         _ => false,
     }
+}
+
+/// Whether ANY and its kind stand before an operator.
+fn quantified(node: &GreenNodeData) -> bool {
+    let mut exprs = node.children().filter(|part| ast::Expr::can_cast(kind(*part)));
+    let first = exprs.next().and_then(NodeOrToken::into_node);
+    first.is_some_and(|expr| [ALL_FN, ANY_FN, SOME_FN].iter().any(|word| has(expr, *word)))
+}
+
+/// Whether no option of a function is said twice, and no SQL is in it, which would have to be read as well.
+fn optioned(list: &GreenNodeData) -> bool {
+    let mut said = Vec::new();
+    list.children().filter_map(NodeOrToken::into_node).all(|option| {
+        let group = match SyntaxKind::from(option.kind().0) {
+            SET_FUNC_OPTION | RESET_FUNC_OPTION => return true,
+            LANGUAGE_FUNC_OPTION if !within(option, LANGUAGE_REF).any(is_plpgsql) => return false,
+            NOT_LEAKPROOF_FUNC_OPTION => LEAKPROOF_FUNC_OPTION,
+            SECURITY_INVOKER_FUNC_OPTION => SECURITY_DEFINER_FUNC_OPTION,
+            CALLED_ON_NULL_INPUT_FUNC_OPTION | RETURNS_NULL_ON_NULL_INPUT_FUNC_OPTION => STRICT_FUNC_OPTION,
+            other => other,
+        };
+        let first = !said.contains(&group);
+        said.push(group);
+        first
+    })
+}
+
+fn is_plpgsql(language: &GreenNodeData) -> bool {
+    let mut words = language.children().filter_map(NodeOrToken::into_token);
+    words.any(|word| word.text().eq_ignore_ascii_case(ast::Plpgsql::LANGUAGE))
 }
 
 /// Whether what is called may be: by the name of a function, or by the word of one with an argument.
@@ -228,8 +287,12 @@ mod tests {
     /// Whether the library was not asked; then it must have nothing to say.
     fn spared(text: &str) -> bool {
         let (green, errors) = SourceFile::parse_text(text);
-        let spared = errors.is_empty() && sound(&SyntaxNode::new_root(green));
-        let said = SourceFile::parse(text).errors();
+        let (root, said) = (SyntaxNode::new_root(green), SourceFile::parse(text).errors());
+        let spared = errors.is_empty() && separated(&root.green()) && root.children().all(|statement| sound(&statement));
+        for block in root.descendants().filter_map(ast::Do::cast) {
+            let said = block.plpgsql().map(|body| body.errors()).unwrap_or_default();
+            assert!(plpgsql(&block).is_none() || said.is_empty(), "{text}: {said:?}");
+        }
         assert!(!spared || said.is_empty(), "{text}: {said:?}");
         assert_eq!(checked(text).1, said, "{text}");
         spared
@@ -268,6 +331,9 @@ mod tests {
             "SELECT 1 IN a",
             "SELECT 1 NOT IN ROW(1, 2)",
             "SELECT any(a)",
+            "SELECT any(a) = 1",
+            "SELECT f(any(a)) = 1",
+            "SELECT ARRAY(1)",
             "SELECT DISTINCT FROM t",
             "SELECT (SELECT)",
             "FROM t",
@@ -284,6 +350,12 @@ mod tests {
             "ALTER TABLE t ALTER a SET STORAGE large",
             "CREATE FUNCTION f() RETURNS int LANGUAGE sql LANGUAGE sql AS 'SELECT 1'",
             "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT FROM WHERE'",
+            "CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql STRICT CALLED ON NULL INPUT AS 'BEGIN END'",
+            "CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql LEAKPROOF NOT LEAKPROOF AS 'BEGIN END'",
+            "CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS 'BEGIN END' RETURN 1",
+            "CREATE FUNCTION f(VARIADIC a int[], b int) RETURNS int LANGUAGE plpgsql AS 'BEGIN END'",
+            "CREATE FUNCTION f(OUT a int) RETURNS TABLE (b int) LANGUAGE plpgsql AS 'BEGIN END'",
+            "CREATE PROCEDURE f() LANGUAGE plpgsql SECURITY DEFINER SECURITY INVOKER AS 'BEGIN END'",
             "CREATE TABLE p PARTITION OF t FOR VALUES WITH (modulus 1)",
         ] {
             assert!(!SourceFile::parse(refused).errors().is_empty(), "{refused}: the library has nothing to say");
@@ -297,9 +369,32 @@ mod tests {
             "ALTER TABLE t ADD CONSTRAINT c CHECK (a IN ('x', 'y') AND b NOT IN (1)); CREATE TABLE language (language text, name varchar(20));",
             "INSERT INTO t (a) SELECT DISTINCT u.a FROM u JOIN v ON u.id = v.id LEFT JOIN w USING (id) WHERE u.b IN (SELECT b FROM x)",
             "SELECT coalesce(left(a, 1), '') || b FROM generate_series(1, 3) AS a, (SELECT 1 AS b) AS c WHERE EXISTS (SELECT 1) AND -a < 0",
+            "SELECT a = ANY (ARRAY['x', 'y']), b <> ALL (ARRAY[[1], [2]]) FROM t",
+            "CREATE FUNCTION f(a int DEFAULT 1) RETURNS trigger LANGUAGE plpgsql STABLE STRICT AS 'BEGIN END'",
             "UPDATE t SET a = (SELECT max(b) FROM u), c = extract(year FROM now()); DO $$ BEGIN END $$; SET LOCAL lock_timeout = '2s'",
         ] {
             assert!(spared(plain), "{plain}");
+        }
+    }
+
+    #[test]
+    fn bodies_are_spared_it_where_nothing_is_refused() {
+        for (body, spared_it) in [
+            ("BEGIN IF NOT EXISTS (SELECT 1 FROM t WHERE a = 'x') THEN CREATE TYPE m AS ENUM ('a'); END IF; END", true),
+            ("DECLARE r record; BEGIN FOR r IN SELECT 1 AS a LOOP EXECUTE format('x %I', r.a); END LOOP; END", true),
+            ("BEGIN IF (CASE WHEN a THEN 1 END) THEN NULL; END IF; END", false),
+            ("BEGIN IF CASE WHEN a THEN 1 END THEN NULL; END IF; END", false),
+            ("BEGIN BEGIN NULL; END END", false),
+            ("BEGIN FOR r IN REVERSE SELECT 1 LOOP NULL; END LOOP; END", false),
+            ("BEGIN FETCH ALL FROM c INTO x; END", false),
+            ("BEGIN PERFORM coalesce(); END", false),
+            ("BEGIN SELECT; FROM; END", false),
+        ] {
+            let text = format!("DO $$ {body} $$");
+            spared(&text);
+            let tree = SourceFile::parse(&text).tree();
+            let block = tree.syntax().descendants().find_map(ast::Do::cast).unwrap();
+            assert_eq!(plpgsql(&block).is_some(), spared_it, "{body}");
         }
     }
 

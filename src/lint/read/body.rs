@@ -9,7 +9,7 @@ use text_size::{TextRange, TextSize};
 use super::{child, expression, extent};
 use crate::lint::act::What;
 use crate::sql::contents::Contents;
-use crate::sql::sound::checked;
+use crate::sql::sound::{self, checked};
 use crate::sql::{Statement, statement};
 
 /// A statement inside a body.
@@ -38,6 +38,10 @@ pub(in crate::lint) fn bodies(stmt: &Stmt) -> Bodies {
     let mut found = Bodies::default();
     let body = match stmt {
         Stmt::Do(block) => {
+            if let Some((body, text)) = sound::plpgsql(block) {
+                walk(&body, text.text(), &|range| text.source_range(range), &mut found);
+                return found;
+            }
             let body = block.plpgsql();
             if body.is_none() {
                 found.unread.push((extent(stmt.syntax()), "DO in a language other than PL/pgSQL".to_owned()));
