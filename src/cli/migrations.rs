@@ -1,6 +1,7 @@
 //! Migration files as they lie on disk, in the order of their tool: what `lint`, `rewrite`, `prove` and `trace` look at.
 
 use std::collections::{BTreeSet, HashSet};
+use std::ffi::OsString;
 use std::fs::DirEntry;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -116,17 +117,18 @@ impl Wanted<'_> {
             None => String::new(),
         };
         let (mut found, mut wrong) = (Vec::new(), Vec::new());
-        let (mut chosen, mut all) = (Vec::new(), Vec::new());
+        let (mut chosen, mut named, mut all) = (Vec::new(), Vec::new(), Vec::new());
         for path in self.paths {
             if path.as_os_str() == "-" {
                 let text = read(path).map_err(|e| usage(format!("standard input: {e}")))?;
                 let wrapped = self.transaction == Wrapping::File;
                 found.push(Found { path: path.clone(), version: String::new(), text, wrapped, applied: false, direction });
             } else if path.is_dir() {
+                let before = all.len();
                 walk(path, &mut all, &mut wrong);
-                chosen.extend(all.iter().filter(|file| file.starts_with(path)).cloned());
+                chosen.extend_from_slice(&all[before..]);
             } else if path.exists() {
-                chosen.push(path.clone());
+                named.push(path.clone());
             } else {
                 wrong.push(format!("{} does not exist", path.display()));
             }
@@ -135,13 +137,15 @@ impl Wanted<'_> {
         for line in listed.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let path = PathBuf::from(line);
             if layout::is_sql(&path) && path.exists() {
-                chosen.push(path);
+                named.push(path);
             }
         }
-        for folder in chosen.iter().filter_map(|path| path.parent()).map(Path::to_path_buf).collect::<BTreeSet<_>>() {
+        // What lies beside them tells the tool.
+        for folder in named.iter().filter_map(|path| path.parent()).map(Path::to_path_buf).collect::<BTreeSet<_>>() {
             let entries = std::fs::read_dir(if folder.as_os_str().is_empty() { Path::new(".") } else { &folder });
             all.extend(entries.into_iter().flatten().flatten().map(|entry| folder.join(entry.file_name())));
         }
+        chosen.append(&mut named);
         let mut seen = HashSet::new();
         chosen.retain(|path| seen.insert(path.clone()));
         let ordered = layout::order(&chosen, &all, direction);
@@ -210,8 +214,10 @@ pub(super) fn read(path: &Path) -> std::io::Result<String> {
     } else {
         bytes = std::fs::read(path)?;
     }
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    Ok(String::from_utf8_lossy(bytes).into_owned())
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        bytes.drain(..3);
+    }
+    Ok(String::from_utf8(bytes).unwrap_or_else(|other| String::from_utf8_lossy(other.as_bytes()).into_owned()))
 }
 
 /// Every file below a folder, hidden ones aside.
@@ -220,12 +226,13 @@ pub(super) fn walk(folder: &Path, found: &mut Vec<PathBuf>, wrong: &mut Vec<Stri
         Ok(entries) => entries,
         Err(e) => return wrong.push(format!("{}: {e}", folder.display())),
     };
-    let visible = entries.flatten().filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
     // Only a link has to be followed to know.
     let plain = |entry: &DirEntry| entry.file_type().is_ok_and(|kind| kind.is_file());
-    let mut paths: Vec<(PathBuf, bool)> = visible.map(|entry| (entry.path(), plain(&entry))).collect();
-    paths.sort();
-    for (path, plain) in paths {
+    let named = entries.flatten().map(|entry| (entry.file_name(), plain(&entry)));
+    let mut visible: Vec<(OsString, bool)> = named.filter(|(name, _)| !name.as_encoded_bytes().starts_with(b".")).collect();
+    visible.sort_unstable();
+    for (name, plain) in visible {
+        let path = folder.join(name);
         match !plain && path.is_dir() {
             true => walk(&path, found, wrong),
             false => found.push(path),

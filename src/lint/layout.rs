@@ -1,6 +1,7 @@
 //! From paths to migrations in the order in which their tool runs them. Pure: names in, names out.
 
 use std::cmp::Ordering;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -64,15 +65,14 @@ pub fn order(paths: &[PathBuf], all: &[PathBuf], direction: Direction) -> Vec<Pl
                 Some("postgres" | "postgresql" | "pg") => true,
                 Some(_) => continue,
             };
-            let key = (
-                named.repeatable,
-                Key(named.version.clone()),
-                format!("{}{}", named.title, if named.migration { "" } else { "/" }),
-            );
-            match chosen.get(&key) {
-                Some((true, ..)) if !ours => {}
-                _ => {
-                    chosen.insert(key, (ours, path, named));
+            let title = format!("{}{}", named.title, if named.migration { "" } else { "/" });
+            match chosen.entry((named.repeatable, Key::new(&named.version), title)) {
+                Entry::Vacant(none) => {
+                    none.insert((ours, path, named));
+                }
+                Entry::Occupied(other) if other.get().0 && !ours => {}
+                Entry::Occupied(mut other) => {
+                    other.insert((ours, path, named));
                 }
             }
         }
@@ -187,31 +187,23 @@ fn name(path: &Path) -> Named {
 }
 
 /// A version in its order: parts as numbers of any length, then as text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Key(String);
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    /// Of two numbers without leading zeros, the longer is the greater.
+    numbers: Vec<(usize, String)>,
+    text: String,
+}
 
 impl Key {
-    /// Its parts; of two numbers without leading zeros, the longer is the greater.
-    fn numbers(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.0.split(['.', '-', '_']).map(|part| part.trim_start_matches('0')).map(|digits| (digits.len(), digits))
-    }
-}
-
-impl Ord for Key {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.numbers().cmp(other.numbers()).then_with(|| self.0.cmp(&other.0))
-    }
-}
-
-impl PartialOrd for Key {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
+    fn new(version: &str) -> Self {
+        let digits = version.split(['.', '-', '_']).map(|part| part.trim_start_matches('0'));
+        Self { numbers: digits.map(|digits| (digits.len(), digits.to_owned())).collect(), text: version.to_owned() }
     }
 }
 
 /// Orders two versions as their tool does.
 pub fn compare(a: &str, b: &str) -> Ordering {
-    Key(a.to_owned()).cmp(&Key(b.to_owned()))
+    Key::new(a).cmp(&Key::new(b))
 }
 
 #[cfg(test)]
