@@ -22,7 +22,7 @@ pub(crate) fn checked(text: &str) -> (SourceFile, Vec<SyntaxError>) {
     let root = SyntaxNode::new_root(green);
     match SourceFile::cast(root).filter(|file| errors.is_empty() && separated(&file.syntax().green())) {
         Some(file) => {
-            let doubtful = file.stmts().filter(|stmt| !sound(stmt.syntax()));
+            let doubtful = file.stmts().filter(|stmt| !stmt_sound(stmt));
             let errors = doubtful.flat_map(|stmt| said(text, stmt.syntax().text_range())).collect();
             (file, errors)
         }
@@ -39,16 +39,52 @@ fn said(text: &str, at: TextRange) -> impl Iterator<Item = SyntaxError> {
     errors.map(move |error| SyntaxError::new(error.message(), error.range() + at.start()))
 }
 
-/// The tree of the body of a `DO` and its text, where it is PL/pgSQL and nothing in it could be refused; else the library has to say.
-pub(crate) fn plpgsql(block: &ast::Do) -> Option<(SyntaxNode, DecodedText)> {
-    let text = block.body().filter(|_| block.do_language().is_none())?.decoded_value()?;
+/// The tree of the PL/pgSQL in a statement and its text, where nothing in it could be refused; else the library has to say.
+pub(crate) fn plpgsql(stmt: &ast::Stmt) -> Option<(SyntaxNode, DecodedText)> {
+    let text = match stmt {
+        ast::Stmt::Do(block) => block.body().filter(|_| block.do_language().is_none())?.decoded_value()?,
+        routine => body_of::<ast::Plpgsql>(routine)?,
+    };
     let (green, errors) = ast::Plpgsql::parse_text(text.text());
     let root = SyntaxNode::new_root(green);
     (errors.is_empty() && sound(&root)).then_some((root, text))
 }
 
+/// The text between the quotes of a function or procedure in this language.
+fn body_of<L: BodyLanguage>(stmt: &ast::Stmt) -> Option<DecodedText> {
+    let options = match stmt {
+        ast::Stmt::CreateFunction(create) => create.option_list(),
+        ast::Stmt::CreateProcedure(create) => create.option_list(),
+        _ => None,
+    }?;
+    let (mut speaks, mut body) = (false, None);
+    for option in options.options() {
+        match option {
+            ast::FuncOption::LanguageFuncOption(option) => speaks = L::is_language(option.language_name()),
+            ast::FuncOption::AsFuncOption(option) => match option.as_func_target() {
+                Some(ast::AsFuncTarget::AsDefinition(definition)) => body = definition.literal(),
+                _ => body = None,
+            },
+            _ => {}
+        }
+    }
+    body.filter(|_| speaks)?.decoded_value()
+}
+
+/// Whether a statement, with the SQL of a routine in it, is [`sound`].
+fn stmt_sound(stmt: &ast::Stmt) -> bool {
+    sound(stmt.syntax()) && body_of::<SourceFile>(stmt).is_none_or(|text| text_sound(text.text()))
+}
+
+/// Whether this text has no error, and nothing in it could be refused.
+fn text_sound(text: &str) -> bool {
+    let (green, errors) = SourceFile::parse_text(text);
+    let separated = errors.is_empty() && separated(&green);
+    SourceFile::cast(SyntaxNode::new_root(green)).is_some_and(|file| separated && file.stmts().all(|stmt| stmt_sound(&stmt)))
+}
+
 /// Nodes and tokens that the second look has questions about which are not asked here.
-const SELDOM: [SyntaxKind; 28] = [
+const SELDOM: [SyntaxKind; 25] = [
     AGGREGATE,
     ATOMIC_BODY,
     CREATE_AGGREGATE,
@@ -64,12 +100,9 @@ const SELDOM: [SyntaxKind; 28] = [
     PARAM_IN_OUT,
     PARAM_OUT,
     PARAM_VARIADIC,
-    PARTITION_FOR_VALUES_WITH,
     PLPGSQL_CASE_STMT,
     PLPGSQL_COMP_OPTION_PRINT_STRICT_PARAMS,
     PLPGSQL_FETCH_STMT,
-    PLPGSQL_FOR_CURSOR_STMT,
-    PLPGSQL_FOR_I_STMT,
     PROCEDURE_SIG,
     ROUTINE_SIG,
     RULE_STMT_LIST,
@@ -178,11 +211,13 @@ fn stands(kind_of_it: SyntaxKind, [parent, above]: [SyntaxKind; 2], node: &Green
         CALL_EXPR => called(node),
         ARG_LIST => parent == CALL_EXPR || parts(node, ARG).all(modifies),
         CUSTOM_OP => parent != PREFIX_EXPR && u32::from(node.text_len()) <= LONGEST_OPERATOR,
-        CREATE_FUNCTION | CREATE_PROCEDURE => !has(node, RETURN_STMT),
+        CREATE_FUNCTION | CREATE_PROCEDURE => parent == SOURCE_FILE && !has(node, RETURN_STMT),
         FUNC_OPTION_LIST => optioned(node),
         DO => parts(node, LITERAL).count() == 1,
         FUNCTION_FROM_ITEM => !has(node, ONLY_KW),
+        PARTITION_FOR_VALUES_WITH => hashed(node),
         PLPGSQL_BLOCK => parent != PLPGSQL_BODY || has(node, SEMICOLON),
+        PLPGSQL_FOR_CURSOR_STMT | PLPGSQL_FOR_I_STMT => parts(node, PLPGSQL_FOR_VARIABLE).count() <= 1,
         PLPGSQL_FOR_QUERY_STMT => !has(node, REVERSE_KW),
         RELATION_FROM_ITEM => !has(node, LATERAL_KW),
         PAREN_FROM_ITEM => {
@@ -225,13 +260,12 @@ fn quantified(node: &GreenNodeData) -> bool {
     first.is_some_and(|expr| [ALL_FN, ANY_FN, SOME_FN].iter().any(|word| has(expr, *word)))
 }
 
-/// Whether no option of a function is said twice, and no SQL is in it, which would have to be read as well.
+/// Whether no option of a function is said twice.
 fn optioned(list: &GreenNodeData) -> bool {
     let mut said = Vec::new();
     list.children().filter_map(NodeOrToken::into_node).all(|option| {
         let group = match SyntaxKind::from(option.kind().0) {
             SET_FUNC_OPTION | RESET_FUNC_OPTION => return true,
-            LANGUAGE_FUNC_OPTION if !within(option, LANGUAGE_REF).any(is_plpgsql) => return false,
             NOT_LEAKPROOF_FUNC_OPTION => LEAKPROOF_FUNC_OPTION,
             SECURITY_INVOKER_FUNC_OPTION => SECURITY_DEFINER_FUNC_OPTION,
             CALLED_ON_NULL_INPUT_FUNC_OPTION | RETURNS_NULL_ON_NULL_INPUT_FUNC_OPTION => STRICT_FUNC_OPTION,
@@ -243,9 +277,12 @@ fn optioned(list: &GreenNodeData) -> bool {
     })
 }
 
-fn is_plpgsql(language: &GreenNodeData) -> bool {
-    let mut words = language.children().filter_map(NodeOrToken::into_token);
-    words.any(|word| word.text().eq_ignore_ascii_case(ast::Plpgsql::LANGUAGE))
+/// Whether the bounds of a hash partition are its two.
+fn hashed(bounds: &GreenNodeData) -> bool {
+    let names = within(bounds, HASH_PARTITION_BOUND).filter_map(|bound| bound.children().next()?.into_token());
+    let mut names: Vec<String> = names.map(|name| name.text().to_ascii_lowercase()).collect();
+    names.sort_unstable();
+    names == ["modulus", "remainder"]
 }
 
 /// Whether what is called may be: by the name of a function, or by the word of one with an argument.
@@ -256,6 +293,7 @@ fn called(call: &GreenNodeData) -> bool {
     match SyntaxKind::from(name.kind().0) {
         FIELD_EXPR => true,
         NAME_REF if matches!(first, COALESCE_KW | GREATEST_KW | LEAST_KW) => parts.next().is_some_and(|args| has(args, ARG)),
+        NAME_REF if first == NULLIF_KW => parts.next().is_some_and(|args| self::parts(args, ARG).count() == 2),
         NAME_REF => !is_col_name_keyword(first) && !is_reserved_keyword(first),
         // A function with a grammar of its own.
         _ => !call.children().any(|part| ast::Expr::can_cast(kind(part))),
@@ -288,10 +326,17 @@ mod tests {
     fn spared(text: &str) -> bool {
         let (green, errors) = SourceFile::parse_text(text);
         let (root, said) = (SyntaxNode::new_root(green), SourceFile::parse(text).errors());
-        let spared = errors.is_empty() && separated(&root.green()) && root.children().all(|statement| sound(&statement));
-        for block in root.descendants().filter_map(ast::Do::cast) {
-            let said = block.plpgsql().map(|body| body.errors()).unwrap_or_default();
-            assert!(plpgsql(&block).is_none() || said.is_empty(), "{text}: {said:?}");
+        let spared = errors.is_empty() && text_sound(text);
+        for stmt in root.children().filter_map(ast::Stmt::cast) {
+            let body = match &stmt {
+                ast::Stmt::Do(block) => block.plpgsql(),
+                ast::Stmt::CreateFunction(create) => create.plpgsql(),
+                ast::Stmt::CreateProcedure(create) => create.plpgsql(),
+                _ => None,
+            };
+            let Some((tree, decoded)) = plpgsql(&stmt) else { continue };
+            let body = body.unwrap();
+            assert!(body.errors().is_empty() && body.text() == decoded.text() && body.syntax().green() == tree.green(), "{text}");
         }
         assert!(!spared || said.is_empty(), "{text}: {said:?}");
         assert_eq!(checked(text).1, said, "{text}");
@@ -357,6 +402,10 @@ mod tests {
             "CREATE FUNCTION f(OUT a int) RETURNS TABLE (b int) LANGUAGE plpgsql AS 'BEGIN END'",
             "CREATE PROCEDURE f() LANGUAGE plpgsql SECURITY DEFINER SECURITY INVOKER AS 'BEGIN END'",
             "CREATE TABLE p PARTITION OF t FOR VALUES WITH (modulus 1)",
+            "CREATE TABLE p PARTITION OF t FOR VALUES WITH (modulus 1, modulus 2)",
+            "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $$ SELECT coalesce() $$",
+            "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $$ SELECT 1 SELECT 2 $$",
+            "SELECT nullif(a)",
         ] {
             assert!(!SourceFile::parse(refused).errors().is_empty(), "{refused}: the library has nothing to say");
             assert!(!spared(refused), "{refused}");
@@ -371,6 +420,8 @@ mod tests {
             "SELECT coalesce(left(a, 1), '') || b FROM generate_series(1, 3) AS a, (SELECT 1 AS b) AS c WHERE EXISTS (SELECT 1) AND -a < 0",
             "SELECT a = ANY (ARRAY['x', 'y']), b <> ALL (ARRAY[[1], [2]]) FROM t",
             "CREATE FUNCTION f(a int DEFAULT 1) RETURNS trigger LANGUAGE plpgsql STABLE STRICT AS 'BEGIN END'",
+            "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $$ SELECT nullif(a, 1) FROM t WHERE b = $1; $$",
+            "CREATE TABLE p PARTITION OF t FOR VALUES WITH (MODULUS 4, remainder 1)",
             "UPDATE t SET a = (SELECT max(b) FROM u), c = extract(year FROM now()); DO $$ BEGIN END $$; SET LOCAL lock_timeout = '2s'",
         ] {
             assert!(spared(plain), "{plain}");
@@ -382,6 +433,8 @@ mod tests {
         for (body, spared_it) in [
             ("BEGIN IF NOT EXISTS (SELECT 1 FROM t WHERE a = 'x') THEN CREATE TYPE m AS ENUM ('a'); END IF; END", true),
             ("DECLARE r record; BEGIN FOR r IN SELECT 1 AS a LOOP EXECUTE format('x %I', r.a); END LOOP; END", true),
+            ("DECLARE n int; BEGIN FOR k IN 1..10 LOOP n := n + k; END LOOP; RETURN n; END", true),
+            ("BEGIN FOR a, b IN 1..2 LOOP NULL; END LOOP; END", false),
             ("BEGIN IF (CASE WHEN a THEN 1 END) THEN NULL; END IF; END", false),
             ("BEGIN IF CASE WHEN a THEN 1 END THEN NULL; END IF; END", false),
             ("BEGIN BEGIN NULL; END END", false),
@@ -392,9 +445,12 @@ mod tests {
         ] {
             let text = format!("DO $$ {body} $$");
             spared(&text);
-            let tree = SourceFile::parse(&text).tree();
-            let block = tree.syntax().descendants().find_map(ast::Do::cast).unwrap();
+            let block = SourceFile::parse(&text).tree().stmts().next().unwrap();
             assert_eq!(plpgsql(&block).is_some(), spared_it, "{body}");
+            let text = format!("CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS $$ {body} $$");
+            spared(&text);
+            let routine = SourceFile::parse(&text).tree().stmts().next().unwrap();
+            assert_eq!(plpgsql(&routine).is_some(), spared_it, "{body}");
         }
     }
 

@@ -36,12 +36,12 @@ pub(in crate::lint) struct Bodies {
 /// The bodies of `stmt`.
 pub(in crate::lint) fn bodies(stmt: &Stmt) -> Bodies {
     let mut found = Bodies::default();
+    if let Some((body, text)) = sound::plpgsql(stmt) {
+        walk(&body, text.text(), &|range| text.source_range(range), &mut found);
+        return found;
+    }
     let body = match stmt {
         Stmt::Do(block) => {
-            if let Some((body, text)) = sound::plpgsql(block) {
-                walk(&body, text.text(), &|range| text.source_range(range), &mut found);
-                return found;
-            }
             let body = block.plpgsql();
             if body.is_none() {
                 found.unread.push((extent(stmt.syntax()), "DO in a language other than PL/pgSQL".to_owned()));
