@@ -78,7 +78,7 @@ pub async fn run(demo: &Demo) -> Result<DemoReport> {
     let mut folder = Folder::make("crossfade-demo-")?;
     unpack(folder.path())?;
     demo.say(&format!("demo: starting two throw-away PostgreSQL {} servers", binaries.major()));
-    let mut settings: Settings = vec![("shared_buffers", "256MB".to_owned()), ("jit", "off".to_owned())];
+    let mut settings: Settings = vec![("shared_buffers", "256MB".to_owned())];
     let mut blue = Cluster::start(&binaries, settings.clone()).await?;
     settings.extend([("maintenance_work_mem", "256MB".to_owned()), ("max_wal_size", "4GB".to_owned())]);
     let mut green = Cluster::start(&binaries, settings).await?;

@@ -59,8 +59,7 @@ pub async fn run_migrations(demo: &Demo, migrations: &Migrations) -> Result<Migr
     let folder = Folder::make("crossfade-demo-")?;
     std::fs::create_dir(folder.path().join("plans"))?;
     demo.say(&format!("demo: generating {} sessions in a database of Hydra 1.0.0", demo.sessions));
-    let settings: Settings =
-        vec![("shared_buffers", "256MB".to_owned()), ("jit", "off".to_owned()), ("max_wal_size", "4GB".to_owned())];
+    let settings: Settings = vec![("shared_buffers", "256MB".to_owned()), ("max_wal_size", "4GB".to_owned())];
     let cluster = Cluster::start(&binaries, settings).await?;
     let maintenance = cluster.database("the throw-away server", "postgres")?.connect("crossfade/demo").await?;
     maintenance.batch_execute("CREATE DATABASE rewritten").await?;

@@ -212,6 +212,8 @@ fn guard(binaries: &Binaries, folder: &Folder, owner: Option<(Uid, Gid)>, port: 
         ("wal_level", "logical".to_owned()),
         ("max_prepared_transactions", "20".to_owned()),
         ("logging_collector", "off".to_owned()),
+        // Queries over many catalogs count as dear and are short.
+        ("jit", "off".to_owned()),
         // In the data directory, so that nothing is left elsewhere when the server is killed.
         ("dynamic_shared_memory_type", "mmap".to_owned()),
     ];
