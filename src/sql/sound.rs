@@ -61,26 +61,25 @@ fn body_of<L: BodyLanguage>(stmt: &ast::Stmt) -> Option<DecodedText> {
     for option in options.options() {
         match option {
             ast::FuncOption::LanguageFuncOption(option) => speaks = L::is_language(option.language_name()),
-            ast::FuncOption::AsFuncOption(option) => match option.as_func_target() {
-                Some(ast::AsFuncTarget::AsDefinition(definition)) => body = definition.literal(),
-                _ => body = None,
-            },
+            ast::FuncOption::AsFuncOption(option) => {
+                if let Some(ast::AsFuncTarget::AsDefinition(definition)) = option.as_func_target() {
+                    body = definition.literal();
+                }
+            }
             _ => {}
         }
     }
     body.filter(|_| speaks)?.decoded_value()
 }
 
-/// Whether a statement, with the SQL of a routine in it, is [`sound`].
+/// Whether a statement is [`sound`], and with it the SQL of a routine: that is looked at one deep, as the library does.
 fn stmt_sound(stmt: &ast::Stmt) -> bool {
-    sound(stmt.syntax()) && body_of::<SourceFile>(stmt).is_none_or(|text| text_sound(text.text()))
-}
-
-/// Whether this text has no error, and nothing in it could be refused.
-fn text_sound(text: &str) -> bool {
-    let (green, errors) = SourceFile::parse_text(text);
-    let separated = errors.is_empty() && separated(&green);
-    SourceFile::cast(SyntaxNode::new_root(green)).is_some_and(|file| separated && file.stmts().all(|stmt| stmt_sound(&stmt)))
+    sound(stmt.syntax())
+        && body_of::<SourceFile>(stmt).is_none_or(|text| {
+            let (green, errors) = SourceFile::parse_text(text.text());
+            let separated = errors.is_empty() && separated(&green);
+            separated && SyntaxNode::new_root(green).children().all(|inner| sound(&inner))
+        })
 }
 
 /// Nodes and tokens that the second look has questions about which are not asked here.
@@ -266,6 +265,7 @@ fn optioned(list: &GreenNodeData) -> bool {
     list.children().filter_map(NodeOrToken::into_node).all(|option| {
         let group = match SyntaxKind::from(option.kind().0) {
             SET_FUNC_OPTION | RESET_FUNC_OPTION => return true,
+            IMMUTABLE | STABLE => VOLATILE,
             NOT_LEAKPROOF_FUNC_OPTION => LEAKPROOF_FUNC_OPTION,
             SECURITY_INVOKER_FUNC_OPTION => SECURITY_DEFINER_FUNC_OPTION,
             CALLED_ON_NULL_INPUT_FUNC_OPTION | RETURNS_NULL_ON_NULL_INPUT_FUNC_OPTION => STRICT_FUNC_OPTION,
@@ -326,7 +326,9 @@ mod tests {
     fn spared(text: &str) -> bool {
         let (green, errors) = SourceFile::parse_text(text);
         let (root, said) = (SyntaxNode::new_root(green), SourceFile::parse(text).errors());
-        let spared = errors.is_empty() && text_sound(text);
+        let spared = errors.is_empty()
+            && separated(&root.green())
+            && root.children().filter_map(ast::Stmt::cast).all(|stmt| stmt_sound(&stmt));
         for stmt in root.children().filter_map(ast::Stmt::cast) {
             let body = match &stmt {
                 ast::Stmt::Do(block) => block.plpgsql(),
@@ -396,6 +398,9 @@ mod tests {
             "CREATE FUNCTION f() RETURNS int LANGUAGE sql LANGUAGE sql AS 'SELECT 1'",
             "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT FROM WHERE'",
             "CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql STRICT CALLED ON NULL INPUT AS 'BEGIN END'",
+            "CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql IMMUTABLE STABLE AS 'BEGIN END'",
+            "CREATE FUNCTION f() RETURNS int LANGUAGE sql VOLATILE IMMUTABLE AS 'SELECT 1'",
+            "CREATE PROCEDURE p() LANGUAGE plpgsql STABLE VOLATILE AS 'BEGIN END'",
             "CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql LEAKPROOF NOT LEAKPROOF AS 'BEGIN END'",
             "CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS 'BEGIN END' RETURN 1",
             "CREATE FUNCTION f(VARIADIC a int[], b int) RETURNS int LANGUAGE plpgsql AS 'BEGIN END'",
