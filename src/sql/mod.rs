@@ -6,6 +6,7 @@ mod ident;
 mod lock;
 pub(crate) mod parser;
 pub(crate) mod program;
+pub(crate) mod routine;
 mod shape;
 pub(crate) mod sound;
 mod split;

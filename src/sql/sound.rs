@@ -11,9 +11,10 @@ use squawk_syntax::SyntaxKind::{self, *};
 use squawk_syntax::SyntaxNode;
 use squawk_syntax::ast::{self, AstNode, SourceFile};
 use squawk_syntax::body::BodyLanguage;
-use squawk_syntax::decoded_text::DecodedText;
 use squawk_syntax::syntax_error::SyntaxError;
-use text_size::TextRange;
+use text_size::{TextRange, TextSize};
+
+use super::routine;
 
 /// The tree of a text and everything that is wrong with it, as [`SourceFile::parse`] and its `errors` tell. Must run where there is
 /// room for deep trees.
@@ -39,43 +40,35 @@ fn said(text: &str, at: TextRange) -> impl Iterator<Item = SyntaxError> {
     errors.map(move |error| SyntaxError::new(error.message(), error.range() + at.start()))
 }
 
-/// The tree of the PL/pgSQL in a statement and its text, where nothing in it could be refused; else the library has to say.
-pub(crate) fn plpgsql(stmt: &ast::Stmt) -> Option<(SyntaxNode, DecodedText)> {
-    let text = match stmt {
-        ast::Stmt::Do(block) => block.body().filter(|_| block.do_language().is_none())?.decoded_value()?,
-        routine => body_of::<ast::Plpgsql>(routine)?,
-    };
-    let (green, errors) = ast::Plpgsql::parse_text(text.text());
+/// The tree of PL/pgSQL and everything that is wrong with it, with ranges of `text`.
+pub(super) fn plpgsql(text: &str) -> (SyntaxNode, Vec<SyntaxError>) {
+    let (green, mut errors) = ast::Plpgsql::parse_text(text);
     let root = SyntaxNode::new_root(green);
-    (errors.is_empty() && sound(&root)).then_some((root, text))
+    if errors.is_empty() && !sound(&root) {
+        errors = said_of_plpgsql(text);
+    }
+    (root, errors)
 }
 
-/// The text between the quotes of a function or procedure in this language.
-fn body_of<L: BodyLanguage>(stmt: &ast::Stmt) -> Option<DecodedText> {
-    let options = match stmt {
-        ast::Stmt::CreateFunction(create) => create.option_list(),
-        ast::Stmt::CreateProcedure(create) => create.option_list(),
-        _ => None,
-    }?;
-    let (mut speaks, mut body) = (false, None);
-    for option in options.options() {
-        match option {
-            ast::FuncOption::LanguageFuncOption(option) => speaks = L::is_language(option.language_name()),
-            ast::FuncOption::AsFuncOption(option) => {
-                if let Some(ast::AsFuncTarget::AsDefinition(definition)) = option.as_func_target() {
-                    body = definition.literal();
-                }
-            }
-            _ => {}
-        }
+/// What the library has to say about this PL/pgSQL, which it looks at only in a statement.
+fn said_of_plpgsql(text: &str) -> Vec<SyntaxError> {
+    let mut tag = "$body$".to_owned();
+    while text.contains(&tag) {
+        tag.insert_str(1, "_");
     }
-    body.filter(|_| speaks)?.decoded_value()
+    let before = format!("DO {tag}");
+    let block = SourceFile::parse(&format!("{before}{text}\n{tag}")).tree().stmts().next();
+    let Some(body) = block.and_then(|block| if let ast::Stmt::Do(block) = block { block.plpgsql() } else { None }) else {
+        return vec![SyntaxError::new("no body", TextRange::up_to(TextSize::of(text)))];
+    };
+    let errors = body.errors().into_iter();
+    errors.map(|error| SyntaxError::new(error.message(), error.range() - TextSize::of(&*before))).collect()
 }
 
 /// Whether a statement is [`sound`], and with it the SQL of a routine: that is looked at one deep, as the library does.
 fn stmt_sound(stmt: &ast::Stmt) -> bool {
     sound(stmt.syntax())
-        && body_of::<SourceFile>(stmt).is_none_or(|text| {
+        && routine::text_of::<SourceFile>(stmt).is_none_or(|text| {
             let (green, errors) = SourceFile::parse_text(text.text());
             let separated = errors.is_empty() && separated(&green);
             separated && SyntaxNode::new_root(green).children().all(|inner| sound(&inner))
@@ -83,7 +76,7 @@ fn stmt_sound(stmt: &ast::Stmt) -> bool {
 }
 
 /// Nodes and tokens that the second look has questions about which are not asked here.
-const SELDOM: [SyntaxKind; 25] = [
+const SELDOM: [SyntaxKind; 24] = [
     AGGREGATE,
     ATOMIC_BODY,
     CREATE_AGGREGATE,
@@ -99,7 +92,6 @@ const SELDOM: [SyntaxKind; 25] = [
     PARAM_IN_OUT,
     PARAM_OUT,
     PARAM_VARIADIC,
-    PLPGSQL_CASE_STMT,
     PLPGSQL_COMP_OPTION_PRINT_STRICT_PARAMS,
     PLPGSQL_FETCH_STMT,
     PROCEDURE_SIG,
@@ -121,6 +113,9 @@ static IS_SELDOM: [bool; SyntaxKind::__LAST as usize + 1] = {
     }
     found
 };
+
+/// What has a condition in PL/pgSQL.
+const CONDITIONED: [SyntaxKind; 4] = [PLPGSQL_CASE_STMT, PLPGSQL_CASE_WHEN, PLPGSQL_ELSIF_CLAUSE, PLPGSQL_IF_STMT];
 
 /// The longest operator (`NAMEDATALEN` - 1, PostgreSQL manual 4.1.3).
 const LONGEST_OPERATOR: u32 = 63;
@@ -147,8 +142,10 @@ fn sound(tree: &SyntaxNode) -> bool {
         let (kind, parent, above) = (kind(child), *parent, *above);
         let fine = match child {
             _ if IS_SELDOM[kind as usize] => false,
-            // Some expressions of PL/pgSQL have to put it in brackets.
-            NodeOrToken::Node(_) if kind == CASE_EXPR => kind_of_it != PLPGSQL,
+            NodeOrToken::Node(_) if kind == CASE_EXPR && kind_of_it == PLPGSQL => {
+                // Conditions of PL/pgSQL have to put it in brackets.
+                !open.windows(2).any(|pair| pair[1].0 == PLPGSQL_EXPR && CONDITIONED.contains(&pair[0].0))
+            }
             NodeOrToken::Node(node) => stands(kind, [parent, above], node),
             NodeOrToken::Token(token) => kind != IDENT || !matches!(token.text().as_bytes(), [b'u' | b'U', b'&', ..]),
         };
@@ -336,9 +333,11 @@ mod tests {
                 ast::Stmt::CreateProcedure(create) => create.plpgsql(),
                 _ => None,
             };
-            let Some((tree, decoded)) = plpgsql(&stmt) else { continue };
-            let body = body.unwrap();
-            assert!(body.errors().is_empty() && body.text() == decoded.text() && body.syntax().green() == tree.green(), "{text}");
+            let found = routine::Plpgsql::of(&stmt);
+            assert_eq!(found.is_some(), body.is_some(), "{text}");
+            let Some((found, body)) = found.zip(body).filter(|(found, body)| found.text() == body.text()) else { continue };
+            assert!(body.syntax().green() == found.tree.green(), "{text}");
+            assert_eq!(found.errors.is_empty(), body.errors().is_empty(), "{text}");
         }
         assert!(!spared || said.is_empty(), "{text}: {said:?}");
         assert_eq!(checked(text).1, said, "{text}");
@@ -440,6 +439,9 @@ mod tests {
             ("DECLARE r record; BEGIN FOR r IN SELECT 1 AS a LOOP EXECUTE format('x %I', r.a); END LOOP; END", true),
             ("DECLARE n int; BEGIN FOR k IN 1..10 LOOP n := n + k; END LOOP; RETURN n; END", true),
             ("BEGIN FOR a, b IN 1..2 LOOP NULL; END LOOP; END", false),
+            ("BEGIN RETURN CASE WHEN a THEN 1 END; IF a THEN b := CASE a WHEN 1 THEN 2 END; END IF; END", true),
+            ("BEGIN CASE a WHEN 1, 2 THEN NULL; ELSE NULL; END CASE; CASE WHEN a THEN NULL; END CASE; END", true),
+            ("BEGIN CASE CASE WHEN a THEN 1 END WHEN 1 THEN NULL; END CASE; END", false),
             ("BEGIN IF (CASE WHEN a THEN 1 END) THEN NULL; END IF; END", false),
             ("BEGIN IF CASE WHEN a THEN 1 END THEN NULL; END IF; END", false),
             ("BEGIN BEGIN NULL; END END", false),
@@ -450,12 +452,9 @@ mod tests {
         ] {
             let text = format!("DO $$ {body} $$");
             spared(&text);
-            let block = SourceFile::parse(&text).tree().stmts().next().unwrap();
-            assert_eq!(plpgsql(&block).is_some(), spared_it, "{body}");
-            let text = format!("CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS $$ {body} $$");
-            spared(&text);
-            let routine = SourceFile::parse(&text).tree().stmts().next().unwrap();
-            assert_eq!(plpgsql(&routine).is_some(), spared_it, "{body}");
+            let (green, errors) = ast::Plpgsql::parse_text(body);
+            assert_eq!(errors.is_empty() && sound(&SyntaxNode::new_root(green)), spared_it, "{body}");
+            spared(&format!("CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS $$ {body} $$"));
         }
     }
 

@@ -1,11 +1,11 @@
 //! What the linter says about locks, held to what servers do.
 
 use crossfade::lint::rules::{self, Example, Rule};
-use crossfade::lint::{Config, DEFAULT_VERSION, Known, Report, lint};
+use crossfade::lint::{Config, DEFAULT_VERSION, Known, Report, Within, lint};
 use crossfade::shadow::Binaries;
 use crossfade::trace::trace;
 
-use crate::lint::files;
+use crate::lint::{files, one};
 use crate::support::TestDb;
 
 /// An example, as the linter reads it.
@@ -84,6 +84,29 @@ async fn claims_are_those_of_a_server() {
     assert!(queries >= 9, "{queries} queries that count rows were run");
     eprintln!("{compared} statements compared, {outside} run outside a transaction, {tried} tables blocked");
     assert!(compared > 160 && outside > 10 && tried > 60, "{compared} compared, {outside} outside, {tried} blocked");
+}
+
+/// A server compiles these bodies; then the linter reads them, and sees each table that they touch.
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_a_server_compiles_are_read() {
+    let text = include_str!("../fixtures/lint/corpus/15_plpgsql.sql");
+    let db = TestDb::empty().await;
+    db.session().await.batch_execute(text).await.unwrap();
+    let report = one(text, false);
+    let unread: Vec<&str> =
+        report.findings.iter().filter(|f| f.rule == "body-not-read").map(|finding| finding.message.as_str()).collect();
+    assert!(unread.is_empty(), "{unread:#?}");
+    let inner: Vec<&str> =
+        report.scripts[0].pieces.iter().filter(|piece| piece.within != Within::File).map(|piece| &text[piece.at.clone()]).collect();
+    for statement in [
+        "SELECT count(*) INTO n FROM pl WHERE b = NEW.b",
+        "DELETE FROM pl RETURNING pl.* INTO r",
+        "SELECT 4 INTO n",
+        "SELECT 5 INTO n",
+        "LOCK TABLE pl IN SHARE MODE",
+    ] {
+        assert!(inner.contains(&statement), "{statement}: {inner:#?}");
+    }
 }
 
 /// The examples of all rules.

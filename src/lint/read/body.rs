@@ -9,7 +9,8 @@ use text_size::{TextRange, TextSize};
 use super::{child, expression, extent};
 use crate::lint::act::What;
 use crate::sql::contents::Contents;
-use crate::sql::sound::{self, checked};
+use crate::sql::routine::Plpgsql;
+use crate::sql::sound::checked;
 use crate::sql::{Statement, statement};
 
 /// A statement inside a body.
@@ -36,28 +37,15 @@ pub(in crate::lint) struct Bodies {
 /// The bodies of `stmt`.
 pub(in crate::lint) fn bodies(stmt: &Stmt) -> Bodies {
     let mut found = Bodies::default();
-    if let Some((body, text)) = sound::plpgsql(stmt) {
-        walk(&body, text.text(), &|range| text.source_range(range), &mut found);
-        return found;
-    }
-    let body = match stmt {
-        Stmt::Do(block) => {
-            let body = block.plpgsql();
-            if body.is_none() {
-                found.unread.push((extent(stmt.syntax()), "DO in a language other than PL/pgSQL".to_owned()));
-            }
-            body
-        }
-        Stmt::CreateFunction(create) => create.plpgsql(),
-        Stmt::CreateProcedure(create) => create.plpgsql(),
-        _ => None,
-    };
-    if let Some(body) = body {
-        for error in body.errors().iter().take(1) {
-            let at = usize::from(error.range().start())..usize::from(error.range().end());
+    if let Some(body) = Plpgsql::of(stmt) {
+        for error in body.errors.iter().take(1) {
+            let at = body.place(error.range());
+            let at = usize::from(at.start())..usize::from(at.end());
             found.unread.push((at, format!("the PL/pgSQL body is not understood here: {}", error.message())));
         }
-        walk(&body.syntax(), body.text(), &|range| body.source_range(range), &mut found);
+        walk(&body.tree, body.text(), &|range| body.place(range), &mut found);
+    } else if let Stmt::Do(_) = stmt {
+        found.unread.push((extent(stmt.syntax()), "DO in a language other than PL/pgSQL".to_owned()));
     }
     let sql = match stmt {
         Stmt::CreateFunction(create) => create.sql_body(),
