@@ -117,7 +117,7 @@ impl Wanted<'_> {
             None => String::new(),
         };
         let (mut found, mut wrong) = (Vec::new(), Vec::new());
-        let (mut chosen, mut named, mut all) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut chosen, mut files, mut all) = (Vec::new(), Vec::new(), Vec::new());
         for path in self.paths {
             if path.as_os_str() == "-" {
                 let text = read(path).map_err(|e| usage(format!("standard input: {e}")))?;
@@ -128,7 +128,7 @@ impl Wanted<'_> {
                 walk(path, &mut all, &mut wrong);
                 chosen.extend_from_slice(&all[before..]);
             } else if path.exists() {
-                named.push(path.clone());
+                files.push(path.clone());
             } else {
                 wrong.push(format!("{} does not exist", path.display()));
             }
@@ -137,15 +137,15 @@ impl Wanted<'_> {
         for line in listed.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let path = PathBuf::from(line);
             if layout::is_sql(&path) && path.exists() {
-                named.push(path);
+                files.push(path);
             }
         }
         // What lies beside them tells the tool.
-        for folder in named.iter().filter_map(|path| path.parent()).map(Path::to_path_buf).collect::<BTreeSet<_>>() {
+        for folder in files.iter().filter_map(|path| path.parent()).map(Path::to_path_buf).collect::<BTreeSet<_>>() {
             let entries = std::fs::read_dir(if folder.as_os_str().is_empty() { Path::new(".") } else { &folder });
             all.extend(entries.into_iter().flatten().flatten().map(|entry| folder.join(entry.file_name())));
         }
-        chosen.append(&mut named);
+        chosen.append(&mut files);
         let mut seen = HashSet::new();
         chosen.retain(|path| seen.insert(path.clone()));
         let ordered = layout::order(&chosen, &all, direction);

@@ -71,10 +71,26 @@ impl Plpgsql {
     }
 }
 
-/// Words that begin the statements whose `INTO` clause PL/pgSQL takes out before it runs the rest.
-const SQL: [&str; 7] = ["select", "with", "insert", "update", "delete", "merge", "values"];
 /// Words after which a statement begins.
 const OPENING: [&str; 4] = ["begin", "then", "else", "loop"];
+
+/// Whether a statement whose `INTO` clause PL/pgSQL takes out before it runs the rest begins with `word`: where the next one tells that
+/// it is no name of a column or variable.
+fn begins_sql(word: &str, next: Option<&str>) -> bool {
+    let next = next.unwrap_or_default().to_ascii_lowercase();
+    match word.to_ascii_lowercase().as_str() {
+        "select" | "with" => true,
+        "insert" | "merge" => next == "into",
+        "delete" => next == "from",
+        "update" => next.starts_with(|c: char| c.is_alphabetic() || "_\"".contains(c)) && !AFTER_A_NAME.contains(&next.as_str()),
+        "values" => next == "(",
+        "explain" | "show" => !AFTER_A_NAME.contains(&next.as_str()),
+        _ => false,
+    }
+}
+
+/// Words that follow an expression.
+const AFTER_A_NAME: [&str; 5] = ["else", "end", "loop", "then", "when"];
 
 /// Words whose `INTO` names a table.
 const NAMING: [&str; 2] = ["insert", "merge"];
@@ -91,7 +107,8 @@ fn without_into(text: &str) -> Option<String> {
         let word = &text[at.clone()];
         let among = |words: &[&str]| words.iter().any(|known| word.eq_ignore_ascii_case(known));
         if begins {
-            (sql, taken, depth) = (among(&SQL), false, 0);
+            let next = tokens.peek().map(|(_, at)| &text[at.clone()]);
+            (sql, taken, depth) = (begins_sql(word, next), false, 0);
         }
         match kind {
             TokenKind::OpenParen => depth += 1,
@@ -107,7 +124,7 @@ fn without_into(text: &str) -> Option<String> {
             _ => {}
         }
         begins = kind == TokenKind::Semi || !sql && depth == 0 && (kind == TokenKind::Gt || among(&OPENING));
-        before = word;
+        before = if before == "." { "" } else { word };
     }
     (kept > 0).then(|| found + &text[kept..])
 }
@@ -186,6 +203,8 @@ mod tests {
             "BEGIN INSERT INTO t SELECT a FROM u; END",
             "BEGIN EXECUTE 'SELECT 1' INTO n; FETCH c INTO n; END",
             "BEGIN FOR r IN SELECT a LOOP NULL; END LOOP; RAISE 'into %', n; END",
+            "BEGIN FOR r IN SELECT CASE WHEN a THEN insert ELSE update END FROM t LOOP FETCH c INTO n; END LOOP; END",
+            "BEGIN IF 1 > delete THEN FETCH c INTO n; ELSIF 1 > update THEN FETCH c INTO n; END IF; END",
             "BEGIN PERFORM 1; -- SELECT 1 INTO n\n END",
             "BEGIN SELECT (SELECT a INTO n FROM t); END",
             "BEGIN SELECT a INTO; SELECT a INTO x.; END",

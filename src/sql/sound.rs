@@ -44,7 +44,7 @@ fn said(text: &str, at: TextRange) -> impl Iterator<Item = SyntaxError> {
 pub(super) fn plpgsql(text: &str) -> (SyntaxNode, Vec<SyntaxError>) {
     let (green, mut errors) = ast::Plpgsql::parse_text(text);
     let root = SyntaxNode::new_root(green);
-    if errors.is_empty() && !sound(&root) {
+    if !errors.is_empty() || !sound(&root) {
         errors = said_of_plpgsql(text);
     }
     (root, errors)
@@ -52,6 +52,7 @@ pub(super) fn plpgsql(text: &str) -> (SyntaxNode, Vec<SyntaxError>) {
 
 /// What the library has to say about this PL/pgSQL, which it looks at only in a statement.
 fn said_of_plpgsql(text: &str) -> Vec<SyntaxError> {
+    let whole = TextRange::up_to(TextSize::of(text));
     let mut tag = "$body$".to_owned();
     while text.contains(&tag) {
         tag.insert_str(1, "_");
@@ -59,10 +60,11 @@ fn said_of_plpgsql(text: &str) -> Vec<SyntaxError> {
     let before = format!("DO {tag}");
     let block = SourceFile::parse(&format!("{before}{text}\n{tag}")).tree().stmts().next();
     let Some(body) = block.and_then(|block| if let ast::Stmt::Do(block) = block { block.plpgsql() } else { None }) else {
-        return vec![SyntaxError::new("no body", TextRange::up_to(TextSize::of(text)))];
+        return vec![SyntaxError::new("no body", whole)];
     };
-    let errors = body.errors().into_iter();
-    errors.map(|error| SyntaxError::new(error.message(), error.range() - TextSize::of(&*before))).collect()
+    let place = |at: TextSize| (at - TextSize::of(&*before)).min(whole.end());
+    let range = |error: &SyntaxError| TextRange::new(place(error.range().start()), place(error.range().end()));
+    body.errors().iter().map(|error| SyntaxError::new(error.message(), range(error))).collect()
 }
 
 /// Whether a statement is [`sound`], and with it the SQL of a routine: that is looked at one deep, as the library does.
@@ -337,7 +339,8 @@ mod tests {
             assert_eq!(found.is_some(), body.is_some(), "{text}");
             let Some((found, body)) = found.zip(body).filter(|(found, body)| found.text() == body.text()) else { continue };
             assert!(body.syntax().green() == found.tree.green(), "{text}");
-            assert_eq!(found.errors.is_empty(), body.errors().is_empty(), "{text}");
+            let (said, of_it) = (found.errors.iter().map(|e| (e.message(), found.place(e.range()))), body.errors());
+            assert!(said.eq(of_it.iter().map(|e| (e.message(), e.range()))), "{text}");
         }
         assert!(!spared || said.is_empty(), "{text}: {said:?}");
         assert_eq!(checked(text).1, said, "{text}");
