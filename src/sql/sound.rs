@@ -55,7 +55,7 @@ fn said_of_plpgsql(text: &str) -> Vec<SyntaxError> {
     let whole = TextRange::up_to(TextSize::of(text));
     let mut tag = "$body$".to_owned();
     while text.contains(&tag) {
-        tag.insert_str(1, "_");
+        tag.insert(1, '_');
     }
     let before = format!("DO {tag}");
     let block = SourceFile::parse(&format!("{before}{text}\n{tag}")).tree().stmts().next();
