@@ -1,6 +1,6 @@
 //! What the whole set of migrations changes: some findings depend on a file that comes later.
 
-use foldhash::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use super::act::What;
 use super::script::Script;

@@ -22,9 +22,8 @@ mod source;
 pub mod state;
 mod suppress;
 
+use std::collections::HashSet;
 use std::ops::Range;
-
-use foldhash::HashSet;
 
 pub use config::{Config, DEFAULT_VERSION, no_rule};
 pub use effect::Described;

@@ -1,8 +1,7 @@
 //! What is known at a point of the script: tables that nobody else uses yet, locks that are held, time limits that are set.
 
 use std::borrow::Cow;
-
-use foldhash::HashMap;
+use std::collections::HashMap;
 
 use super::Known;
 use super::act::{Column, Constraint, Demands, Ty, What};

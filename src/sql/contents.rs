@@ -1,11 +1,9 @@
 //! What stands in a part of a syntax tree, found in one pass: later searches are spared where there is nothing to find.
 //! The pass goes over the shared tree, which needs no node of its own for each step as the views of `SyntaxNode` do.
 
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 
-use rowan::NodeOrToken;
 use squawk_syntax::{SyntaxKind, SyntaxNode};
-use text_size::TextRange;
 
 const WORDS: usize = SyntaxKind::__LAST as usize / 64 + 1;
 
@@ -69,69 +67,6 @@ pub(crate) fn each(node: &SyntaxNode, mut seen: impl FnMut(SyntaxKind, Option<(u
             open.push(inner.children());
         }
     }
-}
-
-/// The first node of a wanted kind at or below `node`, in the order of the text.
-pub(crate) fn first(node: &SyntaxNode, wanted: impl Fn(SyntaxKind) -> bool) -> Option<SyntaxNode> {
-    let mut first = None;
-    search(node, wanted, |found| {
-        first = Some(found.clone());
-        ControlFlow::Break(())
-    });
-    first
-}
-
-/// The nodes of the wanted kinds at and below `node`, in the order of the text.
-pub(crate) fn nodes(node: &SyntaxNode, wanted: impl Fn(SyntaxKind) -> bool) -> Vec<SyntaxNode> {
-    let mut all = Vec::new();
-    search(node, wanted, |found| {
-        all.push(found.clone());
-        ControlFlow::Continue(())
-    });
-    all
-}
-
-/// Hands on each wanted node at and below `node` until told to stop. Views are made of those and of the nodes above them alone.
-fn search(node: &SyntaxNode, wanted: impl Fn(SyntaxKind) -> bool, mut found: impl FnMut(&SyntaxNode) -> ControlFlow<()>) {
-    if wanted(node.kind()) && found(node).is_break() {
-        return;
-    }
-    let green = node.green();
-    // The nodes that are open below `node`, and the views of the first of them.
-    let (mut path, mut views): (Vec<(SyntaxKind, TextRange)>, Vec<SyntaxNode>) = (Vec::new(), Vec::new());
-    let mut at = node.text_range().start();
-    let mut open = vec![green.children()];
-    while let Some(children) = open.last_mut() {
-        let Some(child) = children.next() else {
-            open.pop();
-            path.pop();
-            views.truncate(path.len());
-            continue;
-        };
-        let Some(inner) = child.into_node() else {
-            at += child.text_len();
-            continue;
-        };
-        let kind = SyntaxKind::from(inner.kind().0);
-        path.push((kind, TextRange::at(at, inner.text_len())));
-        open.push(inner.children());
-        if wanted(kind) {
-            for step in &path[views.len()..] {
-                let Some(view) = part(views.last().unwrap_or(node), *step) else { return };
-                views.push(view);
-            }
-            if views.last().is_some_and(|view| found(view).is_break()) {
-                return;
-            }
-        }
-    }
-}
-
-/// The direct part of this kind and place.
-fn part(node: &SyntaxNode, (kind, at): (SyntaxKind, TextRange)) -> Option<SyntaxNode> {
-    let is = |part: &SyntaxNode| part.kind() == kind && part.text_range() == at;
-    let near = node.child_or_token_at_range(at).and_then(NodeOrToken::into_node);
-    near.filter(is).or_else(|| node.children().find(is))
 }
 
 /// The text of `node` from its first to its last token that is no space, comment or `;`.
@@ -226,12 +161,6 @@ mod tests {
             }
             let longest = tokens().filter(|token| token.kind() == SyntaxKind::IDENT).map(|token| token.text().len()).max();
             assert_eq!(contents.longest_name, longest.unwrap_or(0));
-            for kind in there {
-                let below: Vec<SyntaxNode> = node.descendants().filter(|below| below.kind() == kind).collect();
-                assert_eq!(first(&node, |found| found == kind), below.first().cloned(), "{kind:?}");
-                assert_eq!(nodes(&node, |found| found == kind), below, "{kind:?}");
-            }
-            assert_eq!(nodes(&node, |_| true), node.descendants().collect::<Vec<_>>());
         }
     }
 }

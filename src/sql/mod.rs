@@ -13,6 +13,7 @@ mod split;
 pub(crate) mod star;
 pub(crate) mod statement;
 mod touch;
+pub(crate) mod words;
 
 pub use demand::{Demand, Rule};
 pub use ident::{Ident, Literal, QualifiedName};

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use squawk_syntax::ast::{self, AstNode};
 use squawk_syntax::{Parse, SourceFile, SyntaxKind, SyntaxNode};
 
-use super::{Ident, QualifiedName, contents};
+use super::{Ident, QualifiedName};
 
 const STACK_BYTES: usize = 256 << 20;
 /// Brackets inside brackets that the stack holds with room to spare (measured: 3 000 fit into 8 MB).
@@ -62,12 +62,12 @@ pub(super) fn line_of(text: &str, byte: usize) -> usize {
 
 /// The first node of this type below (or at) `node`.
 pub(crate) fn find<N: AstNode>(node: &SyntaxNode) -> Option<N> {
-    contents::first(node, N::can_cast).and_then(N::cast)
+    node.descendants().find_map(N::cast)
 }
 
 /// The name in the outermost path at or below `node`: its last two parts (a leading database name says nothing).
 pub(crate) fn name_in(node: &SyntaxNode) -> Option<QualifiedName> {
-    let path = contents::first(node, |kind| matches!(kind, SyntaxKind::PATH_REF | SyntaxKind::PATH))?;
+    let path = node.descendants().find(|node| matches!(node.kind(), SyntaxKind::PATH_REF | SyntaxKind::PATH))?;
     name_of_path(&path)
 }
 
@@ -83,7 +83,7 @@ fn name_of_path(path: &SyntaxNode) -> Option<QualifiedName> {
 
 /// The table of a `table.column` path.
 pub(crate) fn owner_in(node: &SyntaxNode) -> Option<QualifiedName> {
-    let path = contents::first(node, |kind| kind == SyntaxKind::PATH_REF)?;
+    let path = node.descendants().find(|node| node.kind() == SyntaxKind::PATH_REF)?;
     let owner = path.children().find(|child| child.kind() == SyntaxKind::PATH_REF)?;
     name_of_path(&owner)
 }
@@ -95,8 +95,10 @@ pub(crate) fn ident_in(node: &SyntaxNode) -> Option<Ident> {
 }
 
 fn parts_of(path: &SyntaxNode) -> Vec<String> {
-    let parts = contents::nodes(path, |kind| matches!(kind, SyntaxKind::PATH_SEGMENT_REF | SyntaxKind::PATH_SEGMENT));
-    parts.iter().map(ast::normalize_name_node).collect()
+    path.descendants()
+        .filter(|node| matches!(node.kind(), SyntaxKind::PATH_SEGMENT_REF | SyntaxKind::PATH_SEGMENT))
+        .map(|node| ast::normalize_name_node(&node))
+        .collect()
 }
 
 /// The name of a syntax kind as words: `CREATE_INDEX` is "CREATE INDEX". Each is spelt once.

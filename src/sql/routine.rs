@@ -12,6 +12,7 @@ use squawk_syntax::syntax_error::SyntaxError;
 use text_size::TextRange;
 
 use super::sound;
+use super::words::words;
 
 /// The text between the quotes of a function or procedure in this language.
 pub(super) fn text_of<L: BodyLanguage>(stmt: &ast::Stmt) -> Option<DecodedText> {
@@ -74,6 +75,12 @@ impl Plpgsql {
 /// Words after which a statement begins.
 const OPENING: [&str; 4] = ["begin", "then", "else", "loop"];
 
+/// Words whose `INTO` names a table.
+const NAMING: [&str; 2] = ["insert", "merge"];
+
+/// Words that follow an expression.
+const AFTER_A_NAME: [&str; 5] = ["else", "end", "loop", "then", "when"];
+
 /// Whether a statement whose `INTO` clause PL/pgSQL takes out before it runs the rest begins with `word`: where the next one tells that
 /// it is no name of a column or variable.
 fn begins_sql(word: &str, next: Option<&str>) -> bool {
@@ -88,12 +95,6 @@ fn begins_sql(word: &str, next: Option<&str>) -> bool {
         _ => false,
     }
 }
-
-/// Words that follow an expression.
-const AFTER_A_NAME: [&str; 5] = ["else", "end", "loop", "then", "when"];
-
-/// Words whose `INTO` names a table.
-const NAMING: [&str; 2] = ["insert", "merge"];
 
 /// `text` with spaces for each `INTO` clause of PL/pgSQL, where there is one (PostgreSQL manual 43.5.3: it can stand almost anywhere
 /// in the statement; `pl_gram.y`, `make_execsql_stmt`: the first `INTO` that follows neither `INSERT` nor `MERGE`). The parser
@@ -129,14 +130,13 @@ fn without_into(text: &str) -> Option<String> {
     (kept > 0).then(|| found + &text[kept..])
 }
 
+type Word = (TokenKind, Range<usize>);
+
 /// The end of the targets that follow an `INTO`.
-fn targets<'t>(text: &str, tokens: &mut Peekable<impl Iterator<Item = (TokenKind, Range<usize>)> + 't>) -> Option<usize> {
-    let strict =
-        |(kind, at): &(TokenKind, Range<usize>)| *kind == TokenKind::Ident && text[at.clone()].eq_ignore_ascii_case("strict");
-    tokens.next_if(strict);
-    let name = |(kind, _): &(TokenKind, Range<usize>)| {
-        matches!(kind, TokenKind::Ident | TokenKind::QuotedIdent { .. } | TokenKind::PositionalParam { .. })
-    };
+fn targets(text: &str, tokens: &mut Peekable<impl Iterator<Item = Word>>) -> Option<usize> {
+    tokens.next_if(|(kind, at)| *kind == TokenKind::Ident && text[at.clone()].eq_ignore_ascii_case("strict"));
+    let name =
+        |(kind, _): &Word| matches!(kind, TokenKind::Ident | TokenKind::QuotedIdent { .. } | TokenKind::PositionalParam { .. });
     loop {
         let mut end = tokens.next_if(name)?.1.end;
         while tokens.next_if(|(kind, _)| *kind == TokenKind::Dot).is_some() {
@@ -146,19 +146,6 @@ fn targets<'t>(text: &str, tokens: &mut Peekable<impl Iterator<Item = (TokenKind
             return Some(end);
         }
     }
-}
-
-/// The tokens of `text` that are no space and no comment, and their bytes.
-fn words(text: &str) -> impl Iterator<Item = (TokenKind, Range<usize>)> {
-    let mut at = 0;
-    let tokens = squawk_lexer::tokenize(text).map(move |token| {
-        let start = at;
-        at += token.len as usize;
-        (token.kind, start..at)
-    });
-    tokens.filter(|(kind, _)| {
-        !matches!(kind, TokenKind::Whitespace | TokenKind::LineComment | TokenKind::BlockComment { .. } | TokenKind::Eof)
-    })
 }
 
 #[cfg(test)]
@@ -187,6 +174,11 @@ mod tests {
                 "BEGIN WITH a AS (INSERT INTO t SELECT 1 RETURNING b) SELECT CASE WHEN b THEN c END INTO n FROM a; END",
                 "BEGIN WITH a AS (INSERT INTO t SELECT 1 RETURNING b) SELECT CASE WHEN b THEN c END        FROM a; END",
             ),
+            (
+                "BEGIN SELECT t.insert INTO n FROM t; SHOW x INTO n; END",
+                "BEGIN SELECT t.insert        FROM t; SHOW x       ; END",
+            ),
+            ("BEGIN EXPLAIN (FORMAT json) SELECT 1 INTO n; END", "BEGIN EXPLAIN (FORMAT json) SELECT 1       ; END"),
             (
                 "BEGIN LOOP MERGE INTO t USING s ON a WHEN MATCHED THEN DELETE RETURNING a INTO n; END LOOP; END",
                 "BEGIN LOOP MERGE INTO t USING s ON a WHEN MATCHED THEN DELETE RETURNING a       ; END LOOP; END",

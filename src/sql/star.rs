@@ -6,7 +6,6 @@ use squawk_syntax::ast::{self, AstNode};
 use squawk_syntax::{SyntaxKind, SyntaxNode};
 
 use super::QualifiedName;
-use super::contents::nodes;
 use super::parser::{is_cte, name_in, parsed};
 
 /// How a statement takes all columns.
@@ -51,9 +50,7 @@ pub fn stars(text: &str) -> Vec<Star> {
 
 /// The same of a part of a syntax tree.
 pub(crate) fn stars_below(node: &SyntaxNode) -> Vec<Star> {
-    let there =
-        nodes(node, |kind| matches!(kind, SyntaxKind::TARGET | SyntaxKind::INSERT | SyntaxKind::TABLE | SyntaxKind::COPY_TABLE));
-    let mut found: Vec<Star> = there.iter().flat_map(at).collect();
+    let mut found: Vec<Star> = node.descendants().flat_map(|node| at(&node)).collect();
     found.sort();
     found.dedup();
     found

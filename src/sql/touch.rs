@@ -6,7 +6,7 @@ use std::fmt;
 use squawk_syntax::ast::{self, AlterColumnOption, AlterTableAction, AstNode, Stmt};
 use squawk_syntax::{SyntaxKind, SyntaxNode};
 
-use super::contents::{self, Contents};
+use super::contents::Contents;
 use super::parser::{find, is_cte, name_in, owner_in};
 use super::statement::concurrently;
 use super::{LockMode, QualifiedName};
@@ -299,7 +299,7 @@ impl Touches {
         if !contents.any(kinds) {
             return;
         }
-        for part in contents::nodes(node, |kind| kinds.contains(&kind)) {
+        for part in node.descendants().filter(|part| kinds.contains(&part.kind())) {
             for name in part.children().filter(|child| is_relation(child.kind())) {
                 self.add(name_in(&name), lock, scans);
             }
@@ -325,7 +325,7 @@ impl Touches {
             return;
         }
         let (with, locking) = (contents.has(SyntaxKind::WITH_CLAUSE), contents.has(SyntaxKind::LOCKING_CLAUSE));
-        for name in contents::nodes(node, is_relation) {
+        for name in node.descendants().filter(|node| is_relation(node.kind())) {
             let Some(relation) = name_in(&name).filter(|relation| !with || !is_cte(relation, &name)) else { continue };
             let written = name
                 .ancestors()

@@ -8,7 +8,7 @@ use text_size::{TextRange, TextSize};
 
 use super::{child, expression, extent};
 use crate::lint::act::What;
-use crate::sql::contents::{Contents, nodes};
+use crate::sql::contents::Contents;
 use crate::sql::routine::Plpgsql;
 use crate::sql::sound::checked;
 use crate::sql::{Statement, statement};
@@ -66,12 +66,11 @@ fn walk(root: &SyntaxNode, text: &str, map: &dyn Fn(TextRange) -> TextRange, fou
         usize::from(range.start())..usize::from(range.end())
     };
     let mut skip = TextRange::default();
-    let executes = |kind| matches!(kind, SyntaxKind::PLPGSQL_DYN_EXECUTE_STMT | SyntaxKind::PLPGSQL_FOR_DYN_STMT);
-    for node in nodes(root, |kind| executes(kind) || Stmt::can_cast(kind)) {
+    for node in root.descendants() {
         if !skip.is_empty() && skip.contains_range(node.text_range()) {
             continue;
         }
-        if executes(node.kind()) {
+        if node.kind() == SyntaxKind::PLPGSQL_DYN_EXECUTE_STMT || node.kind() == SyntaxKind::PLPGSQL_FOR_DYN_STMT {
             let at = place(extent(&node));
             match constant_sql(&node) {
                 Some(sql) => found.inner.extend(executed(&sql, &at)),

@@ -5,7 +5,6 @@ use squawk_syntax::{SyntaxKind, SyntaxNode};
 
 use super::{child, columns, expression, holds, text};
 use crate::lint::act::{Column, Constraint, Demands};
-use crate::sql::contents::first;
 use crate::sql::parser::name_in;
 
 /// A column from its name, its type and the nodes of its constraints.
@@ -75,5 +74,5 @@ pub(in crate::lint) fn constraint(node: &SyntaxNode) -> Option<Constraint> {
 }
 
 fn key_columns(node: &SyntaxNode) -> Vec<String> {
-    first(node, |kind| kind == SyntaxKind::CONSTRAINT_COLUMN_REF_LIST).map_or_else(Vec::new, |list| columns(&list))
+    node.descendants().find(|below| below.kind() == SyntaxKind::CONSTRAINT_COLUMN_REF_LIST).map_or_else(Vec::new, |l| columns(&l))
 }

@@ -5,7 +5,6 @@ use squawk_syntax::{SyntaxElement, SyntaxKind, SyntaxNode};
 
 use super::text;
 use crate::lint::act::{Expr, Ty, Volatility};
-use crate::sql::contents::nodes;
 
 /// Functions of PostgreSQL and its contributed extensions that give each row its own value (`provolatile = 'v'`) and that
 /// people use in defaults.
@@ -220,7 +219,8 @@ pub(in crate::lint) fn volatility(node: &SyntaxNode) -> Volatility {
 
 /// The functions that are called below this node, and whether a schema other than `pg_catalog` is given.
 pub(super) fn calls(node: &SyntaxNode) -> Vec<(String, bool)> {
-    calls_of(nodes(node, |kind| kind == SyntaxKind::CALL_EXPR).iter())
+    let calls: Vec<SyntaxNode> = node.descendants().filter(|node| node.kind() == SyntaxKind::CALL_EXPR).collect();
+    calls_of(calls.iter())
 }
 
 /// The same of calls that are known.

@@ -18,7 +18,8 @@ use squawk_syntax::ast::{self, AstNode, Stmt};
 use squawk_syntax::{SyntaxKind, SyntaxNode};
 
 use super::act::{Act, What};
-use crate::sql::contents::{Contents, each, nodes};
+use crate::sql::contents::Contents;
+use crate::sql::contents::each;
 pub(super) use crate::sql::contents::{extent, text};
 use crate::sql::parser::ident_in;
 
@@ -61,7 +62,7 @@ impl<'s> Below<'s> {
 
     fn of(node: &SyntaxNode, contents: &'s Contents) -> Self {
         let nodes = match contents.any(&Self::KINDS) {
-            true => nodes(node, |kind| Self::KINDS.contains(&kind)),
+            true => node.descendants().filter(|below| Self::KINDS.contains(&below.kind())).collect(),
             false => Vec::new(),
         };
         Self { contents, nodes }
@@ -104,8 +105,8 @@ fn token(node: &SyntaxNode, kind: SyntaxKind) -> bool {
 
 /// The plain names in a node, as PostgreSQL stores them: columns of a list.
 fn columns(list: &SyntaxNode) -> Vec<String> {
-    let names = nodes(list, |kind| matches!(kind, SyntaxKind::COLUMN_NAME_REF | SyntaxKind::COLUMN_NAME));
-    names.iter().map(ast::normalize_name_node).collect()
+    let is = |node: &SyntaxNode| matches!(node.kind(), SyntaxKind::COLUMN_NAME_REF | SyntaxKind::COLUMN_NAME);
+    list.descendants().filter(is).map(|node| ast::normalize_name_node(&node)).collect()
 }
 
 /// The name of a node that is just a name.

@@ -8,7 +8,6 @@ use super::{Acts, Below, child, columns, expression};
 use crate::lint::act::What;
 use crate::sql::LockMode;
 use crate::sql::QualifiedName;
-use crate::sql::contents::nodes;
 use crate::sql::parser::name_in;
 
 pub(super) fn read(stmt: &Stmt, all: &Below<'_>, acts: &mut Acts<'_>) {
@@ -70,8 +69,8 @@ pub(super) fn read(stmt: &Stmt, all: &Below<'_>, acts: &mut Acts<'_>) {
 fn update(update: &ast::Update) -> Option<What> {
     let table = named(update.relation_name())?;
     let set = update.set_clause()?;
-    let targets = nodes(set.syntax(), |kind| kind == SyntaxKind::COLUMN_TARGET);
-    let columns = targets.iter().filter_map(|target| columns(target).into_iter().next()).collect();
+    let targets = set.syntax().descendants().filter(|below| below.kind() == SyntaxKind::COLUMN_TARGET);
+    let columns = targets.filter_map(|target| columns(&target).into_iter().next()).collect();
     let filtered = update.where_clause_or_current_of().is_some_and(|clause| filters(clause.syntax()));
     Some(What::Update { table, filtered, columns })
 }

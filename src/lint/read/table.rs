@@ -6,7 +6,7 @@ use squawk_syntax::{SyntaxKind, SyntaxNode};
 use super::{Acts, column, expression, holds, plain, text, token};
 use crate::lint::act::{Column, NewIndex, NewTable, What};
 use crate::sql::QualifiedName;
-use crate::sql::contents::{Contents, first};
+use crate::sql::contents::Contents;
 use crate::sql::parser::{name_in, words};
 
 pub(super) fn read(stmt: &Stmt, contents: &Contents, acts: &mut Acts<'_>) {
@@ -20,7 +20,7 @@ pub(super) fn read(stmt: &Stmt, contents: &Contents, acts: &mut Acts<'_>) {
             acts.some(node, named(create.table_name()).map(|table| What::CreateTable { table, new: new.into() }));
         }
         Stmt::SelectInto(_) => {
-            let into = first(node, |kind| kind == SyntaxKind::INTO_CLAUSE);
+            let into = node.descendants().find(|below| below.kind() == SyntaxKind::INTO_CLAUSE);
             let table = into.as_ref().and_then(name_in);
             let new = NewTable { temporary: into.is_some_and(|into| temporary(&into)), derived: true, ..NewTable::default() };
             acts.some(node, table.map(|table| What::CreateTable { table, new: new.into() }));

@@ -8,9 +8,10 @@ use super::name;
 use super::retype;
 use crate::lint::act::{Act, Volatility, What};
 use crate::lint::read::{text as text_of, volatility};
-use crate::lint::rules::form::{proven, put_behind, words};
+use crate::lint::rules::form::{proven, put_behind};
 use crate::lint::script::{Piece, Script, Within};
 use crate::lint::state::State;
+use crate::sql::words::words;
 use crate::sql::{Block, Ident, LockMode, QualifiedName};
 
 /// A way to do a part of a statement's work.
@@ -305,7 +306,7 @@ fn setting(place: &Place<'_>, name: &str, local: bool) -> Vec<Form> {
 
 /// `SET` or `SET SESSION` as `SET LOCAL`. A parameter may be called `session.x`.
 fn for_the_transaction(text: &str) -> String {
-    let words = words(text);
+    let words: Vec<_> = words(text).map(|(_, at)| at).collect();
     let word = |at: usize| words.get(at).map_or("", |at| &text[at.clone()]);
     match words.get(1) {
         Some(scope) if word(1).eq_ignore_ascii_case("SESSION") && word(2) != "." => {

@@ -2,13 +2,12 @@
 
 use std::ops::Range;
 
-use squawk_lexer::TokenKind;
-
 use crate::lint::act::{Column, Constraint, Demands, Ty, What};
 use crate::lint::scene::Scene;
 use crate::lint::script::Piece;
 use crate::lint::state::{State, key, proves};
 use crate::sql::QualifiedName;
+use crate::sql::words::words;
 
 /// The statement with CONCURRENTLY where the grammar wants it.
 pub(super) fn with_concurrently(scene: &Scene<'_>, at: &Range<usize>) -> String {
@@ -19,23 +18,11 @@ pub(super) fn with_concurrently(scene: &Scene<'_>, at: &Range<usize>) -> String 
 /// A statement with a word put behind the first of the words `behind`, outside comments; the statement itself where it has none of them.
 pub(in crate::lint) fn put_behind(text: &str, word: &str, behind: &[&str]) -> String {
     // A comment, a string or a quoted name is never the word alone.
-    let place = words(text).into_iter().find(|at| behind.iter().any(|word| text[at.clone()].eq_ignore_ascii_case(word)));
+    let place = words(text).map(|(_, at)| at).find(|at| behind.iter().any(|word| text[at.clone()].eq_ignore_ascii_case(word)));
     match place.map(|at| at.end) {
         Some(at) => format!("{} {word}{}", &text[..at], &text[at..]),
         None => text.to_owned(),
     }
-}
-
-/// Where its words are, and its signs, without what is between them.
-pub(in crate::lint) fn words(text: &str) -> Vec<Range<usize>> {
-    let mut end = 0;
-    let tokens = squawk_lexer::tokenize(text).map(|token| {
-        end += token.len as usize;
-        (token.kind, (end - token.len as usize)..end)
-    });
-    let between =
-        |kind: &TokenKind| matches!(kind, TokenKind::Whitespace | TokenKind::LineComment | TokenKind::BlockComment { .. });
-    tokens.filter(|(kind, _)| !between(kind)).map(|(_, at)| at).collect()
 }
 
 /// Whether the table is known to be partitioned.
